@@ -1,0 +1,115 @@
+"""The bundle and its table of contents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Revision:
+    """Where a source tree stands in its VCS: ``git`` or ``hg``, full id, branch, dirty or not."""
+
+    vcs: str
+    id: str
+    branch: str = ""
+    is_dirty: bool = False
+
+    def __str__(self) -> str:
+        dirty = " with uncommitted changes" if self.is_dirty else ""
+        return f"{self.vcs} {self.id[:12]}{f' ({self.branch})' if self.branch else ''}{dirty}"
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel that was built here or lies here, to be sent. ``size`` is in bytes."""
+
+    name: str
+    version: str
+    path: Path
+    sha256: str
+    size: int
+    source: str = ""
+    revision: Revision | None = None
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A distribution that hosts install from their index: exact version, all its files' sha256."""
+
+    name: str
+    version: str
+    hashes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle holds and where it came from. ``created`` is in seconds since the epoch."""
+
+    project: str
+    version: str
+    python: str
+    wheels: tuple[Wheel, ...]
+    pins: tuple[Pin, ...]
+    created: float
+    created_by: str
+    left_out: tuple[str, ...] = ()
+    revision: Revision | None = None
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def distributions(self) -> Mapping[str, str]:
+        """Canonical name to version, of everything that will be installed."""
+        return {item.name: item.version for item in (*self.pins, *self.wheels)}
+
+    def lock(self, wheel_path: Mapping[str, str]) -> str:
+        """The requirements file that installs exactly this, with hashes.
+
+        ``wheel_path`` maps a wheel's sha256 to its ``file://`` address on the host.
+        """
+        lines = [
+            f"{pin.name}=={pin.version}" + "".join(f" --hash=sha256:{sha}" for sha in pin.hashes)
+            for pin in self.pins
+        ]
+        lines += [
+            f"{wheel.name} @ {wheel_path[wheel.sha256]} --hash=sha256:{wheel.sha256}"
+            for wheel in self.wheels
+        ]
+        return "\n".join(sorted(lines)) + "\n"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``release.json`` and ``--json``; no path of this machine is in it."""
+        return {
+            "project": self.project,
+            "version": self.version,
+            "python": self.python,
+            "created": round(self.created, 3),
+            "created_by": self.created_by,
+            "revision": _revision_dict(self.revision),
+            "distributions": dict(sorted(self.distributions.items())),
+            "wheels": [
+                {
+                    "name": wheel.name,
+                    "version": wheel.version,
+                    "file": wheel.path.name,
+                    "sha256": wheel.sha256,
+                    "size": wheel.size,
+                    "revision": _revision_dict(wheel.revision),
+                }
+                for wheel in self.wheels
+            ],
+            "left_out": list(self.left_out),
+        }
+
+
+def _revision_dict(revision: Revision | None) -> dict[str, Any] | None:
+    if revision is None:
+        return None
+    return {
+        "vcs": revision.vcs,
+        "id": revision.id,
+        "branch": revision.branch,
+        "dirty": revision.is_dirty,
+    }

@@ -1,0 +1,158 @@
+"""All errors that a user can cause or mend.
+
+::
+
+    DeployError                     exit status 1
+    ├── ConfigError                 settings, arguments: exit status 2, every mistake in ``issues``
+    ├── BundleError                 the environment cannot be packaged
+    ├── HostError                   one host; names it in ``host``
+    │   ├── ConnectionFailed        no connection, or no Python there
+    │   │   ├── HostKeyError        unknown, changed or revoked host key
+    │   │   └── AuthenticationFailed
+    │   ├── ConnectionLost          there was a connection; the host reverts alone
+    │   ├── HostLocked              another deployment holds the lock
+    │   └── RequestFailed           the host program answered with an error; ``type`` says which
+    ├── RolloutFailed               a deployment failed: what, where, and what every host serves now
+    └── Interrupted                 Ctrl-C: exit status 130
+
+Everything that is not a ``DeployError`` is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class DeployError(Exception):
+    """An expected failure: what happened and, where there is one, the remedy."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.remedy}" if self.remedy else self.message
+
+
+class ConfigError(DeployError):
+    """Settings or arguments are wrong; nothing was contacted."""
+
+    exit_status = 2
+
+    def __init__(self, message: str, *, issues: Sequence[Issue] = (), remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.issues = tuple(issues)
+
+    def __str__(self) -> str:
+        lines = [self.message, *(f"  {issue}" for issue in self.issues)]
+        return "\n".join([*lines, self.remedy] if self.remedy else lines)
+
+
+class Issue:
+    """One mistake in the settings: where (``DEPLOY_TARGETS['staging']['ROOT']``), what, and a hint."""
+
+    def __init__(self, where: str, message: str, *, hint: str = "", id: str = "") -> None:
+        self.where = where
+        self.message = message
+        self.hint = hint
+        self.id = id
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}"
+        return f"{text} {self.hint}" if self.hint else text
+
+    def __repr__(self) -> str:
+        return f"<Issue {self.id} {self}>"
+
+
+class BundleError(DeployError):
+    """The running environment cannot be packaged as it is."""
+
+
+class HostError(DeployError):
+    """Something failed on, or on the way to, one host."""
+
+    def __init__(self, host: str, message: str, *, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.host = host
+
+    def __str__(self) -> str:
+        return f"{self.host}: {super().__str__()}"
+
+
+class ConnectionFailed(HostError):
+    """No session with the host could be started; nothing was changed there."""
+
+
+class HostKeyError(ConnectionFailed):
+    """The host's key is unknown, has changed, or was revoked."""
+
+
+class AuthenticationFailed(ConnectionFailed):
+    """The host accepted none of the keys that were offered."""
+
+
+class ConnectionLost(HostError):
+    """The host fell silent or the link was cut during the deployment."""
+
+
+class HostLocked(HostError):
+    """Another deployment holds the host's lock."""
+
+
+class RequestFailed(HostError):
+    """The host program refused or failed a request.
+
+    ``type`` is one of the error types of ``host.protocol``; ``details`` are its fields (say the
+    ``command``, ``exit`` and last ``lines`` of a failed step); ``reverted`` is true when the host
+    has undone what the deployment changed on it.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        message: str,
+        *,
+        type: str,
+        remedy: str = "",
+        details: Mapping[str, object] | None = None,
+        reverted: bool = True,
+    ) -> None:
+        super().__init__(host, message, remedy=remedy)
+        self.type = type
+        self.details = dict(details or {})
+        self.reverted = reverted
+
+
+class RolloutFailed(DeployError):
+    """A deployment or rollback failed.
+
+    ``errors`` are the hosts' own errors; ``unreverted`` names the hosts that could not be put
+    back. With any of those the exit status is 3.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        errors: Sequence[DeployError],
+        unreverted: Sequence[str] = (),
+        remedy: str = "",
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.errors = tuple(errors)
+        self.unreverted = tuple(unreverted)
+        self.exit_status = 3 if unreverted else 1
+
+    def __str__(self) -> str:
+        lines = [*(str(error) for error in self.errors), self.message]
+        return "\n".join([*lines, self.remedy] if self.remedy else lines)
+
+
+class Interrupted(DeployError):
+    """The user pressed Ctrl-C."""
+
+    exit_status = 130

@@ -1,0 +1,124 @@
+"""The words that both sides of the channel share: events, errors, framing.
+
+Standard library only and fit for Python 3.9: it runs on the host as well.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+VERSION = 1
+
+#: Seconds between two heartbeats, and of silence after which the other side is given up.
+HEARTBEAT = 5.0
+SILENCE = 15.0
+
+#: No line may be longer, in bytes: what comes from the other side is bounded.
+MAX_LINE = 4 * 1024 * 1024
+
+#: Every kind of event with its fields, in the order of a deployment.
+EVENTS = {
+    "phase.started": "phase",
+    "phase.finished": "phase seconds",
+    "host.connected": "address seconds",
+    "build.started": "distribution",
+    "build.finished": "distribution wheel cached seconds",
+    "bundle.ready": "distributions wheels bytes revision",
+    "plan.ready": "plan",
+    "lock.waiting": "holder",
+    "recovered": "release action",
+    "upload.progress": "done total",
+    "install.started": "installer distributions",
+    "install.output": "line",
+    "install.finished": "installer distributions seconds",
+    "step.started": "step",
+    "step.output": "step stream line",
+    "step.finished": "step seconds result",
+    "step.skipped": "step reason",
+    "process.started": "process release",
+    "process.stopping": "process release",
+    "health.checked": "address status seconds",
+    "switched": "release previous",
+    "confirmed": "release previous",
+    "reverted": "release live reason",
+    "pruned": "releases",
+    "warning": "message remedy",
+    "host.failed": "message remedy",
+    "rollout.finished": "outcome release seconds phases",
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """A typed, timestamped fact: the only way work reports.
+
+    ``kind`` is a key of ``EVENTS``; ``host`` is the host's name, empty for this machine; ``at`` is in
+    seconds since the epoch, by the clock of whoever saw it.
+    """
+
+    kind: str
+    host: str = ""
+    at: float = field(default_factory=time.time)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.fields[name]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"event": self.kind, "host": self.host, "at": round(self.at, 3), **self.fields}
+
+
+#: What work is given to report with.
+Report = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The reporter of those who do not listen."""
+
+
+class ProtocolError(Exception):
+    """The other side said something that is not the protocol."""
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    """One message as one line. Text that is not UTF-8 travels as surrogate escapes, in ASCII."""
+    return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """The message of one line; raises ``ProtocolError``."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        raise ProtocolError(f"not a message: {line[:200]!r}") from None
+    if not isinstance(message, dict):
+        raise ProtocolError(f"not a message: {line[:200]!r}")
+    return message
+
+
+class Failure(Exception):
+    """An expected failure on the host, on its way to the deployer as fields.
+
+    ``type`` tells what failed: ``Locked``, ``Changed``, ``NoSpace``, ``StoreCorrupt``, ``InstallFailed``,
+    ``PreflightFailed``, ``StepFailed``, ``ProcessFailed``, ``HealthCheckFailed``, ``RestartFailed``,
+    ``NoSuchRelease``, ``Aborted``, ``BadRequest``, ``HostUnfit``.
+    """
+
+    def __init__(self, type: str, message: str, remedy: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.type = type
+        self.message = message
+        self.remedy = remedy
+        self.details = details
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "type": self.type,
+            "message": self.message,
+            "remedy": self.remedy,
+            "details": self.details,
+        }

@@ -1,0 +1,1 @@
+"""The Django face of django-deploy: management commands and what they share."""

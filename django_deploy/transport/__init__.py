@@ -1,0 +1,1 @@
+"""How this machine talks to a host. The only home of ``paramiko``."""
