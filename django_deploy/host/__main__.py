@@ -1,0 +1,180 @@
+"""Serves one deployer: answers the hello, then its requests, until it leaves; undoes what it did not confirm."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Callable, Optional
+
+from . import protocol
+from .layout import Layout
+from .link import BlobReader, Link
+from .lock import Lock
+from .probe import probe
+from .protocol import Failure
+from .store import Store
+from .transaction import DRAIN_TIME, Transaction
+
+
+class Program:
+    """One session. At most one transaction is open; a request that fails undoes and closes it."""
+
+    def __init__(self, hello: dict[str, Any]) -> None:
+        self._hello = hello
+        self._layout = Layout(hello["root"])
+        self._store = Store(self._layout)
+        self._lock = Lock(self._layout.private / "lock")
+        self._link = Link(0, 1, self._receive, hello["heartbeat"], hello["silence"])
+        self._transaction: Optional[Transaction] = None
+        self._confirmed_keep: Optional[int] = None
+
+    def serve(self) -> int:
+        self._link.start()
+        try:
+            self._reply(0, lambda message: self._probe(), {})
+            for message in iter(self._link.next_request, None):
+                self._answer(message)
+            return self._leave()
+        except Exception as error:  # a bug: its traceback goes to the deployer, but nothing stays half done
+            self._revert(f"{type(error).__name__}: {error}")
+            self._link.flush()
+            raise
+
+    def _receive(self, header: dict[str, Any], blob: BlobReader) -> None:
+        self._store.receive(header, blob)
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        work = REQUESTS.get(str(message["request"]))
+        if work is None:
+            self._reply(message["id"], _refuse, message)
+        else:
+            self._reply(message["id"], lambda fields: work(self, fields), message)
+
+    def _reply(self, id: int, work: Callable[[dict[str, Any]], dict[str, Any]], message: dict[str, Any]) -> None:
+        try:
+            self._link.send({"id": id, "result": work(message)})
+        except Failure as failure:
+            self._link.send({"id": id, "error": {**failure.as_dict(), "reverted": self._revert(failure.message)}})
+        except OSError as error:
+            failure = Failure("HostUnfit", f"{error.strerror}: {error.filename or ''}".rstrip(": "))
+            self._link.send({"id": id, "error": {**failure.as_dict(), "reverted": self._revert(str(error))}})
+
+    # Requests
+
+    def _probe(self) -> dict[str, Any]:
+        return probe(self._layout, self._store, self._lock, self._hello["python"], self._hello.get("manager"))
+
+    def _begin(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``holder``, ``wait`` (seconds), ``expect_live``: take the lock and open a transaction."""
+        if self._transaction is not None:
+            raise Failure("BadRequest", "a transaction is open already")
+        self._layout.create()
+
+        def waiting(holder: dict[str, Any]) -> None:
+            self._link.report("lock.waiting", holder=holder)
+
+        self._lock.acquire(message["holder"], message["wait"], waiting, self._link.lost)
+        self._transaction = Transaction(self._layout, self._link, self._store)
+        return self._transaction.begin(message["expect_live"], self._lock.descriptor)
+
+    def _prepare(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``release``, ``lock``, ``distributions``, ``artifacts``, ``tools``, ``installer``, ``python``, ``environment``."""
+        return self._open_transaction().prepare(message)
+
+    def _preflight(self, message: dict[str, Any]) -> dict[str, Any]:
+        """No fields."""
+        return self._open_transaction().preflight(message)
+
+    def _step(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``command``, ``isolated``, ``timeout`` (seconds or null), ``requires_app``."""
+        transaction = self._open_transaction()
+        self._lock.show_phase("running " + " ".join(message["command"])[:100])
+        return transaction.step(message)
+
+    def _activate(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``release``: a prepared one, or any that was live before."""
+        transaction = self._open_transaction()
+        self._lock.show_phase("activating")
+        return transaction.activate(message)
+
+    def _confirm(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``by``, ``action``, ``keep``: the commit point."""
+        result = self._open_transaction().confirm(message)
+        self._confirmed_keep = int(message["keep"])
+        return result
+
+    def _undo(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``reason``: put everything back; answers with the ``live`` release."""
+        if not self._revert(str(message.get("reason", ""))):
+            raise Failure("NotReverted", "the host could not be put back", "See deploy_status; deploy again.")
+        return {"live": self._layout.live()}
+
+    # The end
+
+    def _open_transaction(self) -> Transaction:
+        if self._transaction is None or self._confirmed_keep is not None:
+            raise Failure("Aborted", "there is no open transaction")
+        return self._transaction
+
+    def _revert(self, reason: str) -> bool:
+        """Undo an open transaction; False only when that failed."""
+        transaction, self._transaction = self._transaction, None
+        if transaction is None or self._confirmed_keep is not None:
+            self._transaction = transaction
+            self._release_lock()
+            return True
+        self._lock.show_phase("reverting")
+        try:
+            transaction.undo(reason)
+        except (Failure, OSError) as error:
+            self._link.report("warning", message=f"could not put everything back: {error}", remedy="Deploy again.")
+            return False
+        finally:
+            self._lock.release()
+        return True
+
+    def _release_lock(self) -> None:
+        if self._transaction is None:
+            self._lock.release()
+
+    def _leave(self) -> int:
+        if self._confirmed_keep is not None and self._transaction is not None:
+            self._lock.show_phase("draining")
+            self._link.flush()
+            self._transaction.finish(self._confirmed_keep, DRAIN_TIME)
+            self._lock.release()
+            return 0
+        was_open = self._transaction is not None
+        reverted = self._revert(self._link.reason)
+        self._link.flush()
+        return 1 if was_open or not reverted else 0
+
+
+def _refuse(message: dict[str, Any]) -> dict[str, Any]:
+    raise Failure("BadRequest", f"unknown request {message['request']!r}")
+
+
+#: The whitelist: what a deployer may ask for.
+REQUESTS: dict[str, Callable[[Program, dict[str, Any]], dict[str, Any]]] = {
+    "begin": Program._begin,
+    "prepare": Program._prepare,
+    "preflight": Program._preflight,
+    "step": Program._step,
+    "activate": Program._activate,
+    "confirm": Program._confirm,
+    "undo": Program._undo,
+}
+
+
+def main(hello: dict[str, Any]) -> int:
+    """Serve one deployer; the exit status."""
+    os.umask(0o022)
+    if hello.get("hello") != protocol.VERSION:
+        error = Failure("BadRequest", f"protocol {hello.get('hello')}, this is {protocol.VERSION}").as_dict()
+        os.write(1, protocol.encode({"id": 0, "error": {**error, "reverted": True}}))
+        return 2
+    return Program(hello).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main(protocol.decode(sys.argv[1].encode())))

@@ -1,0 +1,92 @@
+"""Asks a new process the health check over its own socket, before it gets traffic."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+import urllib.parse
+from typing import Any, Callable, Optional
+
+from .protocol import Failure
+
+#: Seconds for one answer; the check as a whole has the target's TIMEOUT.
+ANSWER_TIMEOUT = 10.0
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a UNIX socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._socket_path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._socket_path)
+
+
+def check(
+    address: str,
+    socket_path: Optional[str],
+    wanted: dict[str, Any],
+    still_up: Callable[[], None],
+    pause: Callable[[float], None],
+) -> tuple[int, float]:
+    """Ask until the answer is right; gives its status and the seconds it took.
+
+    ``wanted`` has ``path``, ``host``, ``status`` (None: anything below 500), ``timeout`` and ``headers``.
+    ``still_up`` raises when the process has fallen. Raises ``Failure`` (``HealthCheckFailed``).
+    """
+    started = time.monotonic()
+    deadline, answer = started + wanted["timeout"], "nothing"
+    while True:
+        try:
+            status, body = _ask(address, socket_path, wanted)
+        except (OSError, http.client.HTTPException) as error:
+            answer = f"{type(error).__name__}: {error}"
+        else:
+            if status == wanted["status"] or (wanted["status"] is None and status < 500):
+                return status, round(time.monotonic() - started, 3)
+            answer = f"status {status}"
+            if status >= 400 and time.monotonic() - started > 2.0:
+                raise _failure(address, wanted, answer, body)
+        if time.monotonic() > deadline:
+            raise _failure(address, wanted, f"{answer}, for {wanted['timeout']:g} s", b"")
+        still_up()
+        pause(0.05)
+
+
+def _ask(address: str, socket_path: Optional[str], wanted: dict[str, Any]) -> tuple[int, bytes]:
+    url = urllib.parse.urlsplit(address)
+    connection: http.client.HTTPConnection
+    if socket_path:
+        connection = UnixConnection(socket_path, ANSWER_TIMEOUT)
+    else:
+        connection = http.client.HTTPConnection(url.netloc, timeout=ANSWER_TIMEOUT)
+    headers = {"Host": wanted["host"] or url.netloc, "User-Agent": "django-deploy", **wanted["headers"]}
+    try:
+        connection.request("GET", wanted["path"] if socket_path else (url.path or "/"), headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read(4096)
+    finally:
+        connection.close()
+
+
+def _failure(address: str, wanted: dict[str, Any], answer: str, body: bytes) -> Failure:
+    expected = f"status {wanted['status']}" if wanted["status"] else "a status below 500"
+    return Failure(
+        "HealthCheckFailed",
+        f"{address} answered {answer}; expected {expected}",
+        _remedy(answer, wanted),
+        lines=body.decode("utf-8", "replace").splitlines()[:10],
+    )
+
+
+def _remedy(answer: str, wanted: dict[str, Any]) -> str:
+    if "400" in answer:
+        return f"Is {wanted['host']!r} in ALLOWED_HOSTS? Set HEALTH_CHECK's HOST to one that is."
+    if answer.startswith("status 30"):
+        return "It redirects: ask the final path, or set HEALTH_CHECK's STATUS."
+    return "Look at the site's log above, or ask the path in the project's own environment."

@@ -1,0 +1,155 @@
+"""What lives under ROOT, and the only functions that write, link or delete there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .protocol import Failure
+
+#: The states of a release, in the order of its life.
+PREPARING, READY, LIVE, RETIRED, FAILED = STATES = ("preparing", "ready", "live", "retired", "failed")
+
+#: A release id: UTC time chosen by the deployer, and the start of the release's fingerprint.
+RELEASE_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{7}")
+
+
+class Layout:
+    """The folders of one ROOT."""
+
+    def __init__(self, root: str) -> None:
+        if not os.path.isabs(root):
+            raise Failure("BadRequest", f"ROOT must be an absolute path, not {root!r}")
+        self.root = Path(os.path.normpath(root))
+        self.releases = self.root / "releases"
+        self.shared = self.root / "shared"
+        self.run = self.root / "run"
+        self.private = self.root / ".deploy"
+        self.current = self.root / "current"
+
+    def create(self) -> None:
+        """Make the folders; existing ones keep their modes, so that a user may change them."""
+        try:
+            for folder in (self.root, self.releases, self.shared, self.run):
+                folder.mkdir(mode=0o755, parents=folder == self.root, exist_ok=True)
+            self.private.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise Failure(
+                "HostUnfit",
+                f"cannot create {error.filename}: {error.strerror}",
+                f"On the host, as root: install -d -o {_user_name()} {self.root}",
+            ) from None
+
+    def inside(self, *parts: str) -> Path:
+        """The one function that joins names from elsewhere to ROOT; refuses to leave it."""
+        path = Path(os.path.normpath(self.root.joinpath(*parts)))
+        if self.root not in path.parents:
+            raise Failure("BadRequest", f"{os.path.join(*parts)!r} is not inside {self.root}")
+        return path
+
+    def release(self, id: str) -> Release:
+        if not RELEASE_ID.fullmatch(id):
+            raise Failure("BadRequest", f"{id!r} is not a release id")
+        return Release(self.inside("releases", id))
+
+    def all_releases(self) -> list[Release]:
+        """Every release, oldest first; whatever else lies in the folder is left alone."""
+        if not self.releases.is_dir():
+            return []
+        names = sorted(entry.name for entry in self.releases.iterdir() if entry.is_dir())
+        return [Release(self.releases / name) for name in names if RELEASE_ID.fullmatch(name)]
+
+    def live(self) -> str | None:
+        """The id of the release that ``current`` points to."""
+        try:
+            name = Path(os.readlink(self.current)).name
+        except FileNotFoundError:
+            return None
+        except OSError:
+            raise Failure(
+                "HostUnfit",
+                f"{self.current} is not a symbolic link",
+                f"Move it out of the way: mv {self.current} {self.current}.old",
+            ) from None
+        return name if RELEASE_ID.fullmatch(name) else None
+
+    def point(self, link: Path, to: str | None) -> None:
+        """Switch ``link`` in one step (rename(2)); None removes it."""
+        if to is None:
+            link.unlink(missing_ok=True)
+            return
+        fresh = link.with_name(f".{link.name}.new")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(to)
+        os.replace(fresh, link)
+
+    def socket_link(self, process: str) -> Path:
+        return self.inside("run", f"{process}.sock")
+
+    def socket(self, process: str, release: str) -> Path:
+        return self.inside("run", f"{process}.{release}.sock")
+
+
+class Release:
+    """One folder under ``releases/``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.id = path.name
+        self.venv = path / "venv"
+        self.python = self.venv / "bin" / "python"
+
+    @property
+    def state(self) -> str:
+        """One of ``STATES``; a folder without a readable state is ``failed``."""
+        try:
+            state = (self.path / "state").read_text().strip()
+        except OSError:
+            return FAILED
+        return state if state in STATES else FAILED
+
+    def mark(self, state: str) -> None:
+        write_atomically(self.path / "state", state + "\n")
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What ``release.json`` says; raises ``Failure`` when it cannot be read."""
+        try:
+            record = json.loads((self.path / "release.json").read_text())
+        except (OSError, ValueError) as error:
+            raise Failure("NoSuchRelease", f"release {self.id} is damaged: {error}") from None
+        if not isinstance(record, dict):
+            raise Failure("NoSuchRelease", f"release {self.id} is damaged: release.json is no record")
+        return record
+
+    def delete(self) -> None:
+        """Rename first: a deletion that is cut short leaves no half release behind."""
+        doomed = self.path.with_name(f".{self.id}.deleted")
+        os.replace(self.path, doomed)
+        shutil.rmtree(doomed)
+
+
+def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write beside, sync, rename: readers see the old or the new file, also after a crash."""
+    descriptor, name = tempfile.mkstemp(dir=str(path.parent), prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _user_name() -> str:
+    import pwd
+
+    return pwd.getpwuid(os.geteuid()).pw_name

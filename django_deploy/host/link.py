@@ -1,0 +1,150 @@
+"""The host program's end of the channel: it reads, writes, keeps the pulse and notices a loss."""
+
+from __future__ import annotations
+
+import io
+import os
+import queue
+import signal
+import threading
+import time
+from typing import Any, Callable, Optional
+
+from . import protocol
+
+#: Called with a blob's header and a reader of exactly its bytes.
+Receive = Callable[[dict[str, Any], "BlobReader"], None]
+
+
+class BlobReader:
+    """The bytes of one blob, and not one more."""
+
+    def __init__(self, source: io.BufferedIOBase, size: int, seen: Callable[[], None]) -> None:
+        self._source = source
+        self._seen = seen
+        self.left = size
+
+    def read(self, size: int = 1 << 18) -> bytes:
+        data = self._source.read1(min(size, self.left)) if self.left else b""
+        if self.left and not data:
+            raise EOFError("the link ended in the middle of a file")
+        self.left -= len(data)
+        self._seen()
+        return data
+
+    def drain(self) -> None:
+        while self.left:
+            self.read()
+
+
+class Link:
+    """One duplex channel to the deployer.
+
+    ``lost`` is set once and for ever: by an abort, a signal, the end of input, or ``silence``
+    seconds without a byte; ``reason`` says which. Nobody who writes can be blocked by a peer that
+    does not read: a thread writes, and once the link is lost it drops what is left.
+    """
+
+    def __init__(self, source: int, sink: int, receive: Receive, heartbeat: float, silence: float) -> None:
+        self.lost = threading.Event()
+        self.reason = ""
+        self._source = io.BufferedReader(io.FileIO(source, closefd=False), 1 << 18)
+        self._sink = sink
+        self._receive = receive
+        self._heartbeat = heartbeat
+        self._silence = silence
+        self._heard = time.monotonic()
+        self._requests: queue.Queue[Optional[dict[str, Any]]] = queue.Queue()
+        self._outgoing: queue.Queue[Optional[bytes]] = queue.Queue(maxsize=1000)
+        self._writer = threading.Thread(target=self._write, daemon=True)
+
+    def start(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, lambda signum, frame: self.lose(f"signal {signum}"))
+        for work in (self._read, self._watch):
+            threading.Thread(target=work, daemon=True).start()
+        self._writer.start()
+
+    def lose(self, reason: str) -> None:
+        if not self.lost.is_set():
+            self.reason = reason
+            self.lost.set()
+        self._requests.put(None)
+
+    def next_request(self) -> dict[str, Any] | None:
+        """The next request, or None when there will be no more."""
+        if self.lost.is_set():
+            return None
+        return self._requests.get()
+
+    def send(self, message: dict[str, Any]) -> None:
+        line = protocol.encode(message)
+        while not self.lost.is_set() or self.reason == "abort":
+            try:
+                return self._outgoing.put(line, timeout=0.2)
+            except queue.Full:
+                if not self._writer.is_alive():
+                    return None
+        return None
+
+    def report(self, kind: str, **fields: Any) -> None:
+        self.send({"event": kind, "at": round(time.time(), 3), **fields})
+
+    def flush(self, timeout: float = 2.0) -> None:
+        """Wait until all is written, at most ``timeout`` seconds."""
+        try:
+            self._outgoing.put(None, timeout=timeout)
+        except queue.Full:
+            return
+        self._writer.join(timeout)
+
+    def _seen(self) -> None:
+        self._heard = time.monotonic()
+
+    def _read(self) -> None:
+        try:
+            while not self.lost.is_set() or self.reason == "abort":
+                self._read_message()
+        except EOFError:
+            self.lose("the link ended")
+        except (OSError, protocol.ProtocolError) as error:
+            self.lose(str(error))
+
+    def _read_message(self) -> None:
+        line = self._source.readline(protocol.MAX_LINE)
+        self._seen()
+        if not line.endswith(b"\n"):
+            raise EOFError
+        message = protocol.decode(line)
+        if "blob" in message:
+            self._receive(message, BlobReader(self._source, int(message["size"]), self._seen))
+        elif "abort" in message:
+            self.lose("abort")
+        elif "request" in message:
+            self._requests.put(message)
+
+    def _watch(self) -> None:
+        beat = protocol.encode({"heartbeat": True})
+        while not self.lost.wait(self._heartbeat):
+            if time.monotonic() - self._heard > self._silence:
+                self.lose(f"no sign of the deployer for {self._silence:.0f} s")
+            elif self._outgoing.empty():
+                self._outgoing.put(beat)
+
+    def _write(self) -> None:
+        while True:
+            line = self._outgoing.get()
+            if line is None:
+                return
+            try:
+                _write_all(self._sink, line)
+            except OSError as error:
+                self.lose(str(error))
+                self.reason = "the link ended" if self.reason == "abort" else self.reason
+                return
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

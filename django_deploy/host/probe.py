@@ -1,0 +1,83 @@
+"""What a host is and has: the answer to the hello."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from typing import Any
+
+from . import virtualenv
+from .layout import Layout, Release
+from .lock import Lock
+from .processes import choose_manager, has_systemd, lingers, open_manager
+from .protocol import Failure
+from .store import Store
+
+#: Fields of ``release.json`` that the deployer plans and reports with.
+RELEASE_FIELDS = ("project", "version", "revision", "created", "created_by", "fingerprint", "distributions", "manager")
+
+
+def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | None) -> dict[str, Any]:
+    """Facts only; nothing is created or changed."""
+    return {
+        "user": pwd.getpwuid(os.geteuid()).pw_name,
+        "node": os.uname().nodename,
+        "python": virtualenv.describe_python(python),
+        "uv": virtualenv.find_uv() is not None,
+        "supervisor": shutil.which("supervisord") is not None,
+        "manager": choose_manager(manager),
+        "systemd": has_systemd(),
+        "lingers": lingers(),
+        "lock": lock.holder(),
+        "live": layout.live(),
+        "releases": [_describe(release) for release in layout.all_releases()],
+        "store": store.names(),
+        "tools": sorted(os.listdir(layout.private / "tools")) if (layout.private / "tools").is_dir() else [],
+        "processes": _processes(layout),
+        "free_bytes": _free_bytes(layout),
+        "unfinished": (layout.private / "transaction.json").exists(),
+        "cleanup_failed": _read(layout, "cleanup-failed"),
+    }
+
+
+def _describe(release: Release) -> dict[str, Any]:
+    try:
+        record = release.record
+    except Failure:
+        record = {}
+    return {"id": release.id, "state": release.state, **{name: record.get(name) for name in RELEASE_FIELDS}}
+
+
+def _processes(layout: Layout) -> list[dict[str, Any]]:
+    """The processes of the live release, by the manager that started them."""
+    live = layout.live()
+    if live is None:
+        return []
+    try:
+        record = layout.release(live).record
+        states = open_manager(record["manager"], layout, None).states() if record["processes"] else []
+    except (Failure, OSError):
+        return []
+    found = [state.as_dict() for state in states]
+    known = {(state.name, state.release) for state in states}
+    missing = [p["name"] for p in record["processes"] if (p["name"], live) not in known]
+    stopped = [{"name": name, "release": live, "state": "stopped", "since": 0.0, "pid": 0} for name in missing]
+    return found + stopped
+
+
+def _free_bytes(layout: Layout) -> int | None:
+    folder = layout.root
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+def _read(layout: Layout, name: str) -> str:
+    try:
+        return (layout.private / name).read_text()[:500].strip()
+    except OSError:
+        return ""

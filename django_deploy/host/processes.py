@@ -1,0 +1,115 @@
+"""What the host program asks of a process manager, and which one a host has."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Protocol, Sequence
+
+from .layout import Layout
+from .protocol import Failure
+
+#: A process without a socket counts as up when it has run this long, in seconds.
+SETTLE_TIME = 1.0
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """One process of one release; ``state`` is ``running``, ``starting``, ``restarting``, ``stopping`` or ``stopped``.
+
+    ``since`` is in seconds since the epoch, 0 when it is not known.
+    """
+
+    name: str
+    release: str
+    state: str
+    since: float = 0.0
+    pid: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "release": self.release,
+            "state": self.state,
+            "since": self.since,
+            "pid": self.pid,
+        }
+
+
+class ProcessManager(Protocol):
+    """Starts and stops processes that outlive the deployment. All calls are idempotent."""
+
+    name: str
+
+    def start(self, release: str, processes: Sequence[dict[str, Any]]) -> None:
+        """Start processes of a release; they start again after a crash, and after a reboot."""
+
+    def stop(self, release: str, names: Sequence[str], wait: bool) -> None:
+        """SIGTERM, after the process's own stop timeout SIGKILL; never started again by itself."""
+
+    def states(self) -> list[ProcessState]:
+        """Every process of this ROOT that it knows, of any release."""
+
+    def log(self, release: str, name: str) -> list[str]:
+        """The last lines that the process wrote."""
+
+
+def has_systemd() -> bool:
+    """A systemd user manager runs for us."""
+    return Path(f"/run/user/{os.geteuid()}/systemd/private").exists()
+
+
+def lingers() -> bool:
+    """Our user manager runs without a login (loginctl(1), enable-linger)."""
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    return Path(f"/var/lib/systemd/linger/{user}").exists()
+
+
+def choose_manager(wanted: str | None) -> str:
+    """The target's choice, else systemd where its processes survive our logout, else supervisor."""
+    if wanted:
+        return wanted
+    return "systemd" if has_systemd() and lingers() else "supervisor"
+
+
+def open_manager(name: str, layout: Layout, supervisor: Path | None) -> ProcessManager:
+    """The manager of that name; ``supervisor`` is the folder of its unpacked wheel."""
+    if name == "systemd":
+        from .systemd import Systemd
+
+        return Systemd(layout)
+    from .supervisor import Supervisor
+
+    return Supervisor(layout, supervisor)
+
+
+def require_running(
+    manager: ProcessManager, release: str, names: Sequence[str], *, settle: float, pause: Callable[[float], None]
+) -> None:
+    """Watch processes for ``settle`` seconds; raises ``Failure`` with the log of one that fell."""
+    deadline = time.monotonic() + settle
+    while True:
+        states = {state.name: state for state in manager.states() if state.release == release}
+        for name in names:
+            state = states[name].state if name in states else "stopped"
+            if state in ("stopped", "restarting"):
+                raise_fallen(manager, release, name)
+        settled = all(states[name].state == "running" for name in names)
+        if settled and time.monotonic() >= deadline:
+            return
+        if time.monotonic() > deadline + 30.0:
+            raise_fallen(manager, release, next(n for n in names if states[n].state != "running"))
+        pause(0.1)
+
+
+def raise_fallen(manager: ProcessManager, release: str, name: str) -> None:
+    raise Failure(
+        "ProcessFailed",
+        f"process {name!r} of the new release does not stay up",
+        "Its last lines are above; try its command in the project's own environment.",
+        process=name,
+        lines=manager.log(release, name),
+    )

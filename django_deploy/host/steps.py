@@ -1,0 +1,124 @@
+"""Runs a release's ``manage.py`` commands in one Django process, the site's ``deploy_steps``.
+
+The words that are spoken with it are in ``django_deploy/site/runner.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from typing import Any, Optional
+
+from .commands import LineSplitter, OnLine, Output, end_group
+from .layout import Release
+from .protocol import MAX_LINE, Failure
+
+#: Seconds that the step process gets to leave after its input has ended.
+LEAVE_TIMEOUT = 10.0
+
+
+class StepProcess:
+    """A ``deploy_steps`` that stays up for the deployment; one request at a time."""
+
+    def __init__(self, release: Release, keep_open: int, on_line: OnLine) -> None:
+        """``keep_open`` is the lock's descriptor: a step that outlives us still holds the lock."""
+        reply, write = os.pipe()
+        self._reply = os.fdopen(reply, "rb")
+        self.on_line = on_line
+        try:
+            self._process = subprocess.Popen(
+                [str(release.python), str(release.path / "manage.py"), "deploy_steps", "--reply-fd", str(write)],
+                cwd=release.path,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(write, keep_open),
+                start_new_session=True,
+            )
+        finally:
+            os.close(write)
+        assert self._process.stdout is not None and self._process.stderr is not None
+        self._replies: list[str] = []
+        self._output = Output({"stdout": self._process.stdout, "stderr": self._process.stderr}, self._pass_on)
+        self._output.add(self._reply, LineSplitter("reply", self._take_reply, longest=MAX_LINE))
+
+    def _pass_on(self, stream: str, line: str) -> None:
+        self.on_line(stream, line)
+
+    def _take_reply(self, stream: str, line: str) -> None:
+        self._replies.append(line)
+
+    def ask(
+        self, request: dict[str, Any], timeout: Optional[float] = None, stop: Optional[threading.Event] = None
+    ) -> dict[str, Any]:
+        """Send a request and wait for its reply; raises ``Failure`` when the process ends first.
+
+        ``stop`` ends the wait and the process; without it a step is never killed half-way.
+        """
+        self._replies.clear()
+        self._output.last.clear()
+        self._write(request)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._replies:
+            if not self._output.is_open or self._process.poll() is not None:
+                return self._died()
+            self._output.read(0.1)
+            if stop is not None and stop.is_set():
+                self.kill()
+                raise Failure("Aborted", "the step was stopped")
+            if deadline is not None and time.monotonic() > deadline:
+                self.kill()
+                raise Failure("Timeout", f"took longer than {timeout:g} s", lines=list(self._output.last))
+        self._output.read_ready()
+        return self._parse(self._replies.pop())
+
+    def last_lines(self) -> list[str]:
+        return list(self._output.last)
+
+    def _write(self, request: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass  # it died: ask() says how
+
+    def _parse(self, line: str) -> dict[str, Any]:
+        reply = json.loads(line)
+        assert isinstance(reply, dict)
+        return reply
+
+    def _died(self) -> dict[str, Any]:
+        self._output.read_ready()
+        if self._replies:
+            return self._parse(self._replies.pop())
+        status = self._process.wait()
+        raise Failure("StepFailed", f"manage.py ended with status {status}", exit=status, lines=self.last_lines())
+
+    def dismiss(self) -> None:
+        """No more requests come; it leaves by itself while we go on."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Wait until it has left; one that stays is ended."""
+        self.dismiss()
+        try:
+            self._process.wait(LEAVE_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._close_streams()
+
+    def kill(self) -> None:
+        end_group(self._process)
+
+    def _close_streams(self) -> None:
+        for stream in (self._process.stdout, self._process.stderr, self._reply):
+            if stream is not None:
+                stream.close()

@@ -1,0 +1,238 @@
+"""Processes under a supervisord of this ROOT's own, asked over its XML-RPC socket."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from pathlib import Path
+from typing import Any, Sequence
+
+from .layout import Layout, write_atomically
+from .processes import ProcessState
+from .protocol import Failure
+
+#: supervisord's statename (its documentation, "Process States") for the states that users read.
+STATES = {
+    "RUNNING": "running",
+    "STARTING": "starting",
+    "BACKOFF": "restarting",
+    "STOPPING": "stopping",
+}
+
+SERVER = """\
+; Written by django-deploy.
+[supervisord]
+logfile={folder}/supervisord.log
+pidfile={folder}/supervisord.pid
+childlogdir={folder}
+identifier={root}
+
+[unix_http_server]
+file={folder}/supervisor.sock
+chmod=0600
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[include]
+files = {folder}/programs/*.conf
+"""
+
+PROGRAM = """\
+; Written by django-deploy.
+[program:{program}]
+command={python} {launch} {process}
+directory={folder}
+autostart=true
+autorestart=true
+startsecs=1
+startretries=1000000
+stopsignal=TERM
+stopwaitsecs={stop_timeout:.0f}
+killasgroup=true
+redirect_stderr=true
+stdout_logfile={log}
+stdout_logfile_maxbytes=10MB
+stdout_logfile_backups=3
+"""
+
+#: A program is named ``<process>@<release>``.
+PROGRAM_NAME = re.compile(r"(.+)@(\d{8}T\d{6}Z-[0-9a-f]{7})")
+
+#: How long supervisord may take to answer after its start, in seconds.
+START_TIMEOUT = 15.0
+
+
+class Supervisor:
+    """One supervisord a ROOT, started when first needed; ``tool`` is the folder of its wheel."""
+
+    name = "supervisor"
+
+    def __init__(self, layout: Layout, tool: Path | None) -> None:
+        self._layout = layout
+        self._tool = tool
+        self._folder = layout.private / "supervisor"
+        self._programs = self._folder / "programs"
+
+    def start(self, release: str, processes: Sequence[dict[str, Any]]) -> None:
+        self._ensure_running()
+        for process in processes:
+            self._write_program(release, process)
+        self._call("reloadConfig")
+        for process in processes:
+            self._add(f"{process['name']}@{release}")
+
+    def _add(self, program: str) -> None:
+        try:
+            self._call("addProcessGroup", program)
+        except xmlrpc.client.Fault as fault:
+            if "ALREADY_ADDED" not in fault.faultString:
+                raise
+            self._ignore_fault("startProcessGroup", program, False)
+
+    def stop(self, release: str, names: Sequence[str], wait: bool) -> None:
+        for name in names:
+            # Without its file it does not come back, whatever happens to supervisord.
+            (self._programs / f"{name}@{release}.conf").unlink(missing_ok=True)
+        if not self._is_running():
+            return
+        for name in names:
+            self._ignore_fault("stopProcessGroup", f"{name}@{release}", wait)
+        if wait:
+            for name in names:
+                self._ignore_fault("removeProcessGroup", f"{name}@{release}")
+
+    def states(self) -> list[ProcessState]:
+        if not self._is_running():
+            return []
+        found = []
+        for info in self._call("getAllProcessInfo"):
+            match = PROGRAM_NAME.fullmatch(info["name"])
+            if match:
+                state = STATES.get(info["statename"], "stopped")
+                since = float(info["start"]) if state == "running" else 0.0
+                found.append(ProcessState(match[1], match[2], state, since, int(info["pid"])))
+        return found
+
+    def log(self, release: str, name: str) -> list[str]:
+        try:
+            with self._log_file(release, name).open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - 8192))
+                return file.read().decode("utf-8", "replace").splitlines()[-30:]
+        except OSError as error:
+            return [f"(its log cannot be read: {error})"]
+
+    def _log_file(self, release: str, name: str) -> Path:
+        return self._folder / f"{name}@{release}.log"
+
+    def _write_program(self, release: str, process: dict[str, Any]) -> None:
+        folder = self._layout.release(release).path
+        text = PROGRAM.format(
+            program=f"{process['name']}@{release}",
+            process=process["name"],
+            python=_quoted(folder / "venv" / "bin" / "python"),
+            launch=_quoted(folder / "launch.py"),
+            folder=_expanded(folder),
+            log=_expanded(self._log_file(release, process["name"])),
+            stop_timeout=max(1, process["stop_timeout"]),
+        )
+        write_atomically(self._programs / f"{process['name']}@{release}.conf", text)
+
+    def _ensure_running(self) -> None:
+        if self._is_running():
+            return
+        self._programs.mkdir(parents=True, exist_ok=True)
+        text = SERVER.format(folder=_expanded(self._folder), root=_expanded(self._layout.root))
+        write_atomically(self._folder / "supervisord.conf", text)
+        self._launch()
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._is_running():
+            if time.monotonic() > deadline:
+                raise Failure("ProcessFailed", "supervisord does not answer", lines=self._server_log())
+            time.sleep(0.05)
+
+    def _launch(self) -> None:
+        """supervisord makes itself a daemon; a session of its own keeps our signals from it."""
+        argv = [*self._program(), "--configuration", str(self._folder / "supervisord.conf")]
+        done = subprocess.run(
+            argv,
+            env=self._environment(),
+            cwd=str(self._layout.root),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            check=False,
+            timeout=START_TIMEOUT,
+        )
+        if done.returncode:
+            lines = done.stderr.decode("utf-8", "replace").splitlines()[-10:]
+            raise Failure("ProcessFailed", "supervisord does not start", lines=lines)
+
+    def _program(self) -> list[str]:
+        if self._tool is not None:
+            code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from supervisor.supervisord import main; main()"
+            return [sys.executable, "-c", code, str(self._tool)]
+        path = shutil.which("supervisord")
+        if path is None:
+            raise Failure("ProcessFailed", "there is no supervisord on the host", "Deploy again: it is sent along.")
+        return [path]
+
+    @staticmethod
+    def _environment() -> dict[str, str]:
+        """What the site's processes inherit: nothing of the SSH session that happened to start it."""
+        names = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TZ", "USER")
+        return {name: os.environ[name] for name in names if name in os.environ}
+
+    def _server_log(self) -> list[str]:
+        try:
+            return (self._folder / "supervisord.log").read_text(errors="replace").splitlines()[-10:]
+        except OSError:
+            return []
+
+    def _is_running(self) -> bool:
+        try:
+            self._call("getState")
+        except (OSError, xmlrpc.client.Error, http.client.HTTPException):
+            return False
+        return True
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        transport = _UnixTransport(str(self._folder / "supervisor.sock"))
+        with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as server:
+            return getattr(server.supervisor, method)(*arguments)
+
+    def _ignore_fault(self, method: str, *arguments: Any) -> None:
+        """For what may have been done already."""
+        try:
+            self._call(method, *arguments)
+        except xmlrpc.client.Fault:
+            pass
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    """XML-RPC over a UNIX socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        from .health import UnixConnection
+
+        return UnixConnection(self._path, timeout=60)
+
+
+def _expanded(path: Path) -> str:
+    """supervisord expands ``%(name)s`` in values."""
+    return str(path).replace("%", "%%")
+
+
+def _quoted(path: Path) -> str:
+    return '"' + _expanded(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,176 @@
+"""Processes as systemd user units: a template unit a process, an instance a release."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any, Iterable, Sequence
+
+from . import commands
+from .layout import Layout, write_atomically
+from .processes import ProcessState
+from .protocol import Failure
+
+#: systemd.exec(5) names for the states that users read.
+STATES = {
+    ("active", "running"): "running",
+    ("activating", "auto-restart"): "restarting",
+    ("activating", "start"): "starting",
+    ("reloading", "reload"): "running",
+}
+PROPERTIES = "Id,ActiveState,SubState,NRestarts,MainPID,ActiveEnterTimestampMonotonic"
+
+UNIT = """\
+# Written by django-deploy; an instance is one release of the site under ROOT.
+[Unit]
+Description={process} of {root}, release %i
+
+[Service]
+Type=exec
+ExecStart={python} {launch} {process}
+WorkingDirectory={folder}
+Restart=always
+RestartSec=1
+KillMode=mixed
+TimeoutStopSec={stop_timeout:g}
+
+[Install]
+WantedBy=default.target
+"""
+
+
+class Systemd:
+    """The units are named ``<root's name>-<hash of root>-<process>@<release>.service``."""
+
+    name = "systemd"
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        root = str(layout.root)
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", layout.root.name).strip("-") or "site"
+        self._prefix = f"{slug}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:6]}"
+        config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+        self._folder = Path(config) / "systemd" / "user"
+
+    def start(self, release: str, processes: Sequence[dict[str, Any]]) -> None:
+        written = [self._write_unit(process) for process in processes]
+        if any(written):
+            self._systemctl("daemon-reload")
+        units = [self._unit(process["name"], release) for process in processes]
+        if units:
+            self._systemctl("reset-failed", *units, check=False)
+            self._systemctl("enable", "--quiet", "--now", *units)
+
+    def stop(self, release: str, names: Sequence[str], wait: bool) -> None:
+        units = [self._unit(name, release) for name in names]
+        if not units:
+            return
+        self._systemctl("disable", "--quiet", *units, check=False)
+        self._systemctl("stop", *([] if wait else ["--no-block"]), *units, check=False)
+        if wait:
+            self._systemctl("reset-failed", *units, check=False)
+
+    def states(self) -> list[ProcessState]:
+        pattern = f"{self._prefix}-*@*.service"
+        lines = self._systemctl("show", "--property", PROPERTIES, pattern, check=False)
+        found = [self._state(dict(_pairs(block))) for block in _blocks(lines)]
+        return [state for state in found if state is not None]
+
+    def log(self, release: str, name: str) -> list[str]:
+        unit = self._unit(name, release)
+        journal = ["journalctl", "--no-pager", "--output=cat", "--lines=30"]
+        for scope in (["--user", "--unit", unit], [f"_SYSTEMD_USER_UNIT={unit}"]):
+            status, lines = commands.run([*journal, *scope], env=self._environment(), timeout=10)
+            lines = [line for line in lines if not line.startswith(("--", "Hint:", "No journal files"))]
+            if status == 0 and lines:
+                return lines
+        return [f"(no lines of {unit} can be read from the journal)"]
+
+    def _unit(self, process: str, release: str) -> str:
+        return f"{self._prefix}-{process}@{release}.service"
+
+    def _write_unit(self, process: dict[str, Any]) -> bool:
+        """The template says nothing that belongs to one release; gives whether it changed."""
+        folder = f"{_quoted(self._layout.releases)}/%i"
+        text = UNIT.format(
+            process=process["name"],
+            root=_quoted(self._layout.root),
+            python=f'"{folder}/venv/bin/python"',
+            launch=f'"{folder}/launch.py"',
+            folder=folder,
+            stop_timeout=process["stop_timeout"],
+        )
+        path = self._folder / f"{self._prefix}-{process['name']}@.service"
+        if path.exists() and path.read_text() == text:
+            return False
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text)
+        return True
+
+    def _state(self, properties: dict[str, str]) -> ProcessState | None:
+        match = re.fullmatch(rf"{re.escape(self._prefix)}-(.+)@(.+)\.service", properties.get("Id", ""))
+        if match is None:
+            return None
+        active, sub = properties["ActiveState"], properties["SubState"]
+        fallback = {"deactivating": "stopping", "activating": "starting", "active": "running"}
+        state = STATES.get((active, sub), fallback.get(active, "stopped"))
+        if state in ("running", "starting") and int(properties.get("NRestarts") or 0) and _age(properties) < 5:
+            state = "restarting"
+        since = time.time() - _age(properties) if active == "active" else 0.0
+        return ProcessState(match[1], match[2], state, round(since, 1), int(properties.get("MainPID") or 0))
+
+    def _systemctl(self, *arguments: str, check: bool = True) -> list[str]:
+        lines: list[str] = []
+
+        def on_line(stream: str, line: str) -> None:
+            lines.append(line)
+
+        status, _ = commands.run(
+            ["systemctl", "--user", *arguments], env=self._environment(), on_line=on_line, timeout=120
+        )
+        if status and check:
+            raise Failure(
+                "ProcessFailed",
+                f"systemctl --user {arguments[0]} failed (exit {status})",
+                "On the host: systemctl --user status",
+                lines=lines[-10:],
+            )
+        return lines
+
+    @staticmethod
+    def _environment() -> dict[str, str]:
+        # A session without pam_systemd has no XDG_RUNTIME_DIR, and systemctl --user needs it.
+        return {**os.environ, "XDG_RUNTIME_DIR": f"/run/user/{os.geteuid()}", "SYSTEMD_COLORS": "0"}
+
+
+def _quoted(path: Path) -> str:
+    """Specifiers and quotes of systemd.unit(5) in a path stand for themselves."""
+    return str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+
+
+def _blocks(lines: Iterable[str]) -> list[list[str]]:
+    """``systemctl show`` of several units, whose empty lines between them were dropped: each starts anew with Id
+    or, as the order is systemd's own, when a property comes again."""
+    blocks: list[list[str]] = []
+    seen: set[str] = set()
+    for line in lines:
+        name = line.partition("=")[0]
+        if not blocks or name in seen:
+            blocks.append([])
+            seen = set()
+        seen.add(name)
+        blocks[-1].append(line)
+    return blocks
+
+
+def _pairs(lines: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name, value) for name, _, value in (line.partition("=") for line in lines)]
+
+
+def _age(properties: dict[str, str]) -> float:
+    """Seconds since the unit became active."""
+    entered = int(properties.get("ActiveEnterTimestampMonotonic") or 0)
+    return time.clock_gettime(time.CLOCK_MONOTONIC) - entered / 1e6 if entered else 0.0

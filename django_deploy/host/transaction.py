@@ -1,0 +1,526 @@
+"""The transaction of one host: build aside, start aside, switch, confirm; and the way back from anywhere.
+
+Before each phase that has an effect outside the new release's own folder, the journal
+(``.deploy/transaction.json``) says what is about to happen. ``undo`` works from the journal alone, so
+a transaction whose program was killed is undone, or finished, by the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from . import commands, health, launch
+from .layout import FAILED, LIVE, PREPARING, READY, RETIRED, Layout, Release, write_atomically
+from .link import Link
+from .processes import SETTLE_TIME, ProcessManager, open_manager, raise_fallen, require_running
+from .protocol import Failure
+from .steps import StepProcess
+from .store import Store
+from .virtualenv import Installer, carry_bytecode, unpack_tool
+
+#: The journal's phases, in order.
+PREPARE, START, SWITCH, CONFIRM = "prepare", "start", "switch", "confirm"
+
+#: Seconds between the switch and the SIGTERM of the old processes: what connected to the old socket
+#: just before the switch is accepted by then.
+DRAIN_TIME = 2.0
+
+#: Failed releases that are kept for inspection.
+KEEP_FAILED = 2
+
+MANAGE = """\
+#!{python}
+\"\"\"manage.py of release {id}, with the target's settings and environment.\"\"\"
+import launch
+
+launch.manage()
+"""
+
+
+class Transaction:
+    """One deployment or rollback on this host, from ``begin`` to ``confirm`` or ``undo``."""
+
+    def __init__(self, layout: Layout, link: Link, store: Store) -> None:
+        self._layout = layout
+        self._link = link
+        self._store = store
+        self._steps: Optional[StepProcess] = None
+        self._step_name = ""
+        self._keep_open = -1
+        self._tools: dict[str, Path] = {}
+        self._journal_file = layout.private / "transaction.json"
+        self.journal: dict[str, Any] = {}
+
+    # The journal
+
+    def begin(self, expect_live: Optional[str], keep_open: int) -> dict[str, Any]:
+        """Mend what a killed program left, then check that the host is as the plan saw it."""
+        self._keep_open = keep_open
+        self._recover()
+        live = self._layout.live()
+        if live != expect_live:
+            raise Failure(
+                "Changed",
+                f"the live release is {live or 'none'} now; the plan was made for {expect_live or 'none'}",
+                "Somebody else deployed in the meantime: deploy again to make a new plan.",
+            )
+        return {"live": live}
+
+    def _recover(self) -> None:
+        try:
+            self.journal = json.loads(self._journal_file.read_text())
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError):
+            self._journal_file.unlink()  # it is written by rename: damage means that nothing had begun
+            return
+        if self.journal["phase"] == CONFIRM:
+            self.finish(keep=None)
+            action = "finished"
+        else:
+            self.undo("its host program was killed")
+            action = "undone"
+        self._link.report("recovered", release=self.journal.get("release", ""), action=action)
+        self.journal = {}
+
+    def _note(self, phase: str, **fields: Any) -> None:
+        self.journal = {**self.journal, "phase": phase, **fields}
+        write_atomically(self._journal_file, json.dumps(self.journal), 0o600)
+
+    def _stop_if_lost(self) -> None:
+        if self._link.lost.is_set():
+            raise Failure("Aborted", self._link.reason)
+
+    def _pause(self, seconds: float) -> None:
+        self._link.lost.wait(seconds)
+        self._stop_if_lost()
+
+    # Prepare
+
+    def prepare(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Build the release's folder and virtualenv; nothing that is live is touched."""
+        record = message["release"]
+        release = self._layout.release(record["id"])
+        self._note(PREPARE, release=release.id, previous=self._layout.live(), was=FAILED)
+        release.path.mkdir(mode=0o755)
+        release.mark(PREPARING)
+        for artifact in message["artifacts"]:
+            self._store.path(artifact["sha256"], artifact["name"])
+        self._install(release, message)
+        self._write_files(release, record, message["environment"])
+        return {"release": release.id}
+
+    def _install(self, release: Release, message: dict[str, Any]) -> None:
+        lock = release.path / "requirements.lock"
+        lock.write_text(message["lock"])
+        installer = message["installer"]
+        for name, tool in message["tools"].items():
+            self._tools[name] = unpack_tool(
+                self._layout, self._store.path(tool["sha256"], tool["name"]), tool["sha256"]
+            )
+        Installer(
+            self._layout,
+            name=installer["name"],
+            tool=self._tools.get(installer["name"]),
+            python=message["python"],
+            index_url=installer["index_url"],
+            report=self._link.report,
+            stop=self._link.lost,
+        ).build(release, lock, message["distributions"], installer["offline_first"])
+        live = self._layout.live()
+        if live is not None and self._layout.release(live).venv.is_dir():
+            carry_bytecode(self._layout.release(live), release)
+
+    def _write_files(self, release: Release, record: dict[str, Any], environment: dict[str, str]) -> None:
+        source = launch.__loader__.get_source(launch.__name__)  # type: ignore[union-attr]
+        write_atomically(release.path / "launch.py", source)
+        write_atomically(release.path / "manage.py", MANAGE.format(python=release.python, id=release.id), 0o755)
+        write_atomically(release.path / "environment.json", json.dumps(environment), 0o600)
+        tools = {name: str(path) for name, path in self._tools.items()}
+        write_atomically(release.path / "release.json", json.dumps({**record, "tools": tools}, indent=1), 0o600)
+
+    # Steps
+
+    def preflight(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Start the new release's Django once and let it check itself with the target's settings."""
+        release = self._layout.release(self.journal["release"])
+        self._steps = StepProcess(release, self._keep_open, self._on_step_line)
+        self._step_name = "preflight"
+        try:
+            site = self._ask({"do": "describe"})
+            found = self._ask({"do": "preflight"})
+        except Failure as failure:
+            raise self._preflight_failure(failure.message, failure.details.get("lines", [])) from None
+        if not found["ok"]:
+            raise self._preflight_failure("its checks found errors", found.get("errors", []))
+        write_atomically(release.path / "site.json", json.dumps(site), 0o600)
+        return {"site": site, "warnings": found.get("warnings", [])}
+
+    @staticmethod
+    def _preflight_failure(why: str, lines: list[str]) -> Failure:
+        remedy = "Mend it and deploy again."
+        if any("Unknown command: 'deploy_steps'" in line for line in lines):
+            remedy = "Add 'django_deploy' to INSTALLED_APPS of the target's SETTINGS_MODULE."
+        return Failure("PreflightFailed", f"the new release does not start: {why}", remedy, lines=lines)
+
+    def step(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Run one ``manage.py`` command of the new release to its end."""
+        self._stop_if_lost()
+        name = self._step_name = " ".join(message["command"])
+        self._link.report("step.started", step=name)
+        started = time.monotonic()
+        result = self._isolated(message) if message["isolated"] else self._together(message)
+        seconds = round(time.monotonic() - started, 3)
+        if result.get("skipped"):
+            self._link.report("step.skipped", step=name, reason=result["skipped"])
+        else:
+            self._link.report("step.finished", step=name, seconds=seconds, result=result.get("result", {}))
+        return {"seconds": seconds, **result}
+
+    def _together(self, message: dict[str, Any]) -> dict[str, Any]:
+        request = {"do": "run", "command": message["command"], "requires_app": message["requires_app"]}
+        try:
+            reply = self._ask(request, message["timeout"])
+        except Failure as failure:
+            raise self._step_failure(failure.message, failure.details.get("lines", []), failure.details) from None
+        if not reply["ok"]:
+            assert self._steps is not None
+            raise self._step_failure(reply.get("error", ""), self._steps.last_lines(), reply)
+        return reply
+
+    def _isolated(self, message: dict[str, Any]) -> dict[str, Any]:
+        release = self._layout.release(self.journal["release"])
+        argv = [str(release.python), str(release.path / "manage.py"), *message["command"]]
+        status, lines = commands.run(
+            argv, cwd=release.path, on_line=self._on_step_line, timeout=message["timeout"]
+        )
+        if status:
+            raise self._step_failure(f"exit status {status}", lines, {"exit": status})
+        return {"ok": True}
+
+    def _step_failure(self, why: str, lines: list[str], details: dict[str, Any]) -> Failure:
+        return Failure(
+            "StepFailed",
+            f"step {self._step_name!r} failed: {why}",
+            "Mend it and deploy again.",
+            command=self._step_name,
+            exit=details.get("exit", 1),
+            lines=lines,
+        )
+
+    def _ask(self, request: dict[str, Any], timeout: Optional[float] = None) -> dict[str, Any]:
+        if self._steps is None:
+            raise Failure("BadRequest", "a step needs a preflight first")
+        return self._steps.ask(request, timeout)
+
+    def _on_step_line(self, stream: str, line: str) -> None:
+        self._link.report("step.output", step=self._step_name, stream=stream, line=line)
+
+    # Activate
+
+    def activate(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Start the release beside the live one, ask its health, then switch."""
+        self._stop_if_lost()
+        release = self._layout.release(message["release"])
+        record, previous = release.record, self._layout.live()
+        was = FAILED if self.journal.get("release") == release.id else release.state
+        if was == READY or not release.python.exists():
+            raise Failure("NoSuchRelease", f"release {release.id} was never live")
+        if self._steps is not None:
+            self._steps.dismiss()
+        if was == FAILED:
+            release.mark(READY)
+        self._note(START, release=release.id, previous=previous, was=was)
+        checked = self._start(release, record, previous)
+        self._stop_if_lost()
+        self._note(SWITCH)
+        self._switch(record["processes"], release.id)
+        self._link.report("switched", release=release.id, previous=previous)
+        self._restart(record)
+        checked += self._check_address(release, record)
+        return {"release": release.id, "previous": previous, "checked": checked}
+
+    def _start(self, release: Release, record: dict[str, Any], previous: Optional[str]) -> list[str]:
+        processes = record["processes"]
+        if not processes:
+            return []
+        self._stop_singletons(processes, previous)
+        manager = self._manager(release)
+        for process in processes:
+            self._link.report("process.started", process=process["name"], release=release.id)
+        manager.start(release.id, processes)
+        checked = [
+            self._check_socket(manager, release, process, record["health"])
+            for process in processes
+            if _has_socket(process) and record["health"]
+        ]
+        names = [process["name"] for process in processes]
+        settle = 0.0 if all(_has_socket(process) and record["health"] for process in processes) else SETTLE_TIME
+        require_running(manager, release.id, names, settle=settle, pause=self._pause)
+        return checked
+
+    def _stop_singletons(self, processes: list[dict[str, Any]], previous: Optional[str]) -> None:
+        names = [process["name"] for process in processes if process["singleton"]]
+        if previous is None or not names:
+            return
+        for name in names:
+            self._link.report("process.stopping", process=name, release=previous)
+        self._manager(self._layout.release(previous)).stop(previous, names, wait=True)
+
+    def _check_socket(
+        self, manager: ProcessManager, release: Release, process: dict[str, Any], wanted: dict[str, Any]
+    ) -> str:
+        socket = self._layout.socket(process["name"], release.id)
+        address = f"{self._layout.socket_link(process['name'])}:{wanted['path']}"
+
+        def still_up() -> None:
+            for state in manager.states():
+                if (state.name, state.release) == (process["name"], release.id):
+                    if state.state in ("stopped", "restarting"):
+                        raise_fallen(manager, release.id, process["name"])
+
+        try:
+            status, seconds = health.check(
+                address, str(socket), self._health(release, wanted), _at_most_every(0.5, still_up), self._pause
+            )
+        except Failure as failure:
+            if failure.type == "HealthCheckFailed":
+                log = manager.log(release.id, process["name"])
+                failure.details["lines"] = [*log, *failure.details["lines"]]
+            raise
+        self._link.report("health.checked", address=address, status=status, seconds=seconds)
+        return address
+
+    def _health(self, release: Release, wanted: dict[str, Any]) -> dict[str, Any]:
+        """The check with what the site itself says: a Host that it accepts, and that it is asked over TLS."""
+        try:
+            site = json.loads((release.path / "site.json").read_text())
+        except (OSError, ValueError):
+            site = {}
+        headers = dict(wanted["headers"])
+        if site.get("ssl_header"):
+            name, value = site["ssl_header"]
+            headers.setdefault(name.replace("HTTP_", "", 1).replace("_", "-").title(), value)
+        return {**wanted, "host": wanted["host"] or _accepted_host(site.get("allowed_hosts", [])), "headers": headers}
+
+    def _switch(self, processes: list[dict[str, Any]], release: str) -> None:
+        for process in processes:
+            if _has_socket(process):
+                link = self._layout.socket_link(process["name"])
+                self._layout.point(link, self._layout.socket(process["name"], release).name)
+        self._layout.point(self._layout.current, f"releases/{release}")
+
+    def _restart(self, record: dict[str, Any]) -> None:
+        for argv in record["restart"]:
+            status, lines = commands.run(argv, cwd=self._layout.root, timeout=120)
+            if status:
+                raise Failure(
+                    "RestartFailed",
+                    f"{' '.join(argv)} failed (exit {status})",
+                    "Try the RESTART command on the host by hand.",
+                    lines=lines,
+                )
+
+    def _check_address(self, release: Release, record: dict[str, Any]) -> list[str]:
+        wanted = record["health"]
+        if not wanted or not wanted["path"].startswith("http"):
+            return []
+        status, seconds = health.check(
+            wanted["path"], None, self._health(release, wanted), lambda: None, self._pause
+        )
+        self._link.report("health.checked", address=wanted["path"], status=status, seconds=seconds)
+        return [wanted["path"]]
+
+    # Confirm
+
+    def confirm(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The commit point: from here on the release is live, whatever becomes of the deployer."""
+        if self.journal.get("phase") != SWITCH:
+            raise Failure("BadRequest", "nothing was activated")
+        self._stop_if_lost()
+        self._note(CONFIRM)
+        self._settle_states()
+        self._record_history(message.get("by", ""), message.get("action", "deploy"))
+        release, previous = self.journal["release"], self.journal["previous"]
+        self._link.report("confirmed", release=release, previous=previous)
+        return {"release": release, "previous": previous}
+
+    def _settle_states(self) -> None:
+        release, previous = self.journal["release"], self.journal["previous"]
+        if previous not in (None, release):
+            self._layout.release(previous).mark(RETIRED)
+        self._layout.release(release).mark(LIVE)
+
+    def _record_history(self, by: str, action: str) -> None:
+        line = {
+            "at": round(time.time(), 3),
+            "action": action,
+            "release": self.journal["release"],
+            "previous": self.journal["previous"],
+            "by": by,
+        }
+        with (self._layout.private / "history.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def finish(self, keep: Optional[int], drain: float = 0.0) -> None:
+        """After confirm: let the old processes go, prune, close the journal. Never fails the deployment."""
+        self._close_steps()
+        self._settle_states()
+        time.sleep(drain)
+        self._stop_all_but(self.journal["release"])
+        self._journal_file.unlink(missing_ok=True)
+        if keep is not None:
+            self._prune(keep)
+
+    def _prune(self, keep: int) -> None:
+        notice = self._layout.private / "cleanup-failed"
+        try:
+            removed = prune(self._layout, self._store, keep)
+        except OSError as error:
+            notice.write_text(f"old releases could not be removed: {error}\n")
+        else:
+            notice.unlink(missing_ok=True)
+            self._link.report("pruned", releases=removed)
+
+    # Undo
+
+    def undo(self, reason: str) -> dict[str, Any]:
+        """Put everything back as the journal found it; safe to repeat. Gives the live release."""
+        if not self.journal:
+            return {"live": self._layout.live()}
+        release, previous = self.journal["release"], self.journal["previous"]
+        self._kill_steps()
+        if self.journal["phase"] == SWITCH:
+            self._switch_back(previous)
+        if self.journal["phase"] in (START, SWITCH):
+            self._start_again(previous)
+        self._stop_all_but(previous)
+        path = self._layout.release(release)
+        if path.path.is_dir():
+            path.mark(self.journal["was"])
+        if self.journal["phase"] == SWITCH and previous is not None:
+            self._restart(self._layout.release(previous).record)
+        self._journal_file.unlink(missing_ok=True)
+        self.journal = {}
+        self._link.report("reverted", release=release, live=previous, reason=reason)
+        return {"live": previous}
+
+    def _switch_back(self, previous: Optional[str]) -> None:
+        old = self._layout.release(previous).record["processes"] if previous else []
+        for link in self._layout.run.glob("*.sock"):
+            if link.is_symlink() and link.stem not in {process["name"] for process in old if _has_socket(process)}:
+                self._layout.point(link, None)
+        if previous is None:
+            self._layout.point(self._layout.current, None)
+        else:
+            self._switch(old, previous)
+
+    def _start_again(self, previous: Optional[str]) -> None:
+        """The old release's singletons were stopped; the rest runs, and starting it again does nothing."""
+        if previous is None:
+            return
+        release = self._layout.release(previous)
+        singletons = [process for process in release.record["processes"] if process["singleton"]]
+        if singletons:
+            self._manager(release).start(previous, singletons)
+
+    def _stop_all_but(self, live: Optional[str]) -> None:
+        """No process of any other release is left, nor its sockets; not even one that an earlier crash left."""
+        for manager in self._managers():
+            running: dict[str, list[str]] = {}
+            for state in manager.states():
+                if state.release != live:
+                    running.setdefault(state.release, []).append(state.name)
+            for release, names in running.items():
+                for name in names:
+                    self._link.report("process.stopping", process=name, release=release)
+                manager.stop(release, names, wait=True)
+        self._remove_sockets(live)
+
+    def _remove_sockets(self, live: Optional[str]) -> None:
+        processes = self._layout.release(live).record["processes"] if live else []
+        names = {process["name"] for process in processes if _has_socket(process)}
+        kept = {self._layout.socket_link(name).name for name in names}
+        kept |= {self._layout.socket(name, live).name for name in names if live}
+        for path in self._layout.run.glob("*.sock"):
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
+
+    def _managers(self) -> list[ProcessManager]:
+        """Those that any release of this ROOT was started with."""
+        found: dict[str, Release] = {}
+        for release in self._layout.all_releases():
+            try:
+                if release.record["processes"]:
+                    found[release.record["manager"]] = release
+            except (Failure, KeyError):
+                continue
+        return [self._manager(release) for release in found.values()]
+
+    def _manager(self, release: Release) -> ProcessManager:
+        record = release.record
+        tool = record.get("tools", {}).get("supervisor")
+        return open_manager(record["manager"], self._layout, Path(tool) if tool else None)
+
+    def _close_steps(self) -> None:
+        if self._steps is not None:
+            self._steps.close()
+            self._steps = None
+
+    def _kill_steps(self) -> None:
+        if self._steps is not None:
+            self._steps.kill()
+            self._close_steps()
+
+
+def prune(layout: Layout, store: Store, keep: int) -> list[str]:
+    """Delete old releases: never the live one or its predecessor; gives the ids that went."""
+    live = layout.live()
+    good = [r for r in layout.all_releases() if r.state in (LIVE, RETIRED)]
+    failed = [r for r in layout.all_releases() if r.state == FAILED]
+    doomed = [r for r in good[: -max(keep, 2)] if r.id != live] + failed[:-KEEP_FAILED]
+    for release in doomed:
+        release.delete()
+    for leftover in layout.releases.glob(".*.deleted"):
+        shutil.rmtree(leftover)
+    wanted = {wheel["sha256"] for release in layout.all_releases() for wheel in _wheels(release)}
+    tools = layout.private / "tools"
+    store.prune(wanted | set(os.listdir(tools) if tools.is_dir() else []))
+    return [release.id for release in doomed]
+
+
+def _wheels(release: Release) -> list[dict[str, Any]]:
+    try:
+        wheels = release.record.get("wheels", [])
+    except Failure:
+        return []
+    return list(wheels)
+
+
+def _has_socket(process: dict[str, Any]) -> bool:
+    return any("{socket}" in word for word in process["command"])
+
+
+def _accepted_host(allowed: list[str]) -> str:
+    """A Host header that ALLOWED_HOSTS lets pass (django.http.request.validate_host)."""
+    for pattern in allowed:
+        if pattern != "*":
+            return pattern.lstrip(".")
+    return "localhost"
+
+
+def _at_most_every(seconds: float, work: Callable[[], None]) -> Callable[[], None]:
+    last = time.monotonic()
+
+    def sometimes() -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            work()
+
+    return sometimes

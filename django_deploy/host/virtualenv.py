@@ -1,0 +1,266 @@
+"""Builds a release's virtualenv: fresh, at its final path, exactly what the lock says."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import stat
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+from typing import Any, Callable, Mapping, Optional
+
+from . import commands
+from .layout import Layout, Release
+from .protocol import Failure
+
+Report = Callable[..., None]
+
+#: Where installers put uv for one user; a non-login SSH session often lacks these in PATH.
+UV_FOLDERS = ("~/.local/bin", "~/.cargo/bin")
+
+
+def find_uv() -> str | None:
+    """The host's own uv, if it has one."""
+    folders = [os.path.expanduser(folder) for folder in UV_FOLDERS]
+    return shutil.which("uv", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *folders]))
+
+
+def unpack_tool(layout: Layout, wheel: Path, sha256: str) -> Path:
+    """A tool's wheel as a folder of ``.deploy/tools``, unpacked once."""
+    folder = layout.inside(".deploy", "tools", sha256)
+    if folder.is_dir():
+        return folder
+    fresh = folder.with_name(f".{sha256}.{os.getpid()}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(fresh)
+    for script in fresh.glob("*.data/scripts/*"):
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)  # zipfile drops the bit
+    os.replace(fresh, folder)
+    return folder
+
+
+class Installer:
+    """Installs a lock into a release: with uv where there is one, else with pip.
+
+    ``tool`` is the unpacked wheel of uv or pip, None for the host's own uv. ``index_url`` may hold
+    credentials, so it travels in the environment and not in an argv.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        name: str,
+        tool: Optional[Path],
+        python: str,
+        index_url: Optional[str],
+        report: Report,
+        stop: threading.Event,
+    ) -> None:
+        self.name = name
+        self._layout = layout
+        self._tool = tool
+        self._python = python
+        self._index_url = index_url
+        self._report = report
+        self._stop = stop
+
+    def build(self, release: Release, lock: Path, expected: Mapping[str, str], offline_first: bool) -> None:
+        """Make ``release``'s virtualenv; raises ``Failure`` (``InstallFailed``) with the last lines."""
+        started = time.monotonic()
+        self._report("install.started", installer=self.name, distributions=len(expected))
+        shutil.rmtree(release.venv, ignore_errors=True)
+        if self.name == "uv":
+            self._build_with_uv(release, lock, offline_first)
+        else:
+            self._build_with_pip(release, lock)
+        verify(release, expected)
+        seconds = round(time.monotonic() - started, 3)
+        self._report("install.finished", installer=self.name, distributions=len(expected), seconds=seconds)
+
+    def _build_with_uv(self, release: Release, lock: Path, offline_first: bool) -> None:
+        uv = str(next(self._tool.glob("*.data/scripts/uv"))) if self._tool else find_uv()
+        if uv is None:
+            raise Failure("InstallFailed", "the host's uv has gone", "Deploy again.")
+        self._run([uv, "venv", "--quiet", "--no-project", "--python", self._python, str(release.venv)])
+        sync = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(release.python), str(lock)]
+        if offline_first and self._succeeds([*sync, "--offline"]):
+            return
+        self._run(sync)
+
+    def _build_with_pip(self, release: Release, lock: Path) -> None:
+        assert self._tool is not None, "pip always comes as a wheel"
+        self._run([self._python, "-m", "venv", "--without-pip", str(release.venv)])
+        pip = [str(release.python), str(self._tool / "pip"), "install", "--quiet", "--no-input"]
+        self._run([*pip, "--no-deps", "--require-hashes", "--no-compile", "--requirement", str(lock)])
+
+    def _environment(self) -> dict[str, str]:
+        cache = self._layout.private / "cache"
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        env.update(
+            UV_CACHE_DIR=str(cache / "uv"),  # the same file system, so that uv makes hard links
+            UV_PYTHON_DOWNLOADS="never",
+            UV_NO_PROGRESS="1",
+            PIP_CACHE_DIR=str(cache / "pip"),
+            PIP_DISABLE_PIP_VERSION_CHECK="1",
+        )
+        if self._index_url:
+            env.update(UV_DEFAULT_INDEX=self._index_url, PIP_INDEX_URL=self._index_url)
+            env.update(_trust_plain_http(self._index_url))
+        return env
+
+    def _succeeds(self, argv: list[str]) -> bool:
+        status, _ = commands.run(argv, env=self._environment(), stop=self._stop)
+        return status == 0
+
+    def _run(self, argv: list[str]) -> None:
+        def on_line(stream: str, line: str) -> None:
+            self._report("install.output", line=line)
+
+        status, lines = commands.run(argv, env=self._environment(), on_line=on_line, stop=self._stop)
+        if status:
+            raise Failure(
+                "InstallFailed",
+                f"{self.name} could not install the release (exit {status})",
+                _install_remedy("\n".join(lines)),
+                command=[os.path.basename(argv[0]), *argv[1:]],
+                exit=status,
+                lines=lines,
+            )
+
+
+def _trust_plain_http(url: str) -> dict[str, str]:
+    """An ``http://`` INDEX_URL was chosen in the settings; both tools want to hear it again."""
+    match = re.match(r"http://(?:[^@/]*@)?([^/]+)", url)
+    return {"UV_INSECURE_HOST": match[1], "PIP_TRUSTED_HOST": match[1].split(":")[0]} if match else {}
+
+
+def _install_remedy(output: str) -> str:
+    text = output.lower()
+    if "no space left" in text:
+        return "The host's disk is full: make room and deploy again."
+    if any(word in text for word in ("dns error", "connect", "timed out", "unreachable", "resolve")):
+        return "The host cannot reach its package index: set INDEX_URL to one that it can reach."
+    if "no module named" in text and "venv" in text:
+        return "The host's Python lacks its venv module: install it, or set INSTALLER to 'uv'."
+    return "The lines above say why; deploy_status shows that the live release is unchanged."
+
+
+def verify(release: Release, expected: Mapping[str, str]) -> None:
+    """The virtualenv holds exactly the expected distributions, name by name and version by version."""
+    found = dict(_installed(site_packages(release)))
+    wrong = [
+        f"{name}: {found.get(name, 'missing')} instead of {expected.get(name, 'nothing')}"
+        for name in sorted(found.keys() | expected.keys())
+        if found.get(name) != expected.get(name)
+    ]
+    if wrong:
+        raise Failure("InstallFailed", "the virtualenv is not what the lock says", lines=wrong)
+
+
+def _installed(folder: Path) -> list[tuple[str, str]]:
+    found = []
+    for distribution in importlib.metadata.distributions(path=[str(folder)]):
+        name = distribution.metadata["Name"]
+        found.append((re.sub(r"[-_.]+", "-", name).lower(), distribution.version))
+    return found
+
+
+def site_packages(release: Release) -> Path:
+    for folder in release.venv.glob("lib/python*/site-packages"):
+        return folder
+    raise Failure("InstallFailed", f"{release.venv} has no site-packages folder")
+
+
+def carry_bytecode(old: Release, new: Release) -> int:
+    """Link the old release's bytecode to the sources that both releases share; gives how many.
+
+    A file that is the same inode in both (uv's hard links) has the same content and the same time, so
+    its ``.pyc`` is valid. The first start costs a quarter of the CPU then. Nothing depends on it:
+    Python writes what is missing, by rename, so that no link is ever written through.
+    """
+    source, destination, linked = site_packages(old), site_packages(new), 0
+    tag = f".{sys.implementation.cache_tag}.pyc"
+    for folder, folders, names in os.walk(source):
+        if not folder.endswith("__pycache__"):
+            continue
+        folders.clear()
+        package, target = os.path.dirname(folder), None
+        for name in names:
+            module = name[: -len(tag)] + ".py" if name.endswith(tag) else ""
+            relative = os.path.relpath(package, source)
+            if not module or not _is_same(os.path.join(package, module), destination / relative / module):
+                continue
+            if target is None:
+                target = destination / relative / "__pycache__"
+                target.mkdir(exist_ok=True)
+            try:
+                os.link(os.path.join(folder, name), target / name)
+                linked += 1
+            except FileExistsError:
+                pass
+    return linked
+
+
+def _is_same(one: str, other: Path) -> bool:
+    try:
+        return os.path.samestat(os.stat(one), os.stat(other))
+    except OSError:
+        return False
+
+
+def describe_python(python: str) -> dict[str, Any]:
+    """Version and platform of the interpreter that PYTHON names, for choosing tools and for the plan."""
+    path = shutil.which(python)
+    if path is None:
+        return {"error": f"there is no {python} on the host"}
+    if os.path.realpath(path) == os.path.realpath(sys.executable):
+        return python_facts()
+    status, lines = commands.run([path, "-I", "-S", "-c", _FACTS_PROGRAM], timeout=20)
+    if status or not lines:
+        return {"error": f"{python} does not run: {' '.join(lines)[:200]}"}
+    import json
+
+    facts = json.loads(lines[-1])
+    assert isinstance(facts, dict)
+    return facts
+
+
+def python_facts() -> dict[str, Any]:
+    """What wheel tags and markers depend on."""
+    import platform
+    import sysconfig
+
+    try:
+        libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
+    except (ValueError, OSError):
+        libc = ""
+    return {
+        "version": list(sys.version_info[:3]),
+        "implementation": sys.implementation.name,
+        "machine": platform.machine(),
+        "system": sys.platform,
+        "glibc": libc.split()[-1] if libc.startswith("glibc") else None,
+        "soabi": sysconfig.get_config_var("SOABI"),
+        "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    }
+
+
+_FACTS_PROGRAM = """
+import json, os, platform, sys, sysconfig
+try:
+    libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
+except (ValueError, OSError):
+    libc = ""
+print(json.dumps({"version": list(sys.version_info[:3]), "implementation": sys.implementation.name,
+    "machine": platform.machine(), "system": sys.platform,
+    "glibc": libc.split()[-1] if libc.startswith("glibc") else None,
+    "soabi": sysconfig.get_config_var("SOABI"),
+    "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED"))}))
+"""

@@ -1,0 +1,80 @@
+"""Packs the host program into one command line: nothing is uploaded, nothing stays installed.
+
+The command is ``python3 -I -S -c BOOT PAYLOAD``: the payload is the sources of ``host/`` and the hello,
+deflated; the boot line makes them importable as the package ``django_deploy_host`` and calls its
+``main``. One argv word may have 128 kB on Linux (MAX_ARG_STRLEN, execve(2)).
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import functools
+import json
+import shlex
+import zlib
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+from django_deploy.host import protocol
+
+#: Runs on the host, in its ``python3`` 3.9 or newer: loads modules from a dict of sources.
+BOOT = """\
+import sys
+if sys.version_info < (3, 9):
+    sys.exit("python3 is %d.%d there; django-deploy needs 3.9 or newer" % sys.version_info[:2])
+import base64, importlib.abc, importlib.util, json, zlib
+bundle = json.loads(zlib.decompress(base64.b64decode(sys.argv[1])))
+class Memory(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    def find_spec(self, name, path=None, target=None):
+        if name in bundle["sources"]:
+            return importlib.util.spec_from_loader(name, self, origin=name, is_package=self.is_package(name))
+    def is_package(self, name):
+        return name == "django_deploy_host"
+    def get_source(self, name):
+        return bundle["sources"][name]
+sys.meta_path.insert(0, Memory())
+from django_deploy_host.__main__ import main
+sys.exit(main(bundle["hello"]))
+"""
+
+PACKAGE = "django_deploy_host"
+
+
+def command(hello: Mapping[str, Any]) -> list[str]:
+    """The argv that starts the host program with its first message."""
+    bundle = {"sources": sources(), "hello": {"hello": protocol.VERSION, **hello}}
+    payload = zlib.compress(json.dumps(bundle, separators=(",", ":")).encode(), 9)
+    return ["python3", "-I", "-S", "-c", BOOT, base64.b64encode(payload).decode()]
+
+
+def shell_command(hello: Mapping[str, Any]) -> str:
+    """The same for an SSH exec, which the user's login shell reads."""
+    return "exec " + shlex.join(command(hello))
+
+
+@functools.cache
+def sources() -> dict[str, str]:
+    """Module name to source; the docstrings, a fifth of what would be sent, stay here."""
+    found = {}
+    for file in resources.files("django_deploy.host").iterdir():
+        if file.name.endswith(".py"):
+            stem = file.name.removesuffix(".py")
+            name = PACKAGE if stem == "__init__" else f"{PACKAGE}.{stem}"
+            found[name] = without_docstrings(file.read_text(encoding="utf-8"))
+    return found
+
+
+def without_docstrings(source: str) -> str:
+    """The source with empty docstrings and every other line where it was, so that tracebacks are true."""
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+            text = node.body[0]
+            assert text.end_lineno is not None
+            lines[text.lineno - 1 : text.end_lineno] = [
+                " " * text.col_offset + '""',
+                *[""] * (text.end_lineno - text.lineno),
+            ]
+    return "\n".join(lines) + "\n"

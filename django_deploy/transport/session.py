@@ -1,0 +1,238 @@
+"""A session with one host: the host program at the other end of a channel, asked and listened to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from django_deploy.exceptions import ConnectionFailed, ConnectionLost, DeployError, HostLocked, RequestFailed
+from django_deploy.host import protocol
+from django_deploy.host.protocol import Event, Report
+from django_deploy.target import Host, Target
+from django_deploy.transport import program
+from django_deploy.transport.channel import Channel
+from django_deploy.transport.local import LocalChannel
+from django_deploy.transport.ssh import Connection, Prompts, connect
+
+#: How much of a file is read and handed to the channel at a time, in bytes.
+CHUNK = 1 << 20
+
+Reply = dict[str, Any]
+
+
+def open_session(host: Host, target: Target, *, report: Report, prompts: Prompts) -> HostSession:
+    """Connect, start the host program, wait for its facts. Raises ``ConnectionFailed`` and its kinds."""
+    started = time.monotonic()
+    hello = {
+        "root": str(target.root),
+        "python": target.python,
+        "manager": target.process_manager,
+        "heartbeat": protocol.HEARTBEAT,
+        "silence": protocol.SILENCE,
+    }
+    connection: Connection | None = None
+    channel: Channel
+    if host.is_local:
+        channel = LocalChannel(hello)
+    else:
+        connection = connect(host, prompts=prompts)
+        channel = connection.execute(program.shell_command(hello))
+    session = HostSession(host, channel, connection, report)
+    session.start()
+    seconds = round(time.monotonic() - started, 3)
+    address = connection.address if connection else "this machine"
+    report(Event("host.connected", host.name, fields={"address": address, "seconds": seconds}))
+    return session
+
+
+class HostSession:
+    """Requests go out at once and are answered in order, each by its future.
+
+    A future ends with the reply's result, or with ``HostLocked``, ``RequestFailed`` or
+    ``ConnectionLost``. ``facts`` is what the host said of itself. Events are passed to ``report``
+    with the host's name. All methods may be called from any thread.
+    """
+
+    def __init__(self, host: Host, channel: Channel, connection: Connection | None, report: Report) -> None:
+        self.host = host
+        self.facts: Reply = {}
+        #: What the host said when it undid a transaction: the event's fields.
+        self.reverted: Mapping[str, Any] | None = None
+        self._channel = channel
+        self._connection = connection
+        self._report = report
+        self._sending = threading.Lock()
+        self._state = threading.Lock()
+        self._pending: dict[int, Future[Reply]] = {}
+        self._next_id = 1
+        self._ended = threading.Event()
+        self._end: ConnectionLost | ConnectionFailed | None = None
+        self._is_aborted = False
+        self._has_answered = False
+        self._is_torn = False
+        self._heard = self._beaten = time.monotonic()
+
+    def start(self) -> None:
+        """Listen, and wait for the answer to the hello."""
+        first: Future[Reply] = Future()
+        self._pending[0] = first
+        for work in (self._listen, self._beat):
+            threading.Thread(target=work, name=f"{work.__name__} {self.host.name}", daemon=True).start()
+        self.facts = first.result()
+        self._has_answered = True
+
+    def request(self, name: str, **fields: Any) -> Future[Reply]:
+        """Send a request without waiting for those before it."""
+        future: Future[Reply] = Future()
+        with self._sending:
+            with self._state:
+                if self._end is not None:
+                    future.set_exception(self._end)
+                    return future
+                id, self._next_id = self._next_id, self._next_id + 1
+                self._pending[id] = future
+            self._send(protocol.encode({"id": id, "request": name, **fields}))
+        return future
+
+    def send_file(self, path: Path, sha256: str, name: str, progress: Callable[[int], None]) -> None:
+        """Send an artifact to the host's store; ``progress`` is called with bytes as they leave."""
+        with self._sending, path.open("rb") as file:
+            size = path.stat().st_size
+            self._send(protocol.encode({"blob": sha256, "size": size, "name": name}))
+            while data := file.read(CHUNK):
+                if self._is_aborted:
+                    self._is_torn = True
+                if self._is_torn or self._ended.is_set():
+                    return
+                self._send(memoryview(data))
+                progress(len(data))
+
+    def abort(self) -> None:
+        """Ask the host to undo: Ctrl-C. In the middle of a file the link is cut, which means the same."""
+        self._is_aborted = True
+        with self._sending:
+            if self._is_torn:
+                self.close()
+            else:
+                self._send(protocol.encode({"abort": True}))
+
+    def close(self) -> None:
+        """End the link, from any thread; what waits for it is released.
+
+        After confirm the host finishes alone; before it, it undoes what was begun.
+        """
+        self._channel.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    def wait_for_end(self, timeout: float) -> bool:
+        """Wait, in seconds, until the host program has gone; gives whether it has."""
+        return self._ended.wait(timeout)
+
+    def _send(self, data: bytes | memoryview) -> None:
+        try:
+            self._channel.send(data)
+        except (OSError, EOFError, ValueError):
+            self._is_torn = True  # the listener hears of it too, and says it to all who wait
+
+    def _listen(self) -> None:
+        rest = b""
+        try:
+            while data := self._channel.receive(1 << 16):
+                self._heard = time.monotonic()
+                *lines, rest = (rest + data).split(b"\n")
+                if len(rest) > protocol.MAX_LINE:
+                    raise protocol.ProtocolError("a message of more than 4 MB")
+                for line in lines:
+                    self._take(protocol.decode(line))
+            self._over("the link to the host ended")
+        except protocol.ProtocolError as error:
+            self._over(f"the host program was not understood: {error}")
+        except (OSError, EOFError) as error:
+            self._over(f"the link to the host broke: {error}")
+
+    def _take(self, message: Reply) -> None:
+        if "event" in message:
+            self._pass_on(message)
+        elif "id" in message:
+            with self._state:
+                future = self._pending.pop(message["id"], None)
+            if future is not None and "error" in message:
+                future.set_exception(self._error(message["error"]))
+            elif future is not None:
+                future.set_result(message["result"])
+
+    def _pass_on(self, message: Reply) -> None:
+        fields = {name: value for name, value in message.items() if name not in ("event", "at", "host")}
+        if message["event"] == "reverted":
+            self.reverted = fields
+        self._report(Event(str(message["event"]), self.host.name, float(message.get("at", 0)), fields))
+
+    def _error(self, error: Reply) -> DeployError:
+        message, remedy = str(error["message"]), str(error.get("remedy", ""))
+        if error["type"] == "Locked":
+            return HostLocked(self.host.name, message, remedy=remedy)
+        return RequestFailed(
+            self.host.name,
+            message,
+            type=str(error["type"]),
+            remedy=remedy,
+            details=error.get("details", {}),
+            reverted=bool(error.get("reverted", True)),
+        )
+
+    def _over(self, why: str) -> None:
+        """Tell everybody who waits that nothing more will come."""
+        self.close()
+        status, text = self._channel.finish()
+        end = self._explain(why, status, text)
+        with self._state:
+            self._end = end
+            pending, self._pending = self._pending, {}
+        for future in pending.values():
+            future.set_exception(end)
+        self._ended.set()
+
+    def _explain(self, why: str, status: int | None, text: str) -> ConnectionLost | ConnectionFailed:
+        last = text.strip()[-2000:]
+        if self._has_answered:
+            detail = f"\n{last}" if last else ""
+            return ConnectionLost(self.host.name, why + detail, remedy="The host puts itself back; deploy again.")
+        if status == 127:
+            return ConnectionFailed(
+                self.host.name,
+                "there is no python3 on the host",
+                remedy="Install it there (Debian: apt install python3); 3.9 or newer is needed, and nothing else.",
+            )
+        detail = f": {last}" if last else ""
+        return ConnectionFailed(
+            self.host.name,
+            f"the host program did not start ({why}, exit status {status}){detail}",
+            remedy="Does the login shell there print text or need a terminal? Try: ssh HOST python3 --version",
+        )
+
+    def _beat(self) -> None:
+        """Our pulse, and an ear for theirs: a peer that is silent for too long is given up."""
+        line = protocol.encode({"heartbeat": True})
+        while not self._ended.wait(protocol.HEARTBEAT / 5):
+            if time.monotonic() - self._heard > protocol.SILENCE:
+                self.close()
+                return
+            # Whoever holds the lock is sending, which is pulse enough.
+            if self._is_time_to_beat() and self._sending.acquire(blocking=False):
+                try:
+                    if not self._is_torn:
+                        self._send(line)
+                finally:
+                    self._sending.release()
+
+    def _is_time_to_beat(self) -> bool:
+        now = time.monotonic()
+        if now - self._beaten < protocol.HEARTBEAT:
+            return False
+        self._beaten = now
+        return True
