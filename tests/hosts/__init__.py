@@ -1,0 +1,1 @@
+"""Deployments to real Debian hosts, and the rig that runs those on one Linux machine."""

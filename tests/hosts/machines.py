@@ -1,0 +1,271 @@
+"""Real Debian hosts on one Linux machine, for tests and for looking around by hand.
+
+A host is a ``systemd-nspawn`` container on an overlay of the cached base (base.py), with a network
+namespace of its own on a bridge (network.py). It has systemd, sshd and nginx, a user ``deploy`` with
+lingering, and ``python3`` without pip and venv extras. It reaches nothing but the bridge, where the
+package index (index.py) answers.
+
+To boot one by hand, as root::
+
+    python -m tests.hosts.machines boot [--count 2] [--root /srv/site]
+
+This prints the address, the ssh command, the environment for a deployer and the URL of the index, and stays
+until Ctrl-C. Then, from another terminal, with the HOME and PATH that were printed::
+
+    ssh 10.77.0.11                       # as deploy; root@10.77.0.11 works as well
+    python manage.py deploy staging      # with HOSTS ["deploy@10.77.0.11"], ROOT "/srv/site"
+    curl -i http://10.77.0.11/           # nginx → unix:/srv/site/run/web.sock; 502 before a site is there
+
+All that it made goes away with it; what a killed run leaves behind is removed when the next one starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from . import base
+from .base import RigError
+from .client import Client
+from .index import Index
+from .network import Network, Slot, ip, nspawns, unmount
+
+NGINX = """\
+upstream site {{
+    server unix:{root}/run/web.sock fail_timeout=0;
+}}
+server {{
+    listen 80 default_server;
+    client_max_body_size 50m;
+    location / {{
+        proxy_pass http://site;
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme;
+    }}
+}}
+"""
+
+
+class Machine:
+    """One host. Off when it is made: ``boot()`` starts it."""
+
+    def __init__(self, disk: Path, network: Network, client: Client, *, root: str = "/srv/site") -> None:
+        self.base = disk
+        self.network = network
+        self.client = client
+        self.root = root
+        self.slot: Slot = network.claim()
+        self.folder = self.slot.furnish()
+        self.disk = self.folder / "root"
+        self._mount()
+
+    @property
+    def name(self) -> str:
+        return self.slot.name
+
+    @property
+    def address(self) -> str:
+        return self.slot.address
+
+    # The disk
+
+    def _mount(self) -> None:
+        """A fresh disk over the base, with the host's own name, keys and web server."""
+        for part in ("root", "upper", "work"):
+            (self.folder / part).mkdir()
+        layers = f"lowerdir={self.base},upperdir={self.folder}/upper,workdir={self.folder}/work"
+        subprocess.run(["mount", "-t", "overlay", self.name, "-o", layers, self.disk], check=True)
+        self._name()
+        self._make_keys()
+        self.put("/etc/nginx/sites-enabled/site", NGINX.format(root=self.root), owner="root")
+        self.chroot("install", "-d", "-o", "deploy", "-g", "deploy", self.root)
+
+    def _name(self) -> None:
+        self.put("/etc/hostname", f"{self.name}\n", owner="root")
+        self.put("/etc/hosts", f"127.0.0.1 localhost {self.name}\n::1 localhost\n", owner="root")
+        # An empty machine id would make systemd take this for a first boot and preset all units.
+        self.put("/etc/machine-id", f"{secrets.token_hex(16)}\n", owner="root")
+
+    def _make_keys(self) -> None:
+        for kind in ("ed25519", "ecdsa"):
+            self.chroot("ssh-keygen", "-q", "-t", kind, "-N", "", "-f", f"/etc/ssh/ssh_host_{kind}_key")
+        self.client.trust(self.address, self.host_keys)
+        for user, home in (("root", "/root"), ("deploy", "/home/deploy")):
+            self.chroot("install", "-d", "-m", "700", "-o", user, "-g", user, f"{home}/.ssh")
+            self.put(f"{home}/.ssh/authorized_keys", self.client.public_key, owner=user)
+
+    @property
+    def host_keys(self) -> list[str]:
+        """The public halves, as in ``known_hosts``: kind and key."""
+        return [path.read_text() for path in sorted(self.disk.glob("etc/ssh/ssh_host_*_key.pub"))]
+
+    def chroot(self, *argv: str, input: str | None = None) -> str:
+        """Run a command on the disk, on or off, and return its output.
+
+        /run and /tmp are not on the disk: they are the host's memory and seen with ``run()`` only.
+        """
+        done = subprocess.run(["chroot", self.disk, *argv], input=input, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RigError(f"{self.name}: {shlex.join(argv)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def put(self, path: str, text: str, *, owner: str = "deploy", mode: str = "644") -> None:
+        """Write a file on the disk; folders above it must be there."""
+        self.chroot("tee", path, input=text)
+        self.chroot("chown", f"{owner}:{owner}", path)
+        self.chroot("chmod", mode, path)
+
+    def read(self, path: str) -> str:
+        """A file of the disk; also when the host is off or cut off."""
+        return self.chroot("cat", path)
+
+    # Power
+
+    def boot(self, *, timeout: float = 30) -> None:
+        """Start it with the disk that it has; returns when ssh answers. ``timeout`` in seconds."""
+        command = ["systemd-nspawn", "--quiet", "--boot", f"--directory={self.disk}"]
+        command += [f"--machine={self.name}", f"--network-namespace-path=/run/netns/{self.name}"]
+        command += ["--register=no", "--keep-unit", "--resolv-conf=off", "--link-journal=no"]
+        with (self.folder / "console.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self._wait_for_ssh(time.monotonic() + timeout)
+
+    def _wait_for_ssh(self, deadline: float) -> None:
+        """Until a person can log in: sshd listens early, PAM lets users in when the boot is done."""
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if self._port_answers() and self.run("true", check=False).returncode == 0:
+                return
+            time.sleep(0.05)
+        console = (self.folder / "console.log").read_text(errors="replace")
+        raise RigError(f"{self.name} does not answer ssh. Its console:\n{console[-4000:]}")
+
+    def _port_answers(self) -> bool:
+        try:
+            with socket.create_connection((self.address, 22), timeout=1) as connection:
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    def crash(self) -> None:
+        """SIGKILL its init, which takes every process with it; the disk stays as it is."""
+        for nspawn in nspawns(self.name):
+            children = Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split()
+            for init in children:
+                os.kill(int(init), signal.SIGKILL)
+        self.process.wait(10)
+        self.slot.kill()
+
+    def reset(self) -> None:
+        """Turn it off and drop its disk; ``boot()`` then starts a new host with new keys."""
+        self.slot.kill()
+        self.process.wait(10)
+        unmount(self.disk)
+        for part in ("root", "upper", "work"):
+            shutil.rmtree(self.folder / part)
+        self.restore()
+        self._mount()
+
+    def destroy(self) -> None:
+        """Remove it with everything that belongs to it; safe to repeat."""
+        if self.slot in self.network.slots:
+            self.client.forget(self.address)
+            self.network.release(self.slot)
+            self.process.wait(10)
+
+    # The link
+
+    def cut(self) -> None:
+        """Pull its cable: packets vanish, nobody is told."""
+        ip("link", "set", self.name, "down")
+
+    def restore(self) -> None:
+        """Plug the cable in again."""
+        ip("link", "set", self.name, "up")
+
+    # Inside
+
+    def run(
+        self,
+        *argv: str,
+        user: str = "deploy",
+        check: bool = True,
+        input: str | None = None,
+        timeout: float = 60,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command over ssh as ``user``; with ``check``, a failure raises with all output."""
+        ssh = ["ssh", "-F", str(self.client.config), f"{user}@{self.address}", shlex.join(argv)]
+        done = subprocess.run(ssh, input=input or "", capture_output=True, text=True, timeout=timeout)
+        if check and done.returncode != 0:
+            raise RigError(
+                f"{self.name}: {shlex.join(argv)} exited with {done.returncode}:\n{done.stdout}{done.stderr}"
+            )
+        return done
+
+    def systemctl(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """``systemctl --user`` of the user ``deploy``."""
+        return self.run("systemctl", "--user", *argv, check=check)
+
+
+def boot_by_hand(arguments: argparse.Namespace) -> None:
+    """Boot hosts, say how to reach them, wait for Ctrl-C or SIGTERM, clean up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with ExitStack() as stack:
+        disk = base.build()
+        network = stack.enter_context(Network())
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="django-deploy-home-")))
+        client = Client(home)
+        index = stack.enter_context(Index(network.gateway))
+        machines = [Machine(disk, network, client, root=arguments.root) for _ in range(arguments.count)]
+        for machine in machines:
+            machine.boot()
+        print(report(machines, client, index), flush=True)
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            print("Removing the hosts.", flush=True)
+
+
+def report(machines: Sequence[Machine], client: Client, index: Index) -> str:
+    """What one needs to know to use the hosts, as lines that a shell can read where it matters."""
+    lines = [f"{machine.name}: deploy@{machine.address}, http://{machine.address}/" for machine in machines]
+    return "\n".join(
+        [
+            *lines,
+            f"root:    {machines[0].root}",
+            f"index:   {index.url}",
+            f"key:     {client.key}",
+            f"config:  {client.config}",
+            f"export HOME={client.home} PATH={client.home}/bin:$PATH",
+            "Ctrl-C removes all of it.",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.hosts.machines", description="Real Debian hosts.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    boot = commands.add_parser("boot", help="boot hosts and stay until Ctrl-C")
+    boot.add_argument("--count", type=int, default=1, help="how many (default: 1)")
+    boot.add_argument("--root", default="/srv/site", help="ROOT of the site (default: /srv/site)")
+    arguments = parser.parse_args()
+    if problems := base.missing():
+        parser.exit(1, "\n".join(problems) + "\n")
+    boot_by_hand(arguments)
+
+
+if __name__ == "__main__":
+    main()

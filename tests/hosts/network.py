@@ -1,0 +1,198 @@
+"""The bridge between the machine and its hosts, and the slots of addresses on it.
+
+A slot is a number from 11 to 250; address, names of links and network namespace follow from it. Whoever
+holds the ``flock`` of a slot's file owns the host in it. The kernel drops that lock with its process, so
+that a slot whose file can be locked but has something in it is what a killed run left behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from .base import RigError, cache_folder, locked
+
+BRIDGE = "djdeploy0"
+GATEWAY = "10.77.0.1"
+PREFIX = "10.77.0"
+SLOTS = range(11, 251)
+
+#: One for the whole machine, whatever cache folders its runs use.
+STATE = Path("/run/django-deploy-hosts")
+
+
+def ip(*words: str) -> str:
+    """Run ``ip`` and return what it printed."""
+    done = subprocess.run(["ip", *words], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RigError(f"ip {' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+class Slot:
+    """A place for one host. ``file`` holds the lock and the name of the host's folder."""
+
+    def __init__(self, number: int, file: IO[str]) -> None:
+        self.number = number
+        self.file = file
+        self.name = f"djhost{number}"
+        self.address = f"{PREFIX}.{number}"
+
+    @classmethod
+    def take(cls, number: int) -> Slot | None:
+        """The slot, cleaned of what a killed run left in it; None where a live run has it."""
+        file = (STATE / f"slot-{number}").open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        slot = cls(number, file)
+        slot.wipe()
+        return slot
+
+    @property
+    def folder(self) -> Path | None:
+        """The host's folder: its disk, its mount point and its console's log."""
+        self.file.seek(0)
+        text = self.file.read()
+        return Path(text) if text else None
+
+    def furnish(self) -> Path:
+        """Make the folder and the network of a host; noted first, so that it can be found again."""
+        folder = cache_folder() / "machines" / self.name
+        self.file.write(str(folder))
+        self.file.flush()
+        folder.mkdir(parents=True)
+        ip("netns", "add", self.name)
+        ip("link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        ip("link", "set", self.name, "master", BRIDGE, "up")
+        ip("-n", self.name, "address", "add", f"{self.address}/24", "dev", "eth0")
+        ip("-n", self.name, "link", "set", "lo", "up")
+        ip("-n", self.name, "link", "set", "eth0", "up")
+        return folder
+
+    def wipe(self) -> None:
+        """Remove the host with all that belongs to it; safe to repeat."""
+        folder = self.folder
+        if not folder:
+            return
+        self.kill()
+        unmount(folder / "root")
+        with suppress(RigError):
+            ip("link", "delete", self.name)
+        with suppress(RigError):
+            ip("netns", "delete", self.name)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+        self.file.truncate(0)
+
+    def release(self) -> None:
+        self.wipe()
+        self.file.close()
+
+    def kill(self) -> None:
+        """SIGKILL the container and everything in it, and wait until it is gone (10 s at most)."""
+        deadline = time.monotonic() + 10
+        while pids := self.pids():
+            if time.monotonic() > deadline:
+                raise RigError(f"{self.name}: processes {pids} do not die.")
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+
+    def pids(self) -> list[int]:
+        """The processes of this host: its init's family by network, nspawn by its command line."""
+        with suppress(RigError):
+            inside = [int(word) for word in ip("netns", "pids", self.name).split()]
+            return [*inside, *nspawns(self.name)]
+        return nspawns(self.name)
+
+
+def nspawns(name: str) -> list[int]:
+    """The ``systemd-nspawn`` processes that run the machine of this name; without zombies."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if words[0].endswith(b"systemd-nspawn") and f"--machine={name}".encode() in words:
+                found.append(int(process.name))
+    return found
+
+
+def unmount(path: Path) -> None:
+    """Unmount; where something still looks at the files, as soon as that lets go."""
+    if path.is_mount():
+        done = subprocess.run(["umount", path], capture_output=True)
+        if done.returncode != 0:
+            subprocess.run(["umount", "--lazy", path], check=True)
+
+
+class Network:
+    """The bridge with the machine's address on it. Several runs share it; the last one removes it.
+
+    Opening it also removes what killed runs left behind.
+    """
+
+    gateway = GATEWAY
+
+    def __init__(self) -> None:
+        STATE.mkdir(exist_ok=True)
+        self.slots: list[Slot] = []
+        self.users = (STATE / "users").open("a")
+        with locked(STATE / "lock"):
+            fcntl.flock(self.users, fcntl.LOCK_SH)
+            sweep()
+            make_bridge()
+
+    def claim(self) -> Slot:
+        """A free slot, locked for this process."""
+        with locked(STATE / "lock"):
+            for number in SLOTS:
+                if slot := Slot.take(number):
+                    self.slots.append(slot)
+                    return slot
+        raise RigError(f"All {len(SLOTS)} addresses of {PREFIX}.0/24 are in use.")
+
+    def release(self, slot: Slot) -> None:
+        self.slots.remove(slot)
+        slot.release()
+
+    def close(self) -> None:
+        """Remove this process's hosts, and the bridge where nobody else uses it; safe to repeat."""
+        if self.users.closed:
+            return
+        for slot in [*self.slots]:
+            self.release(slot)
+        with locked(STATE / "lock"), self.users:
+            with suppress(BlockingIOError):
+                fcntl.flock(self.users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                ip("link", "delete", BRIDGE)
+
+    def __enter__(self) -> Network:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def sweep() -> None:
+    """Remove the hosts of killed runs; leaves those of live ones alone."""
+    for path in STATE.glob("slot-*"):
+        if slot := Slot.take(int(path.name.removeprefix("slot-"))):
+            slot.release()
+
+
+def make_bridge() -> None:
+    if not Path("/sys/class/net", BRIDGE).exists():
+        ip("link", "add", BRIDGE, "type", "bridge", "forward_delay", "0")
+        ip("address", "add", f"{GATEWAY}/24", "dev", BRIDGE)
+        ip("link", "set", BRIDGE, "up")
