@@ -1,11 +1,22 @@
-"""The frozen value that a ``DEPLOY_TARGETS`` entry becomes."""
+"""The frozen value that a ``DEPLOY_TARGETS`` entry becomes, and how one is read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
+import shlex
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from difflib import get_close_matches
+from enum import Enum
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from django_deploy.exceptions import ConfigError, DeployError, Issue
 
 LOCAL = "local"
 
@@ -140,3 +151,597 @@ class Target:
         if isinstance(self.batch, str):
             return max(1, len(self.hosts) * int(self.batch.rstrip("%")) // 100)
         return self.batch
+
+    @classmethod
+    def from_mapping(
+        cls,
+        name: str,
+        mapping: object,
+        *,
+        settings_module: str | None = None,
+        resolve: Resolve | None = None,
+    ) -> Target:
+        """The target that an entry of ``DEPLOY_TARGETS`` describes.
+
+        ``settings_module`` stands in where the entry names none. ``resolve`` calls a callable, or
+        the dotted path of one, where HOSTS or ENV is that; without it they stay empty and are not
+        judged. Raises ``ConfigError`` with every mistake in ``issues``.
+        """
+        place = _Place(setting_path(name), [], resolve)
+        fields: dict[str, Any] = {}
+        with place.gathering():
+            fields = _read_fields(place, mapping, _TARGET, required=("HOSTS", "ROOT"))
+            fields.setdefault("settings_module", settings_module)
+            _check_target(place, fields)
+        if place.issues:
+            count = "a mistake" if len(place.issues) == 1 else f"{len(place.issues)} mistakes"
+            raise ConfigError(f"The settings of the target {name!r} have {count}.", issues=place.issues)
+        return cls(name=name, **fields)
+
+    def warnings(self) -> tuple[Issue, ...]:
+        """What is legal in the settings and yet hardly meant."""
+        if self.processes or self.restart:
+            return ()
+        return (
+            Issue(
+                setting_path(self.name),
+                "has neither PROCESSES nor RESTART: releases are installed, but nothing runs them.",
+                hint="Name the site's programs in PROCESSES, or in RESTART the commands that restart them.",
+                id=Kind.NOTHING_RUNS.value,
+            ),
+        )
+
+
+class Kind(Enum):
+    """Every kind of mistake in the settings, with its stable id."""
+
+    SHAPE = "deploy.E001"  #: DEPLOY_TARGETS is not a dict, or a target's name is not fit for one
+    UNKNOWN_KEY = "deploy.E002"  #: a key that no setting has
+    MISSING_KEY = "deploy.E003"  #: a key that must be there
+    TYPE = "deploy.E004"  #: a value of the wrong type
+    CHOICE = "deploy.E005"  #: none of the values that are possible
+    RANGE = "deploy.E006"  #: a number out of its range
+    HOST = "deploy.E007"  #: not a host
+    DUPLICATE = "deploy.E008"  #: the same host twice
+    PATH = "deploy.E009"  #: not a path that is fit for a ROOT, an interpreter or a key file
+    COMMAND = "deploy.E010"  #: not a command line
+    ENVIRONMENT = "deploy.E011"  #: a name or value that no environment can hold
+    CALLABLE = "deploy.E012"  #: a callable that cannot be found, or that failed
+    PROCESS = "deploy.E013"  #: a process that could not run
+    SOCKET = "deploy.E014"  #: the path of a process's socket is too long
+    HEALTH_CHECK = "deploy.E015"  #: a health check that cannot be asked
+    NAME = "deploy.E016"  #: not the name of a distribution, an extra or a module
+    URL = "deploy.E017"  #: not the address of an index
+    NOTHING_RUNS = "deploy.W001"  #: neither PROCESSES nor RESTART
+    COMMAND_TAKEN = "deploy.W002"  #: another app has a command ``deploy``, too
+
+
+#: Calls the callable, or the dotted path of one, that stands for a value in the settings.
+Resolve = Callable[[object], object]
+
+T = TypeVar("T")
+
+#: sun_path of Linux is 108 bytes, with the NUL at its end (unix(7)).
+_LONGEST_SOCKET = 107
+_RELEASE_ID_LENGTH = len("20261122T174500Z-3f9c2a1")
+
+#: Commands of Django's that write to the database: once for all hosts, when STEPS does not say.
+_ONCE = frozenset({"migrate", "createcachetable", "loaddata"})
+
+_SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"})
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+TARGET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PROCESS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_DISTRIBUTION_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_DOTTED_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_MODULE_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_PERCENTAGE = re.compile(r"(100|[1-9][0-9]?)%")
+# Neither may begin with "-": they end up in the argv of ssh.
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@\\-]*\$?")
+_ADDRESS = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
+_HOST = re.compile(
+    r"(?:(?P<user>.*)@)?(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<address>[^\[\]:]*))(?::(?P<port>[0-9]+))?"
+)
+
+
+class _Unreadable(Exception):
+    """No value can be made of this; what is wrong has been noted already."""
+
+
+class _Mistake(_Unreadable):
+    """No value can be made of this, and here is why."""
+
+    def __init__(self, kind: Kind, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A place in the settings, and the list that gathers what is wrong there."""
+
+    path: str
+    issues: list[Issue]
+    resolve: Resolve | None = None
+
+    def __getitem__(self, key: object) -> _Place:
+        return _Place(f"{self.path}[{key!r}]", self.issues, self.resolve)
+
+    def note(self, mistake: _Mistake) -> None:
+        self.issues.append(Issue(self.path, mistake.message, hint=mistake.hint, id=mistake.kind.value))
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Notes the mistake that ends the block, and goes on behind it."""
+        try:
+            yield
+        except _Mistake as mistake:
+            self.note(mistake)
+        except _Unreadable:
+            pass
+
+
+_Reader = Callable[[_Place, object], T]
+
+
+def setting_path(*keys: object) -> str:
+    """``DEPLOY_TARGETS['staging']['ROOT']``: how messages name a place in the settings."""
+    return "DEPLOY_TARGETS" + "".join(f"[{key!r}]" for key in keys)
+
+
+def did_you_mean(word: object, known: Collection[str]) -> str:
+    """``Did you mean 'HOSTS'?``, or nothing when no known word is near."""
+    near = {name.casefold(): name for name in known}
+    matches = get_close_matches(str(word).casefold(), near, n=1)
+    return f"Did you mean {near[matches[0]]!r}?" if matches else ""
+
+
+# Readers: a place and a value of the settings in, a value of ours out; they raise _Unreadable.
+
+
+def _read_fields(
+    place: _Place,
+    value: object,
+    readers: Mapping[str, _Reader[Any]],
+    required: Collection[str] = (),
+) -> dict[str, Any]:
+    """Keyword arguments (``stop_timeout``) from a dict of the settings (``STOP_TIMEOUT``)."""
+    mapping = _expect(value, Mapping, "a dict")
+    for key in mapping:
+        if key not in readers:
+            hint = did_you_mean(key, readers)
+            place[key].note(_Mistake(Kind.UNKNOWN_KEY, "is not a key that is known.", hint))
+    for key in required:
+        if key not in mapping:
+            place.note(_Mistake(Kind.MISSING_KEY, f"needs the key {key!r}."))
+    fields = {}
+    for key, reader in readers.items():
+        if key in mapping:
+            with place[key].gathering():
+                fields[key.lower()] = reader(place[key], mapping[key])
+    return fields
+
+
+def _read_all(
+    place: _Place,
+    value: object,
+    readers: Mapping[str, _Reader[Any]],
+    required: Collection[str] = (),
+) -> dict[str, Any]:
+    """As ``_read_fields``, for a dict that is of no use with a mistake in it."""
+    before = len(place.issues)
+    fields = _read_fields(place, value, readers, required)
+    if len(place.issues) > before:
+        raise _Unreadable
+    return fields
+
+
+def _list_of(reader: _Reader[T], expected: str) -> _Reader[tuple[T, ...]]:
+    def read_list(place: _Place, value: object) -> tuple[T, ...]:
+        if isinstance(value, str):
+            raise _Mistake(Kind.TYPE, f"must be {expected}, not a string.", f"Write [{value!r}].")
+        items = []
+        for index, item in enumerate(_expect(value, (list, tuple), expected)):
+            with place[index].gathering():
+                items.append(reader(place[index], item))
+        return tuple(items)
+
+    return read_list
+
+
+def _optional(reader: _Reader[T]) -> _Reader[T | None]:
+    return lambda place, value: None if value is None else reader(place, value)
+
+
+def _choice(*choices: str) -> _Reader[str]:
+    *others, last = map(repr, choices)
+    expected = f"{', '.join(others)} or {last}"
+
+    def read_choice(place: _Place, value: object) -> str:
+        word: str = _expect(value, str, expected)
+        if word not in choices:
+            hint = did_you_mean(word, choices)
+            raise _Mistake(Kind.CHOICE, f"must be {expected}, not {word!r}.", hint)
+        return word
+
+    return read_choice
+
+
+def _whole_number(least: int, most: int | None = None) -> _Reader[int]:
+    def read_number(place: _Place, value: object) -> int:
+        return int(_in_range(_expect(value, int, "a whole number"), least, most))
+
+    return read_number
+
+
+def _seconds(*, is_zero_allowed: bool = False) -> _Reader[float]:
+    def read_seconds(place: _Place, value: object) -> float:
+        seconds = _expect(value, (int, float), "a number of seconds")
+        if not is_zero_allowed and seconds == 0:
+            raise _Mistake(Kind.RANGE, "must be more than 0.")
+        return float(_in_range(seconds, 0))
+
+    return read_seconds
+
+
+def _pattern(kind: Kind, pattern: re.Pattern[str], expected: str, *, is_shown: bool = True) -> _Reader[str]:
+    def read_text(place: _Place, value: object) -> str:
+        text: str = _expect(value, str, expected)
+        if not pattern.fullmatch(text):
+            raise _Mistake(kind, f"must be {expected}{f', not {text!r}' if is_shown else ''}.")
+        return text
+
+    return read_text
+
+
+def _read_bool(place: _Place, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _Mistake(Kind.TYPE, f"must be True or False, not {_type_name(value)}.")
+    return value
+
+
+def _expect(value: object, type: type[Any] | tuple[type[Any], ...], expected: str) -> Any:
+    """The value, when it is of that type. Never shows the value: it may be a secret."""
+    if not isinstance(value, type) or isinstance(value, bool):
+        raise _Mistake(Kind.TYPE, f"must be {expected}, not {_type_name(value)}.")
+    return value
+
+
+def _type_name(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return str(value)
+    return _TYPE_NAMES.get(type(value), f"an instance of {type(value).__name__}")
+
+
+_TYPE_NAMES: Mapping[type, str] = {
+    str: "a string",
+    bytes: "bytes",
+    int: "a number",
+    float: "a number",
+    dict: "a dict",
+    list: "a list",
+    tuple: "a tuple",
+    set: "a set",
+}
+
+
+def _in_range(number: float, least: int, most: int | None = None) -> float:
+    # "not (a <= b)", so that a NaN is refused.
+    if not (least <= number and number != float("inf")) or (most is not None and number > most):
+        limits = f"{least} or more" if most is None else f"between {least} and {most}"
+        raise _Mistake(Kind.RANGE, f"must be {limits}, not {number}.")
+    return number
+
+
+def _resolved(place: _Place, value: object, instead: object, hint: str = "") -> object:
+    """What a callable or the dotted path of one answers; ``instead`` when nothing shall be called."""
+    if not callable(value) and not isinstance(value, str):
+        return value
+    if isinstance(value, str) and not _DOTTED_PATH.fullmatch(value):
+        raise _Mistake(Kind.CALLABLE, "is a string, but not the dotted path of a callable.")
+    if place.resolve is None:
+        return instead
+    try:
+        return place.resolve(value)
+    except DeployError:
+        raise
+    except ImportError as error:
+        raise _Mistake(Kind.CALLABLE, f"names a callable that cannot be imported: {error}.", hint) from error
+    except Exception as error:  # the user's code: anything may happen there
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"
+        raise _Mistake(Kind.CALLABLE, f"is a callable that failed: {reason}.") from error
+
+
+def _read_hosts(place: _Place, value: object) -> tuple[Host, ...]:
+    if isinstance(value, str) and not _DOTTED_PATH.fullmatch(value):
+        raise _Mistake(Kind.TYPE, "must be a list of hosts, not a string.", f"Write [{value!r}].")
+    unknown: tuple[Host, ...] = ()
+    answer = _resolved(place, value, instead=unknown, hint=f"For a host of this name, write [{value!r}].")
+    if answer is unknown:
+        return unknown
+    hosts = _list_of(_read_host, "a list of hosts")(place, answer)
+    if not answer:
+        raise _Mistake(Kind.HOST, "names no host.", "For a folder of this machine, write ['local'].")
+    for index, host in enumerate(hosts):
+        if host in hosts[:index]:
+            place.note(_Mistake(Kind.DUPLICATE, f"names the host {host.name!r} twice."))
+    return hosts
+
+
+def _read_host(place: _Place, value: object) -> Host:
+    if isinstance(value, str):
+        host = _parse_host(value)
+    else:
+        fields = _read_all(place, value, _HOST_KEYS, required=("HOST",))
+        host = Host(fields.pop("host"), **fields)
+    if host.is_local and host != Host(LOCAL):
+        raise _Mistake(Kind.HOST, "is this machine: 'local' takes no user, port or key file.")
+    return host
+
+
+def _parse_host(text: str) -> Host:
+    """``user@host:port``; an IPv6 address with a port is in brackets (``[::1]:22``)."""
+    expected = "Write 'user@host:port', where the user and the port may be left out."
+    if text.count(":") > 1 and "[" not in text:
+        user, at, address = text.rpartition("@")
+        parts = {"user": user if at else None, "ipv6": address, "port": None}
+    elif match := _HOST.fullmatch(text):
+        parts = match.groupdict()
+    else:
+        raise _Mistake(Kind.HOST, f"is not a host: {text!r}.", expected)
+    address = parts["ipv6"] or parts.get("address") or ""
+    if not _ADDRESS.fullmatch(address) or (parts["user"] is not None and not _USER.fullmatch(parts["user"])):
+        raise _Mistake(Kind.HOST, f"is not a host: {text!r}.", expected)
+    port = int(parts["port"]) if parts["port"] else None
+    if port is not None:
+        _in_range(port, 1, 65535)
+    return Host(address, user=parts["user"], port=port)
+
+
+def _read_key_file(place: _Place, value: object) -> str:
+    return str(Path(_read_file_name(place, value)).expanduser())
+
+
+def _read_root(place: _Place, value: object) -> PurePosixPath:
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    path = PurePosixPath(_read_file_name(place, text))
+    if not path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
+        hint = "Write the whole path, say '/srv/shop'."
+        raise _Mistake(Kind.PATH, f"must be an absolute path of a folder of its own, not {text!r}.", hint)
+    return path
+
+
+def _read_file_name(place: _Place, value: object) -> str:
+    text: str = _expect(value, str, "a path")
+    if not text or text.startswith("-") or _CONTROL.search(text):
+        raise _Mistake(Kind.PATH, f"is not a path: {text!r}.")
+    return text
+
+
+def _read_env(place: _Place, value: object) -> Mapping[str, str]:
+    env = _expect(_resolved(place, value, instead={}), Mapping, "a dict, or the dotted path of a callable")
+    for name, content in env.items():
+        with place[name].gathering():
+            _check_variable(name, content)
+    return MappingProxyType(dict(env))
+
+
+def _check_variable(name: object, value: object) -> None:
+    if not isinstance(name, str) or not _ENVIRONMENT_NAME.fullmatch(name):
+        raise _Mistake(Kind.ENVIRONMENT, "is not the name of an environment variable.")
+    if name == "DJANGO_SETTINGS_MODULE":
+        hint = "Write that key instead."
+        raise _Mistake(Kind.ENVIRONMENT, "is set from the target's SETTINGS_MODULE.", hint)
+    if "\0" in _expect(value, str, "a string"):
+        raise _Mistake(Kind.ENVIRONMENT, "must not contain a NUL character.")
+
+
+def _read_index_url(place: _Place, value: object) -> str:
+    url: str = _expect(value, str, "an address")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    is_remote = parts.scheme in {"http", "https"} and parts.hostname
+    is_folder = parts.scheme == "file" and parts.path
+    if not (is_remote or is_folder) or _CONTROL.search(url) or " " in url:
+        # The address is not shown: it may hold a password.
+        hint = "Write 'https://…', 'http://…' or 'file:///…'."
+        raise _Mistake(Kind.URL, "is not the address of an index.", hint)
+    return url
+
+
+def _read_command(place: _Place, value: object) -> tuple[str, ...]:
+    words = _split(value) if isinstance(value, str) else _expect(value, (list, tuple), "a command line")
+    if any(not isinstance(word, str) for word in words):
+        raise _Mistake(Kind.TYPE, "must be a command line: a string, or a list of strings.")
+    if not words or not words[0].strip():
+        raise _Mistake(Kind.COMMAND, "is an empty command line.")
+    if any(_CONTROL.search(word) for word in words):
+        raise _Mistake(Kind.COMMAND, "has a control character in it.")
+    if isinstance(value, str) and (found := [word for word in words if word in _SHELL_WORDS]):
+        hint = "Write one command a line, or ['sh', '-c', '…']."
+        raise _Mistake(Kind.COMMAND, f"has {found[0]!r} in it, but runs without a shell.", hint)
+    return tuple(words)
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        message = f"cannot be split into words: {str(error).lower()}."
+        raise _Mistake(Kind.COMMAND, message, "Or write a list of words.") from None
+
+
+def _read_step(place: _Place, value: object) -> Step:
+    if isinstance(value, Mapping):
+        fields = _read_all(place, value, _STEP_KEYS, required=("COMMAND",))
+    else:
+        fields = {"command": _read_step_command(place, value)}
+    fields.setdefault("on", "once" if fields["command"][0] in _ONCE else "each")
+    return Step(**fields)
+
+
+def _read_step_command(place: _Place, value: object) -> tuple[str, ...]:
+    words = _read_command(place, value)
+    if any(word.endswith("manage.py") for word in words[:2]):
+        hint = "Leave out what stands before the command's name."
+        raise _Mistake(Kind.COMMAND, "is run by manage.py: it must not name it.", hint)
+    return words
+
+
+def _read_processes(place: _Place, value: object) -> tuple[Process, ...]:
+    processes = []
+    for name, entry in _expect(value, Mapping, "a dict").items():
+        with place[name].gathering():
+            processes.append(_read_process(place[name], name, entry))
+    return tuple(processes)
+
+
+def _read_process(place: _Place, name: object, value: object) -> Process:
+    if not isinstance(name, str) or not _PROCESS_NAME.fullmatch(name):
+        expected = "letters, digits, '-' and '_', at most 40 of them"
+        raise _Mistake(Kind.PROCESS, f"is not a name for a process: use {expected}.")
+    if isinstance(value, Mapping):
+        process = Process(name, **_read_all(place, value, _PROCESS_KEYS, required=("COMMAND",)))
+    else:
+        process = Process(name, _read_command(place, value))
+    _check_process(process)
+    return process
+
+
+def _check_process(process: Process) -> None:
+    for word in re.findall(r"\{(\w+)\}", " ".join(process.command)):
+        if word != "socket" and did_you_mean(word, ["socket"]):
+            raise _Mistake(Kind.PROCESS, f"has {{{word}}} in its command line.", "Did you mean {socket}?")
+    if process.singleton and process.has_socket:
+        raise _Mistake(
+            Kind.PROCESS,
+            "has a {socket} and is a SINGLETON: the new one must answer before the old one stops.",
+        )
+
+
+def _read_health_check(place: _Place, value: object) -> HealthCheck | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return HealthCheck(_read_check_path(place, value), status=200)
+    fields = _read_all(place, value, _HEALTH_CHECK_KEYS)
+    if "path" in fields:
+        fields.setdefault("status", 200)
+    return HealthCheck(**fields)
+
+
+def _read_check_path(place: _Place, value: object) -> str:
+    text: str = _expect(value, str, "a path or an address")
+    parts = urlsplit(text) if text.startswith("http://") else None
+    is_sound = text.isascii() and text.isprintable() and " " not in text
+    if not is_sound or not (text.startswith("/") or (parts and parts.hostname)):
+        hint = "Write '/healthz/', or 'http://127.0.0.1/healthz/'."
+        raise _Mistake(Kind.HEALTH_CHECK, f"must be a path or an http:// address, not {text!r}.", hint)
+    return text
+
+
+def _read_headers(place: _Place, value: object) -> Mapping[str, str]:
+    headers = _expect(value, Mapping, "a dict")
+    for name, content in headers.items():
+        with place[name].gathering():
+            _check_header(name, content)
+    return MappingProxyType(dict(headers))
+
+
+def _check_header(name: object, value: object) -> None:
+    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        raise _Mistake(Kind.HEALTH_CHECK, "is not the name of a header.")
+    if _CONTROL.search(_expect(value, str, "a string")):
+        raise _Mistake(Kind.HEALTH_CHECK, "must not contain a control character.")
+
+
+def _read_batch(place: _Place, value: object) -> int | str:
+    if isinstance(value, str):
+        return _pattern(Kind.RANGE, _PERCENTAGE, "a number of hosts or a percentage, say '25%'")(place, value)
+    return _whole_number(1)(place, value)
+
+
+_HOST_KEYS: Mapping[str, _Reader[Any]] = {
+    "HOST": _pattern(Kind.HOST, _ADDRESS, "the name or address of a host"),
+    "USER": _optional(_pattern(Kind.HOST, _USER, "the name of a user")),
+    "PORT": _optional(_whole_number(1, 65535)),
+    "KEY_FILE": _optional(_read_key_file),
+}
+
+_STEP_KEYS: Mapping[str, _Reader[Any]] = {
+    "COMMAND": _read_step_command,
+    "ON": _choice("each", "once"),
+    "ISOLATED": _read_bool,
+    "TIMEOUT": _optional(_seconds()),
+}
+
+_PROCESS_KEYS: Mapping[str, _Reader[Any]] = {
+    "COMMAND": _read_command,
+    "SINGLETON": _read_bool,
+    "STOP_TIMEOUT": _seconds(),
+}
+
+_HEALTH_CHECK_KEYS: Mapping[str, _Reader[Any]] = {
+    "PATH": _read_check_path,
+    "HOST": _optional(_pattern(Kind.HEALTH_CHECK, re.compile(r"[!-~]+"), "a host name")),
+    "STATUS": _optional(_whole_number(100, 599)),
+    "TIMEOUT": _seconds(),
+    "HEADERS": _read_headers,
+}
+
+_read_distribution = _pattern(Kind.NAME, _DISTRIBUTION_NAME, "the name of a distribution")
+
+#: Every key of a target; in lower case it is the field of ``Target``.
+_TARGET: Mapping[str, _Reader[Any]] = {
+    "HOSTS": _read_hosts,
+    "ROOT": _read_root,
+    "SETTINGS_MODULE": _pattern(Kind.NAME, _MODULE_NAME, "the dotted name of a module"),
+    "PYTHON": _read_file_name,
+    "ENV": _read_env,
+    "REQUIREMENTS": _choice("environment", "closure", "freeze"),
+    "EXTRAS": _list_of(_pattern(Kind.NAME, _DISTRIBUTION_NAME, "the name of an extra"), "a list of names"),
+    "EXCLUDE": _optional(_list_of(_read_distribution, "a list of names")),
+    "INCLUDE": _list_of(_read_distribution, "a list of names"),
+    "INDEX_URL": _optional(_read_index_url),
+    "INSTALLER": _optional(_choice("uv", "pip")),
+    "STEPS": _list_of(_read_step, "a list of command lines"),
+    "PROCESSES": _read_processes,
+    "PROCESS_MANAGER": _optional(_choice("systemd", "supervisor")),
+    "RESTART": _list_of(_read_command, "a list of command lines"),
+    "HEALTH_CHECK": _read_health_check,
+    "BATCH": _optional(_read_batch),
+    "KEEP_RELEASES": _whole_number(1),
+    "REQUIRE_CLEAN": _read_bool,
+    "LOCK_WAIT": _seconds(is_zero_allowed=True),
+}
+
+
+def _check_target(place: _Place, fields: Mapping[str, Any]) -> None:
+    """The rules that concern more than one key."""
+    if "settings_module" in fields and fields["settings_module"] is None:
+        place.note(_Mistake(Kind.MISSING_KEY, "needs the key 'SETTINGS_MODULE'."))
+    for process in fields.get("processes", ()):
+        if process.has_socket and "root" in fields:
+            with place["PROCESSES"][process.name].gathering():
+                _check_socket(fields["root"], process)
+    check = fields.get("health_check")
+    is_served = any(process.has_socket for process in fields.get("processes", ()))
+    if check and check.path.startswith("/") and not is_served and not place.issues:
+        message = "is a path, which processes with a {socket} are asked for, and PROCESSES has none."
+        hint = "Name an address, say 'http://127.0.0.1/healthz/'."
+        place["HEALTH_CHECK"].note(_Mistake(Kind.HEALTH_CHECK, message, hint))
+
+
+def _check_socket(root: PurePosixPath, process: Process) -> None:
+    """The kernel refuses longer ones (unix(7)), and only when the process starts."""
+    length = len(os.fsencode(root / "run" / f"{process.name}..sock")) + _RELEASE_ID_LENGTH
+    if length > _LONGEST_SOCKET:
+        message = f"has a socket whose path is {length} bytes long, and {_LONGEST_SOCKET} are possible."
+        raise _Mistake(Kind.SOCKET, message, "Choose a shorter ROOT or name.")

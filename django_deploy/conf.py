@@ -1,0 +1,109 @@
+"""Reads ``settings.DEPLOY_TARGETS``: the one place that knows Django's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from django_deploy.exceptions import ConfigError, Issue
+from django_deploy.target import TARGET_NAME, Kind, Target, did_you_mean, setting_path
+
+EXAMPLE = """\
+DEPLOY_TARGETS = {
+    "staging": {
+        "HOSTS": ["deploy@staging.example.com"],
+        "ROOT": "/srv/mysite",
+        "PROCESSES": {"web": "gunicorn mysite.wsgi --bind unix:{socket}"},
+    },
+}"""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A line of the list of targets, made without calling anything that HOSTS may name."""
+
+    name: str
+    hosts: str
+    root: str
+
+
+def get_target(name: str) -> Target:
+    """The target of that name, its callables called; raises ``ConfigError`` with every mistake in it."""
+    entries = _read_entries()
+    if name not in entries:
+        names = [str(known) for known in entries]
+        remedy = did_you_mean(name, names) or f"DEPLOY_TARGETS has: {', '.join(names) or 'no target'}."
+        raise ConfigError(f"There is no target {name!r}.", remedy=remedy)
+    if issue := _name_issue(name):
+        raise ConfigError("A target's name is not fit for one.", issues=[issue])
+    return Target.from_mapping(name, entries[name], settings_module=_settings_module(), resolve=_call)
+
+
+def list_targets() -> tuple[Summary, ...]:
+    """All targets in the order of the settings, the mistaken ones too; empty when none is configured."""
+    return tuple(Summary(str(name), _hosts(entry), _root(entry)) for name, entry in _read_entries().items())
+
+
+def find_issues() -> tuple[Issue, ...]:
+    """Every mistake and doubt in DEPLOY_TARGETS.
+
+    Calls nothing: what a callable for HOSTS or ENV would return is not judged.
+    """
+    try:
+        entries = _read_entries()
+    except ConfigError as error:
+        return error.issues
+    return tuple(issue for name, entry in entries.items() for issue in _entry_issues(name, entry))
+
+
+def _read_entries() -> Mapping[object, object]:
+    entries = getattr(settings, "DEPLOY_TARGETS", {})
+    if not isinstance(entries, Mapping):
+        issue = Issue(setting_path(), "must be a dict of targets.", id=Kind.SHAPE.value)
+        raise ConfigError("The settings have a mistake.", issues=[issue])
+    return entries
+
+
+def _entry_issues(name: object, entry: object) -> tuple[Issue, ...]:
+    if issue := _name_issue(name):
+        return (issue,)
+    try:
+        target = Target.from_mapping(str(name), entry, settings_module=_settings_module())
+    except ConfigError as error:
+        return error.issues
+    return target.warnings()
+
+
+def _name_issue(name: object) -> Issue | None:
+    if isinstance(name, str) and TARGET_NAME.fullmatch(name):
+        return None
+    message = "is not a name for a target: use letters, digits, '.', '-' and '_'."
+    return Issue(setting_path(name), message, id=Kind.SHAPE.value)
+
+
+def _settings_module() -> str | None:
+    """This project's own; None when it was configured without a module."""
+    module: str | None = settings.SETTINGS_MODULE
+    return module
+
+
+def _call(value: object) -> object:
+    """What the callable, or the dotted path of one, returns."""
+    function: Any = import_string(value) if isinstance(value, str) else value
+    return function()
+
+
+def _hosts(entry: object) -> str:
+    hosts = entry.get("HOSTS", "") if isinstance(entry, Mapping) else ""
+    if isinstance(hosts, (list, tuple)):
+        return ", ".join(str(host.get("HOST") if isinstance(host, Mapping) else host) for host in hosts)
+    name = hosts if isinstance(hosts, str) else getattr(hosts, "__qualname__", repr(hosts))
+    return f"from {name}()" if name else ""
+
+
+def _root(entry: object) -> str:
+    return str(entry.get("ROOT", "")) if isinstance(entry, Mapping) else ""
