@@ -1,0 +1,1 @@
+"""The bookshop: settings, addresses and the WSGI application."""

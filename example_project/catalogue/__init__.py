@@ -1,0 +1,1 @@
+"""Books, their authors, their covers and how many are in stock."""

@@ -1,0 +1,3 @@
+"""One line that every page shows; change it, deploy, and see it change."""
+
+MARK = "first edition"

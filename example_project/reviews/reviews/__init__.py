@@ -1,0 +1,1 @@
+"""Readers' reviews of the books in the catalogue."""
