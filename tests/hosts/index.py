@@ -11,12 +11,11 @@ import base64
 import hashlib
 import html
 import json
-import os
 import re
+import secrets
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
@@ -25,11 +24,13 @@ from collections import defaultdict
 from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
-from .base import cache_folder, locked
+from .base import cache_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html"
@@ -113,10 +114,9 @@ class Store:
     def _refresh(self, path: Path, name: str) -> None:
         try:
             write(path, json.dumps(self.upstream.page(name)).encode())
-        except urllib.error.HTTPError:
-            raise
-        except OSError:
-            if not path.exists():
+        except OSError as error:
+            gone = isinstance(error, urllib.error.HTTPError) and error.code == HTTPStatus.NOT_FOUND
+            if gone or not path.exists():
                 raise
 
     def file(self, name: str, filename: str) -> Path | None:
@@ -125,7 +125,7 @@ class Store:
         entry = next((file for file in self.page(name)["files"] if file["filename"] == wanted), None)
         if entry is None:
             return None
-        digest = entry["hashes"]["sha256"]
+        digest: str = entry["hashes"]["sha256"]
         path = self.folder / "files" / digest / filename
         with self.guards[path]:
             if not path.exists():
@@ -139,9 +139,9 @@ class Store:
 def write(path: Path, body: bytes) -> None:
     """Write a file so that nobody ever reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(body)
-    os.replace(file.name, path)
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    unfinished.write_bytes(body)
+    unfinished.replace(path)
 
 
 def normalized(name: str) -> str:
@@ -220,9 +220,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
+    """A thread for each connection; none of them outlives the tests."""
+
     daemon_threads = True
-    # A port of its own for every run, unless the usual one is free: URLs then stay the same.
-    allow_reuse_address = True
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A host that was killed in the middle of a download is no news; anything else is."""

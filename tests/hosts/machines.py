@@ -22,7 +22,6 @@ All that it made goes away with it; what a killed run leaves behind is removed w
 from __future__ import annotations
 
 import argparse
-import os
 import secrets
 import shlex
 import shutil
@@ -31,15 +30,18 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import base
 from .base import RigError
-from .client import Client
 from .index import Index
-from .network import Network, Slot, ip, nspawns, unmount
+from .laptop import Laptop
+from .network import Network, ip, unmount
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NGINX = """\
 upstream site {{
@@ -61,14 +63,15 @@ server {{
 class Machine:
     """One host. Off when it is made: ``boot()`` starts it."""
 
-    def __init__(self, disk: Path, network: Network, client: Client, *, root: str = "/srv/site") -> None:
+    def __init__(self, disk: Path, network: Network, laptop: Laptop, *, root: str = "/srv/site") -> None:
         self.base = disk
         self.network = network
-        self.client = client
+        self.laptop = laptop
         self.root = root
-        self.slot: Slot = network.claim()
+        self.slot = network.claim()
         self.folder = self.slot.furnish()
         self.disk = self.folder / "root"
+        self.process: subprocess.Popen[bytes] | None = None
         self._mount()
 
     @property
@@ -101,10 +104,10 @@ class Machine:
     def _make_keys(self) -> None:
         for kind in ("ed25519", "ecdsa"):
             self.chroot("ssh-keygen", "-q", "-t", kind, "-N", "", "-f", f"/etc/ssh/ssh_host_{kind}_key")
-        self.client.trust(self.address, self.host_keys)
+        self.laptop.trust(self.address, self.host_keys)
         for user, home in (("root", "/root"), ("deploy", "/home/deploy")):
             self.chroot("install", "-d", "-m", "700", "-o", user, "-g", user, f"{home}/.ssh")
-            self.put(f"{home}/.ssh/authorized_keys", self.client.public_key, owner=user)
+            self.put(f"{home}/.ssh/authorized_keys", self.laptop.public_key, owner=user)
 
     @property
     def host_keys(self) -> list[str]:
@@ -133,20 +136,26 @@ class Machine:
 
     # Power
 
-    def boot(self, *, timeout: float = 30) -> None:
-        """Start it with the disk that it has; returns when ssh answers. ``timeout`` in seconds."""
+    def boot(self) -> None:
+        """Start it with the disk that it has; returns when ssh answers."""
+        self.start()
+        self.wait_for_ssh()
+
+    def start(self) -> None:
+        """Start it and do not wait."""
         command = ["systemd-nspawn", "--quiet", "--boot", f"--directory={self.disk}"]
         command += [f"--machine={self.name}", f"--network-namespace-path=/run/netns/{self.name}"]
         command += ["--register=no", "--keep-unit", "--resolv-conf=off", "--link-journal=no"]
         with (self.folder / "console.log").open("wb") as log:
+            # A session of its own: Ctrl-C at the terminal is for the tests, which then clean up.
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        self._wait_for_ssh(time.monotonic() + timeout)
 
-    def _wait_for_ssh(self, deadline: float) -> None:
+    def wait_for_ssh(self, *, timeout: float = 60) -> None:
         """Until a person can log in: sshd listens early, PAM lets users in when the boot is done."""
-        while time.monotonic() < deadline and self.process.poll() is None:
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and self.process and self.process.poll() is None:
             if self._port_answers() and self.run("true", check=False).returncode == 0:
                 return
             time.sleep(0.05)
@@ -161,18 +170,13 @@ class Machine:
             return False
 
     def crash(self) -> None:
-        """SIGKILL its init, which takes every process with it; the disk stays as it is."""
-        for nspawn in nspawns(self.name):
-            children = Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split()
-            for init in children:
-                os.kill(int(init), signal.SIGKILL)
-        self.process.wait(10)
+        """Kill every process at once, as a power cut would; the disk stays as it is."""
         self.slot.kill()
+        self._reap()
 
     def reset(self) -> None:
         """Turn it off and drop its disk; ``boot()`` then starts a new host with new keys."""
-        self.slot.kill()
-        self.process.wait(10)
+        self.crash()
         unmount(self.disk)
         for part in ("root", "upper", "work"):
             shutil.rmtree(self.folder / part)
@@ -182,8 +186,12 @@ class Machine:
     def destroy(self) -> None:
         """Remove it with everything that belongs to it; safe to repeat."""
         if self.slot in self.network.slots:
-            self.client.forget(self.address)
             self.network.release(self.slot)
+            self.laptop.forget(self.address)
+            self._reap()
+
+    def _reap(self) -> None:
+        if self.process:
             self.process.wait(10)
 
     # The link
@@ -207,7 +215,7 @@ class Machine:
         timeout: float = 60,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command over ssh as ``user``; with ``check``, a failure raises with all output."""
-        ssh = ["ssh", "-F", str(self.client.config), f"{user}@{self.address}", shlex.join(argv)]
+        ssh = ["ssh", "-F", str(self.laptop.config), f"{user}@{self.address}", shlex.join(argv)]
         done = subprocess.run(ssh, input=input or "", capture_output=True, text=True, timeout=timeout)
         if check and done.returncode != 0:
             raise RigError(
@@ -215,31 +223,41 @@ class Machine:
             )
         return done
 
+    def push(self, source: Path, path: str) -> None:
+        """Copy a file of this machine's to the host, over ssh, with its mode."""
+        scp = ["scp", "-q", "-p", "-F", str(self.laptop.config), str(source), f"deploy@{self.address}:{path}"]
+        subprocess.run(scp, check=True, capture_output=True)
+
     def systemctl(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """``systemctl --user`` of the user ``deploy``."""
         return self.run("systemctl", "--user", *argv, check=check)
 
 
+def boot(machines: Sequence[Machine]) -> None:
+    """Start all of them, then wait for all of them."""
+    for machine in machines:
+        machine.start()
+    for machine in machines:
+        machine.wait_for_ssh()
+
+
 def boot_by_hand(arguments: argparse.Namespace) -> None:
-    """Boot hosts, say how to reach them, wait for Ctrl-C or SIGTERM, clean up."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Boot hosts, say how to reach them, wait for Ctrl-C, clean up."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     with ExitStack() as stack:
         disk = base.build()
         network = stack.enter_context(Network())
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="django-deploy-home-")))
-        client = Client(home)
+        laptop = Laptop(home)
         index = stack.enter_context(Index(network.gateway))
-        machines = [Machine(disk, network, client, root=arguments.root) for _ in range(arguments.count)]
-        for machine in machines:
-            machine.boot()
-        print(report(machines, client, index), flush=True)
-        try:
-            signal.pause()
-        except KeyboardInterrupt:
-            print("Removing the hosts.", flush=True)
+        machines = [Machine(disk, network, laptop, root=arguments.root) for _ in range(arguments.count)]
+        boot(machines)
+        print(report(machines, laptop, index), flush=True)
+        signal.pause()
 
 
-def report(machines: Sequence[Machine], client: Client, index: Index) -> str:
+def report(machines: Sequence[Machine], laptop: Laptop, index: Index) -> str:
     """What one needs to know to use the hosts, as lines that a shell can read where it matters."""
     lines = [f"{machine.name}: deploy@{machine.address}, http://{machine.address}/" for machine in machines]
     return "\n".join(
@@ -247,9 +265,9 @@ def report(machines: Sequence[Machine], client: Client, index: Index) -> str:
             *lines,
             f"root:    {machines[0].root}",
             f"index:   {index.url}",
-            f"key:     {client.key}",
-            f"config:  {client.config}",
-            f"export HOME={client.home} PATH={client.home}/bin:$PATH",
+            f"key:     {laptop.key}",
+            f"config:  {laptop.config}",
+            f"export HOME={laptop.home} PATH={laptop.home}/bin:$PATH",
             "Ctrl-C removes all of it.",
         ]
     )
@@ -258,13 +276,14 @@ def report(machines: Sequence[Machine], client: Client, index: Index) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.hosts.machines", description="Real Debian hosts.")
     commands = parser.add_subparsers(dest="command", required=True)
-    boot = commands.add_parser("boot", help="boot hosts and stay until Ctrl-C")
-    boot.add_argument("--count", type=int, default=1, help="how many (default: 1)")
-    boot.add_argument("--root", default="/srv/site", help="ROOT of the site (default: /srv/site)")
+    by_hand = commands.add_parser("boot", help="boot hosts and stay until Ctrl-C")
+    by_hand.add_argument("--count", type=int, default=1, help="how many (default: 1)")
+    by_hand.add_argument("--root", default="/srv/site", help="ROOT of the site (default: /srv/site)")
     arguments = parser.parse_args()
     if problems := base.missing():
         parser.exit(1, "\n".join(problems) + "\n")
-    boot_by_hand(arguments)
+    with suppress(KeyboardInterrupt):
+        boot_by_hand(arguments)
 
 
 if __name__ == "__main__":

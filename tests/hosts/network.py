@@ -72,7 +72,9 @@ class Slot:
         self.file.flush()
         folder.mkdir(parents=True)
         ip("netns", "add", self.name)
-        ip("link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        # Always the same hardware address: the next host here is found without waiting for ARP.
+        end = ["name", "eth0", "address", f"02:00:0a:4d:00:{self.number:02x}", "netns", self.name]
+        ip("link", "add", self.name, "type", "veth", "peer", *end)
         ip("link", "set", self.name, "master", BRIDGE, "up")
         ip("-n", self.name, "address", "add", f"{self.address}/24", "dev", "eth0")
         ip("-n", self.name, "link", "set", "lo", "up")
@@ -99,22 +101,30 @@ class Slot:
         self.file.close()
 
     def kill(self) -> None:
-        """SIGKILL the container and everything in it, and wait until it is gone (10 s at most)."""
+        """SIGKILL the host's init, with which all its processes die at once; wait for it (10 s at most)."""
         deadline = time.monotonic() + 10
         while pids := self.pids():
             if time.monotonic() > deadline:
                 raise RigError(f"{self.name}: processes {pids} do not die.")
-            for pid in pids:
+            for pid in [pid for pid in pids if is_init(pid)] or pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
 
     def pids(self) -> list[int]:
-        """The processes of this host: its init's family by network, nspawn by its command line."""
-        with suppress(RigError):
+        """The processes of this host as the machine sees them, nspawn itself among them."""
+        inside = []
+        if Path("/run/netns", self.name).exists():
             inside = [int(word) for word in ip("netns", "pids", self.name).split()]
-            return [*inside, *nspawns(self.name)]
-        return nspawns(self.name)
+        return [*inside, *nspawns(self.name)]
+
+
+def is_init(pid: int) -> bool:
+    """Whether a process is number 1 in a process namespace of its own."""
+    with suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        return any(line.startswith("NSpid:") and line.endswith("\t1") for line in status.splitlines())
+    return False
 
 
 def nspawns(name: str) -> list[int]:
@@ -172,10 +182,9 @@ class Network:
             return
         for slot in [*self.slots]:
             self.release(slot)
-        with locked(STATE / "lock"), self.users:
-            with suppress(BlockingIOError):
-                fcntl.flock(self.users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                ip("link", "delete", BRIDGE)
+        with locked(STATE / "lock"), self.users, suppress(BlockingIOError):
+            fcntl.flock(self.users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ip("link", "delete", BRIDGE)
 
     def __enter__(self) -> Network:
         return self

@@ -1,4 +1,4 @@
-"""The home folder of the person who deploys: an ssh key, the known hosts, the configuration."""
+"""The home folder of the developer who deploys: an ssh key, the known hosts, the configuration."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CONFIG = """\
 Host 10.77.0.* 127.0.0.1 localhost
@@ -30,8 +33,11 @@ SSH = """\
 exec {ssh} -F {home}/.ssh/config "$@"
 """
 
+#: What a deployer must not get from the tester.
+REPLACED = {"HOME", "PATH", "SSH_AUTH_SOCK", "DJANGO_SETTINGS_MODULE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"}
 
-class Client:
+
+class Laptop:
     """A folder that serves as HOME, from which ``ssh`` and the deployer reach hosts without prompts."""
 
     def __init__(self, home: Path) -> None:
@@ -78,9 +84,6 @@ class Client:
         name = host_name(address, port)
         lines = self.known_hosts.read_text().splitlines(keepends=True)
         self.known_hosts.write_text("".join(line for line in lines if line.split()[0] != name))
-
-
-REPLACED = {"HOME", "PATH", "SSH_AUTH_SOCK", "DJANGO_SETTINGS_MODULE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"}
 
 
 def host_name(address: str, port: int) -> str:

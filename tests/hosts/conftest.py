@@ -1,0 +1,102 @@
+"""Fixtures for tests on real hosts; where those cannot run, the tests are skipped loudly.
+
+``DJANGO_DEPLOY_TEST_HOSTS=required`` makes that a failure: so does CI, where a skipped test is a lie.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from . import base
+from .index import Index
+from .laptop import Laptop
+from .machines import Machine, boot
+from .network import Network
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+PROBLEMS = pytest.StashKey[list[str]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    ours = [item for item in items if item.path.is_relative_to(HERE)]
+    for item in ours:
+        item.add_marker(pytest.mark.hosts)
+    if ours and (problems := base.missing()):
+        refuse(config, ours, problems)
+
+
+def refuse(config: pytest.Config, items: list[pytest.Item], problems: list[str]) -> None:
+    """Skip the tests and say so; fail where hosts are required."""
+    text = " ".join(problems)
+    if os.environ.get("DJANGO_DEPLOY_TEST_HOSTS") == "required":
+        raise pytest.UsageError(f"DJANGO_DEPLOY_TEST_HOSTS=required, but: {text}")
+    config.stash[PROBLEMS] = problems
+    print(f"No tests on real hosts. {text}", file=sys.__stderr__)
+    for item in items:
+        item.add_marker(pytest.mark.skip(reason=text))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for problem in config.stash.get(PROBLEMS, []):
+        terminalreporter.section("NO TESTS ON REAL HOSTS", yellow=True, bold=True)
+        terminalreporter.line(problem, yellow=True)
+
+
+@pytest.fixture(scope="session")
+def disk() -> Path:
+    """The base that hosts start from."""
+    return base.build()
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[Network]:
+    with Network() as network:
+        yield network
+
+
+@pytest.fixture(scope="session")
+def index(network: Network) -> Iterator[Index]:
+    """The package index that hosts reach: ``index.url``."""
+    with Index(network.gateway) as index:
+        yield index
+
+
+@pytest.fixture(scope="session")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
+    """The home of who deploys: ``laptop.environment`` is for the deployer's process."""
+    return Laptop(tmp_path_factory.mktemp("laptop") / "home")
+
+
+class Machines(Protocol):
+    """``machines(2, root="/srv/site")``: boots that many new hosts; they go when the test ends."""
+
+    def __call__(self, count: int, *, root: str = ...) -> list[Machine]: ...
+
+
+@pytest.fixture
+def machines(disk: Path, network: Network, laptop: Laptop) -> Iterator[Machines]:
+    made: list[Machine] = []
+
+    def make(count: int, *, root: str = "/srv/site") -> list[Machine]:
+        new = [Machine(disk, network, laptop, root=root) for _ in range(count)]
+        made.extend(new)
+        boot(new)
+        return new
+
+    yield make
+    for machine in made:
+        machine.destroy()
+
+
+@pytest.fixture
+def machine(machines: Machines) -> Machine:
+    """A new host that answers ssh."""
+    return machines(1)[0]
