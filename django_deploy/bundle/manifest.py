@@ -62,7 +62,8 @@ class Manifest:
     @property
     def distributions(self) -> Mapping[str, str]:
         """Canonical name to version, of everything that will be installed."""
-        return {item.name: item.version for item in (*self.pins, *self.wheels)}
+        pinned = {pin.name: pin.version for pin in self.pins}
+        return {**pinned, **{wheel.name: wheel.version for wheel in self.wheels}}
 
     def lock(self, wheel_path: Mapping[str, str]) -> str:
         """The requirements file that installs exactly this, with hashes.
@@ -74,8 +75,7 @@ class Manifest:
             for pin in self.pins
         ]
         lines += [
-            f"{wheel.name} @ {wheel_path[wheel.sha256]} --hash=sha256:{wheel.sha256}"
-            for wheel in self.wheels
+            f"{wheel.name} @ {wheel_path[wheel.sha256]} --hash=sha256:{wheel.sha256}" for wheel in self.wheels
         ]
         return "\n".join(sorted(lines)) + "\n"
 

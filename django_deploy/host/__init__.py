@@ -24,12 +24,13 @@ From the deployer
         Every ``heartbeat`` seconds.
 
 To the deployer
-    ``{"id": N, "result": {...}}`` or ``{"id": N, "error": {"type", "message", "remedy", "details", "reverted"}}``
+    ``{"id": N, "result": {...}}`` or
+    ``{"id": N, "error": {"type", "message", "remedy", "details", "reverted"}}``
     ``{"event": KIND, "at": SECONDS, ...}``: see ``protocol.Event``.
     ``{"heartbeat": true}``
 
-End of input, or ``silence`` seconds without a byte, is an abort. So is SIGTERM, SIGHUP and SIGINT. After ``confirm``
-it is not: the program finishes alone.
+End of input, or ``silence`` seconds without a byte, is an abort. So is SIGTERM, SIGHUP and SIGINT. After
+``confirm`` it is not: the program finishes alone.
 
 Standard error
     Tracebacks of bugs only.

@@ -1,4 +1,4 @@
-"""Serves one deployer: answers the hello, then its requests, until it leaves; undoes what it did not confirm."""
+"""Serves one deployer until it leaves, and undoes what it did not confirm."""
 
 from __future__ import annotations
 
@@ -50,14 +50,18 @@ class Program:
         else:
             self._reply(message["id"], lambda fields: work(self, fields), message)
 
-    def _reply(self, id: int, work: Callable[[dict[str, Any]], dict[str, Any]], message: dict[str, Any]) -> None:
+    def _reply(
+        self, id: int, work: Callable[[dict[str, Any]], dict[str, Any]], message: dict[str, Any]
+    ) -> None:
         try:
             self._link.send({"id": id, "result": work(message)})
         except Failure as failure:
-            self._link.send({"id": id, "error": {**failure.as_dict(), "reverted": self._revert(failure.message)}})
+            self._link.send(
+                {"id": id, "error": {**failure.as_dict(), "reverted": self._revert(failure.message)}}
+            )
         except OSError as error:
-            failure = Failure("HostUnfit", f"{error.strerror}: {error.filename or ''}".rstrip(": "))
-            self._link.send({"id": id, "error": {**failure.as_dict(), "reverted": self._revert(str(error))}})
+            unfit = Failure("HostUnfit", f"{error.strerror}: {error.filename or ''}".rstrip(": "))
+            self._link.send({"id": id, "error": {**unfit.as_dict(), "reverted": self._revert(str(error))}})
 
     # Requests
 
@@ -78,7 +82,7 @@ class Program:
         return self._transaction.begin(message["expect_live"], self._lock.descriptor)
 
     def _prepare(self, message: dict[str, Any]) -> dict[str, Any]:
-        """``release``, ``lock``, ``distributions``, ``artifacts``, ``tools``, ``installer``, ``python``, ``environment``."""
+        """The release and what it is made of; see ``deployment._prepare_fields``, which writes the fields."""
         return self._open_transaction().prepare(message)
 
     def _preflight(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -103,12 +107,6 @@ class Program:
         self._confirmed_keep = int(message["keep"])
         return result
 
-    def _undo(self, message: dict[str, Any]) -> dict[str, Any]:
-        """``reason``: put everything back; answers with the ``live`` release."""
-        if not self._revert(str(message.get("reason", ""))):
-            raise Failure("NotReverted", "the host could not be put back", "See deploy_status; deploy again.")
-        return {"live": self._layout.live()}
-
     # The end
 
     def _open_transaction(self) -> Transaction:
@@ -127,7 +125,9 @@ class Program:
         try:
             transaction.undo(reason)
         except (Failure, OSError) as error:
-            self._link.report("warning", message=f"could not put everything back: {error}", remedy="Deploy again.")
+            self._link.report(
+                "warning", message=f"could not put everything back: {error}", remedy="Deploy again."
+            )
             return False
         finally:
             self._lock.release()
@@ -162,7 +162,6 @@ REQUESTS: dict[str, Callable[[Program, dict[str, Any]], dict[str, Any]]] = {
     "step": Program._step,
     "activate": Program._activate,
     "confirm": Program._confirm,
-    "undo": Program._undo,
 }
 
 

@@ -9,8 +9,9 @@ import subprocess
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Callable, Mapping, Optional, Sequence
+from typing import IO, Callable, Optional
 
 from .protocol import Failure
 
@@ -137,7 +138,9 @@ def _follow(
             raise Failure("Aborted", f"{argv[0]} was stopped")
         if deadline is not None and time.monotonic() > deadline:
             end_group(process)
-            raise Failure("Timeout", f"{' '.join(argv)} took longer than {timeout:g} s", lines=list(output.last))
+            raise Failure(
+                "Timeout", f"{' '.join(argv)} took longer than {timeout:g} s", lines=list(output.last)
+            )
     output.read_ready()
 
 

@@ -9,64 +9,71 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, Dict, List, Mapping
+from collections.abc import Mapping
+from typing import Any
 
-FOLDER = os.path.dirname(os.path.realpath(__file__))
+
+def folder() -> str:
+    """The release's own, real folder: not ``current``, which moves on."""
+    return os.path.dirname(os.path.realpath(__file__))
 
 
-def read(name: str) -> Dict[str, Any]:
+def read(name: str) -> dict[str, Any]:
+    """A JSON file of the release; who may not read it is told who may."""
     try:
-        with open(os.path.join(FOLDER, name), encoding="utf-8", errors="surrogateescape") as file:
+        with open(os.path.join(folder(), name), encoding="utf-8", errors="surrogateescape") as file:
             value = json.load(file)
     except PermissionError:
-        owner = os.stat(FOLDER).st_uid
-        sys.exit(f"{name} in {FOLDER} is readable by its owner only: run this as the user with id {owner}.")
+        owner = os.stat(folder()).st_uid
+        sys.exit(f"{name} in {folder()} is readable by its owner only: run this as the user with id {owner}.")
     assert isinstance(value, dict)
     return value
 
 
-def environment(base: Mapping[str, str]) -> Dict[str, str]:
+def environment(base: Mapping[str, str]) -> dict[str, str]:
     """``base`` with the site's own environment over it, and the release's programs first in PATH."""
-    root = os.path.dirname(os.path.dirname(FOLDER))
+    root = os.path.dirname(os.path.dirname(folder()))
     env = {name: value for name, value in base.items() if not name.startswith("PYTHON")}
     env.update(
-        VIRTUAL_ENV=os.path.join(FOLDER, "venv"),
+        VIRTUAL_ENV=os.path.join(folder(), "venv"),
         DJANGO_SETTINGS_MODULE=read("release.json")["settings_module"],
         DJANGO_DEPLOY_ROOT=root,
         DJANGO_DEPLOY_SHARED=os.path.join(root, "shared"),
-        DJANGO_DEPLOY_RELEASE=os.path.basename(FOLDER),
-        DJANGO_DEPLOY_RELEASE_DIR=FOLDER,
+        DJANGO_DEPLOY_RELEASE=os.path.basename(folder()),
+        DJANGO_DEPLOY_RELEASE_DIR=folder(),
     )
     env.update(read("environment.json"))
-    env["PATH"] = os.path.join(FOLDER, "venv", "bin") + os.pathsep + env.get("PATH", os.defpath)
+    env["PATH"] = os.path.join(folder(), "venv", "bin") + os.pathsep + env.get("PATH", os.defpath)
     return env
 
 
-def command(record: Mapping[str, Any], name: str) -> List[str]:
+def command(record: Mapping[str, Any], name: str) -> list[str]:
     """The argv of a process, with the release's own socket in it."""
     process = next(process for process in record["processes"] if process["name"] == name)
-    root = os.path.dirname(os.path.dirname(FOLDER))
-    socket = os.path.join(root, "run", f"{name}.{os.path.basename(FOLDER)}.sock")
+    root = os.path.dirname(os.path.dirname(folder()))
+    socket = os.path.join(root, "run", f"{name}.{os.path.basename(folder())}.sock")
     return [word.replace("{socket}", socket) for word in process["command"]]
 
 
 def start(name: str) -> None:
     """Become the process ``name``; a missing program is said in one line."""
     argv = command(read("release.json"), name)
-    os.chdir(FOLDER)
+    os.chdir(folder())
     env = environment(os.environ)
     try:
         os.execvpe(argv[0], argv, env)
     except OSError as error:
-        sys.exit(f"cannot start {argv[0]} of process {name!r}: {error.strerror}. Is it installed in the release?")
+        sys.exit(
+            f"cannot start {argv[0]} of process {name!r}: {error.strerror}. Is it installed in the release?"
+        )
 
 
 def manage() -> None:
     """``manage.py``: in the release's own virtualenv and environment, whichever Python ran it."""
     env = environment(os.environ)
     if not _runs_already(env):
-        python = os.path.join(FOLDER, "venv", "bin", "python")
-        os.execve(python, [python, os.path.join(FOLDER, "manage.py"), *sys.argv[1:]], env)
+        python = os.path.join(folder(), "venv", "bin", "python")
+        os.execve(python, [python, os.path.join(folder(), "manage.py"), *sys.argv[1:]], env)
     os.environ.update(env)
     from django.core.management import execute_from_command_line  # the release's Django, not ours
 
@@ -76,10 +83,10 @@ def manage() -> None:
 def _runs_already(env: Mapping[str, str]) -> bool:
     """The interpreter is the release's, and was started with the PYTHON* variables of ``env``."""
 
-    def of_python(variables: Mapping[str, str]) -> Dict[str, str]:
+    def of_python(variables: Mapping[str, str]) -> dict[str, str]:
         return {name: value for name, value in variables.items() if name.startswith("PYTHON")}
 
-    is_venv = os.path.realpath(sys.prefix) == os.path.realpath(os.path.join(FOLDER, "venv"))
+    is_venv = os.path.realpath(sys.prefix) == os.path.realpath(os.path.join(folder(), "venv"))
     return is_venv and of_python(os.environ) == of_python(env)
 
 

@@ -78,12 +78,13 @@ class Link:
         return self._requests.get()
 
     def send(self, message: dict[str, Any]) -> None:
+        """Hand a message to the writer. After a loss it is tried, and dropped where it would block."""
         line = protocol.encode(message)
-        while not self.lost.is_set() or self.reason == "abort":
+        while self._writer.is_alive():
             try:
-                return self._outgoing.put(line, timeout=0.2)
+                return self._outgoing.put(line, timeout=0.0 if self.lost.is_set() else 0.2)
             except queue.Full:
-                if not self._writer.is_alive():
+                if self.lost.is_set():
                     return None
         return None
 
@@ -135,13 +136,11 @@ class Link:
         while True:
             line = self._outgoing.get()
             if line is None:
-                return
+                return None
             try:
                 _write_all(self._sink, line)
             except OSError as error:
-                self.lose(str(error))
-                self.reason = "the link ended" if self.reason == "abort" else self.reason
-                return
+                return self.lose(str(error))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -36,7 +36,7 @@ class Lock:
         return self._descriptor is not None
 
     def holder(self) -> dict[str, Any] | None:
-        """Who holds the lock (``by``, ``since`` in seconds since the epoch, ``phase``), None if nobody does."""
+        """Who holds the lock: ``by``, ``since`` (seconds since the epoch), ``phase``; None if nobody does."""
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
@@ -88,15 +88,14 @@ class Lock:
 def describe(holder: dict[str, Any]) -> str:
     """For people: who, since when, doing what."""
     since = time.strftime("%H:%M:%S UTC", time.gmtime(float(holder.get("since", 0))))
-    return (
-        f"another deployment is running: {holder.get('by', 'somebody')}, since {since}, {holder.get('phase', 'starting')}"
-    )
+    by, phase = holder.get("by", "somebody"), holder.get("phase", "starting")
+    return f"another deployment is running: {by}, since {since}, {phase}"
 
 
 def _remedy(holder: dict[str, Any]) -> str:
     return (
-        "Wait for it with --wait SECONDS. If its deployer is gone, the lock frees itself"
-        f" within 20 s, or as soon as its running step has ended (process {holder.get('pid', '?')} on the host)."
+        "Wait for it with --wait SECONDS. If its deployer is gone, the lock frees itself within 20 s,"
+        f" or as soon as its running step has ended (process {holder.get('pid', '?')} on the host)."
     )
 
 

@@ -15,7 +15,10 @@ from .protocol import Failure
 from .store import Store
 
 #: Fields of ``release.json`` that the deployer plans and reports with.
-RELEASE_FIELDS = ("project", "version", "revision", "created", "created_by", "fingerprint", "distributions", "manager")
+RELEASE_FIELDS = (
+    *("project", "version", "revision", "created", "created_by", "fingerprint"),
+    *("distributions", "wheels", "manager", "processes"),
+)
 
 
 def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | None) -> dict[str, Any]:
@@ -62,7 +65,9 @@ def _processes(layout: Layout) -> list[dict[str, Any]]:
     found = [state.as_dict() for state in states]
     known = {(state.name, state.release) for state in states}
     missing = [p["name"] for p in record["processes"] if (p["name"], live) not in known]
-    stopped = [{"name": name, "release": live, "state": "stopped", "since": 0.0, "pid": 0} for name in missing]
+    stopped = [
+        {"name": name, "release": live, "state": "stopped", "since": 0.0, "pid": 0} for name in missing
+    ]
     return found + stopped
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Protocol, Sequence
+from typing import Any, Callable, Protocol
 
 from .layout import Layout
 from .protocol import Failure
@@ -15,12 +16,16 @@ from .protocol import Failure
 #: A process without a socket counts as up when it has run this long, in seconds.
 SETTLE_TIME = 1.0
 
+#: The states of a process that has fallen.
+DOWN = ("stopped", "restarting")
+
 
 @dataclass(frozen=True)
 class ProcessState:
-    """One process of one release; ``state`` is ``running``, ``starting``, ``restarting``, ``stopping`` or ``stopped``.
+    """One process of one release.
 
-    ``since`` is in seconds since the epoch, 0 when it is not known.
+    ``state`` is ``running``, ``starting``, ``restarting``, ``stopping`` or ``stopped``; ``since`` is in
+    seconds since the epoch, 0 when it is not known.
     """
 
     name: str
@@ -87,7 +92,12 @@ def open_manager(name: str, layout: Layout, supervisor: Path | None) -> ProcessM
 
 
 def require_running(
-    manager: ProcessManager, release: str, names: Sequence[str], *, settle: float, pause: Callable[[float], None]
+    manager: ProcessManager,
+    release: str,
+    names: Sequence[str],
+    *,
+    settle: float,
+    pause: Callable[[float], None],
 ) -> None:
     """Watch processes for ``settle`` seconds; raises ``Failure`` with the log of one that fell."""
     deadline = time.monotonic() + settle
@@ -95,7 +105,7 @@ def require_running(
         states = {state.name: state for state in manager.states() if state.release == release}
         for name in names:
             state = states[name].state if name in states else "stopped"
-            if state in ("stopped", "restarting"):
+            if state in DOWN:
                 raise_fallen(manager, release, name)
         settled = all(states[name].state == "running" for name in names)
         if settled and time.monotonic() >= deadline:
@@ -106,6 +116,7 @@ def require_running(
 
 
 def raise_fallen(manager: ProcessManager, release: str, name: str) -> None:
+    """The failure of a process that ended, with what it wrote last."""
     raise Failure(
         "ProcessFailed",
         f"process {name!r} of the new release does not stay up",

@@ -30,7 +30,13 @@ class StepProcess:
         self.on_line = on_line
         try:
             self._process = subprocess.Popen(
-                [str(release.python), str(release.path / "manage.py"), "deploy_steps", "--reply-fd", str(write)],
+                [
+                    str(release.python),
+                    str(release.path / "manage.py"),
+                    "deploy_steps",
+                    "--reply-fd",
+                    str(write),
+                ],
                 cwd=release.path,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -96,7 +102,9 @@ class StepProcess:
         if self._replies:
             return self._parse(self._replies.pop())
         status = self._process.wait()
-        raise Failure("StepFailed", f"manage.py ended with status {status}", exit=status, lines=self.last_lines())
+        raise Failure(
+            "StepFailed", f"manage.py ended with status {status}", exit=status, lines=self.last_lines()
+        )
 
     def dismiss(self) -> None:
         """No more requests come; it leaves by itself while we go on."""

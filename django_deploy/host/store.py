@@ -6,8 +6,9 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any
 
 from .layout import Layout
 from .link import BlobReader
@@ -68,10 +69,14 @@ class Store:
         try:
             digest = _sha256(path)
         except OSError as error:
-            raise Failure("StoreCorrupt", f"{name} is not in the store: {error.strerror}", "Deploy again.") from None
+            raise Failure(
+                "StoreCorrupt", f"{name} is not in the store: {error.strerror}", "Deploy again."
+            ) from None
         if digest != sha256:
             shutil.rmtree(path.parent, ignore_errors=True)
-            raise Failure("StoreCorrupt", f"{name} was damaged on the host's disk and removed", "Deploy again.")
+            raise Failure(
+                "StoreCorrupt", f"{name} was damaged on the host's disk and removed", "Deploy again."
+            )
         return path
 
     def names(self) -> list[str]:
@@ -81,7 +86,8 @@ class Store:
         return [
             entry.name
             for entry in os.scandir(self.folder)
-            if SHA256.fullmatch(entry.name) and any(not n.startswith(".part-") for n in os.listdir(entry.path))
+            if SHA256.fullmatch(entry.name)
+            and any(not n.startswith(".part-") for n in os.listdir(entry.path))
         ]
 
     def prune(self, wanted: Iterable[str]) -> None:

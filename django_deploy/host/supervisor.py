@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 from .layout import Layout, write_atomically
 from .processes import ProcessState
@@ -60,6 +61,14 @@ redirect_stderr=true
 stdout_logfile={log}
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=3
+"""
+
+#: supervisord out of its unpacked wheel, whose folder is the first argument.
+RUN_FROM_FOLDER = """\
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from supervisor.supervisord import main
+main()
 """
 
 #: A program is named ``<process>@<release>``.
@@ -177,11 +186,12 @@ class Supervisor:
 
     def _program(self) -> list[str]:
         if self._tool is not None:
-            code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from supervisor.supervisord import main; main()"
-            return [sys.executable, "-c", code, str(self._tool)]
+            return [sys.executable, "-c", RUN_FROM_FOLDER, str(self._tool)]
         path = shutil.which("supervisord")
         if path is None:
-            raise Failure("ProcessFailed", "there is no supervisord on the host", "Deploy again: it is sent along.")
+            raise Failure(
+                "ProcessFailed", "there is no supervisord on the host", "Deploy again: it is sent along."
+            )
         return [path]
 
     @staticmethod

@@ -6,8 +6,9 @@ import hashlib
 import os
 import re
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Iterable, Sequence
+from typing import Any
 
 from . import commands
 from .layout import Layout, write_atomically
@@ -117,7 +118,11 @@ class Systemd:
         active, sub = properties["ActiveState"], properties["SubState"]
         fallback = {"deactivating": "stopping", "activating": "starting", "active": "running"}
         state = STATES.get((active, sub), fallback.get(active, "stopped"))
-        if state in ("running", "starting") and int(properties.get("NRestarts") or 0) and _age(properties) < 5:
+        if (
+            state in ("running", "starting")
+            and int(properties.get("NRestarts") or 0)
+            and _age(properties) < 5
+        ):
             state = "restarting"
         since = time.time() - _age(properties) if active == "active" else 0.0
         return ProcessState(match[1], match[2], state, round(since, 1), int(properties.get("MainPID") or 0))
@@ -152,8 +157,11 @@ def _quoted(path: Path) -> str:
 
 
 def _blocks(lines: Iterable[str]) -> list[list[str]]:
-    """``systemctl show`` of several units, whose empty lines between them were dropped: each starts anew with Id
-    or, as the order is systemd's own, when a property comes again."""
+    """The properties of each unit of a ``systemctl show``.
+
+    The empty lines between units are gone, and the order of properties is systemd's own: a unit
+    begins where a property comes again.
+    """
     blocks: list[list[str]] = []
     seen: set[str] = set()
     for line in lines:

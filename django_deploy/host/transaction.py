@@ -17,7 +17,7 @@ from typing import Any, Callable, Optional
 from . import commands, health, launch
 from .layout import FAILED, LIVE, PREPARING, READY, RETIRED, Layout, Release, write_atomically
 from .link import Link
-from .processes import SETTLE_TIME, ProcessManager, open_manager, raise_fallen, require_running
+from .processes import DOWN, SETTLE_TIME, ProcessManager, open_manager, raise_fallen, require_running
 from .protocol import Failure
 from .steps import StepProcess
 from .store import Store
@@ -139,10 +139,14 @@ class Transaction:
     def _write_files(self, release: Release, record: dict[str, Any], environment: dict[str, str]) -> None:
         source = launch.__loader__.get_source(launch.__name__)  # type: ignore[union-attr]
         write_atomically(release.path / "launch.py", source)
-        write_atomically(release.path / "manage.py", MANAGE.format(python=release.python, id=release.id), 0o755)
+        write_atomically(
+            release.path / "manage.py", MANAGE.format(python=release.python, id=release.id), 0o755
+        )
         write_atomically(release.path / "environment.json", json.dumps(environment), 0o600)
         tools = {name: str(path) for name, path in self._tools.items()}
-        write_atomically(release.path / "release.json", json.dumps({**record, "tools": tools}, indent=1), 0o600)
+        write_atomically(
+            release.path / "release.json", json.dumps({**record, "tools": tools}, indent=1), 0o600
+        )
 
     # Steps
 
@@ -187,7 +191,9 @@ class Transaction:
         try:
             reply = self._ask(request, message["timeout"])
         except Failure as failure:
-            raise self._step_failure(failure.message, failure.details.get("lines", []), failure.details) from None
+            raise self._step_failure(
+                failure.message, failure.details.get("lines", []), failure.details
+            ) from None
         if not reply["ok"]:
             assert self._steps is not None
             raise self._step_failure(reply.get("error", ""), self._steps.last_lines(), reply)
@@ -260,7 +266,9 @@ class Transaction:
             if _has_socket(process) and record["health"]
         ]
         names = [process["name"] for process in processes]
-        settle = 0.0 if all(_has_socket(process) and record["health"] for process in processes) else SETTLE_TIME
+        settle = (
+            0.0 if all(_has_socket(process) and record["health"] for process in processes) else SETTLE_TIME
+        )
         require_running(manager, release.id, names, settle=settle, pause=self._pause)
         return checked
 
@@ -279,14 +287,17 @@ class Transaction:
         address = f"{self._layout.socket_link(process['name'])}:{wanted['path']}"
 
         def still_up() -> None:
-            for state in manager.states():
-                if (state.name, state.release) == (process["name"], release.id):
-                    if state.state in ("stopped", "restarting"):
-                        raise_fallen(manager, release.id, process["name"])
+            mine = (process["name"], release.id)
+            if any((s.name, s.release) == mine and s.state in DOWN for s in manager.states()):
+                raise_fallen(manager, release.id, process["name"])
 
         try:
             status, seconds = health.check(
-                address, str(socket), self._health(release, wanted), _at_most_every(0.5, still_up), self._pause
+                address,
+                str(socket),
+                self._health(release, wanted),
+                _at_most_every(0.5, still_up),
+                self._pause,
             )
         except Failure as failure:
             if failure.type == "HealthCheckFailed":
@@ -306,7 +317,11 @@ class Transaction:
         if site.get("ssl_header"):
             name, value = site["ssl_header"]
             headers.setdefault(name.replace("HTTP_", "", 1).replace("_", "-").title(), value)
-        return {**wanted, "host": wanted["host"] or _accepted_host(site.get("allowed_hosts", [])), "headers": headers}
+        return {
+            **wanted,
+            "host": wanted["host"] or _accepted_host(site.get("allowed_hosts", [])),
+            "headers": headers,
+        }
 
     def _switch(self, processes: list[dict[str, Any]], release: str) -> None:
         for process in processes:
@@ -413,7 +428,9 @@ class Transaction:
     def _switch_back(self, previous: Optional[str]) -> None:
         old = self._layout.release(previous).record["processes"] if previous else []
         for link in self._layout.run.glob("*.sock"):
-            if link.is_symlink() and link.stem not in {process["name"] for process in old if _has_socket(process)}:
+            if link.is_symlink() and link.stem not in {
+                process["name"] for process in old if _has_socket(process)
+            }:
                 self._layout.point(link, None)
         if previous is None:
             self._layout.point(self._layout.current, None)
@@ -430,7 +447,7 @@ class Transaction:
             self._manager(release).start(previous, singletons)
 
     def _stop_all_but(self, live: Optional[str]) -> None:
-        """No process of any other release is left, nor its sockets; not even one that an earlier crash left."""
+        """No process or socket of any other release is left, not even one of an earlier crash."""
         for manager in self._managers():
             running: dict[str, list[str]] = {}
             for state in manager.states():

@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Optional
 
 from . import commands
 from .layout import Layout, Release
@@ -173,6 +174,7 @@ def _installed(folder: Path) -> list[tuple[str, str]]:
 
 
 def site_packages(release: Release) -> Path:
+    """The folder that the distributions were installed into."""
     for folder in release.venv.glob("lib/python*/site-packages"):
         return folder
     raise Failure("InstallFailed", f"{release.venv} has no site-packages folder")

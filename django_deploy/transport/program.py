@@ -70,7 +70,9 @@ def without_docstrings(source: str) -> str:
     """The source with empty docstrings and every other line where it was, so that tracebacks are true."""
     lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node, clean=False
+        ):
             text = node.body[0]
             assert text.end_lineno is not None
             lines[text.lineno - 1 : text.end_lineno] = [

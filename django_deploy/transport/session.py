@@ -201,18 +201,20 @@ class HostSession:
         last = text.strip()[-2000:]
         if self._has_answered:
             detail = f"\n{last}" if last else ""
-            return ConnectionLost(self.host.name, why + detail, remedy="The host puts itself back; deploy again.")
+            return ConnectionLost(
+                self.host.name, why + detail, remedy="The host puts itself back; deploy again."
+            )
         if status == 127:
             return ConnectionFailed(
                 self.host.name,
                 "there is no python3 on the host",
-                remedy="Install it there (Debian: apt install python3); 3.9 or newer is needed, and nothing else.",
+                remedy="Install it there (Debian: apt install python3), 3.9 or newer.",
             )
         detail = f": {last}" if last else ""
         return ConnectionFailed(
             self.host.name,
             f"the host program did not start ({why}, exit status {status}){detail}",
-            remedy="Does the login shell there print text or need a terminal? Try: ssh HOST python3 --version",
+            remedy="Does its login shell print text or need a terminal? Try: ssh HOST python3 --version",
         )
 
     def _beat(self) -> None:

@@ -1,0 +1,349 @@
+"""What a deployment would change: computed before it changes anything, printed, compared, executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import quote
+
+from .bundle.manifest import Manifest, Wheel
+from .bundle.tools import HostPlatform
+from .exceptions import DeployError, HostError, RolloutFailed
+from .target import Host, Target
+
+#: Free bytes on a host below which a deployment is not begun: an installed release and its wheels
+#: take less than this for most sites, and a full disk is worse than a refusal.
+MINIMUM_FREE = 200 * 1000 * 1000
+
+#: The states in which a live release's process needs no help.
+UP = ("running", "starting")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One distribution that differs: ``before`` or ``after`` is None when it is added or removed."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return f"+ {self.name} {self.after}"
+        if self.after is None:
+            return f"- {self.name} {self.before}"
+        if self.before == self.after:
+            return f"~ {self.name} {self.after} (other content)"
+        return f"~ {self.name} {self.before} -> {self.after}"
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """What would happen on one host. ``send`` are wheels and tools that its store lacks."""
+
+    host: Host
+    live: str | None
+    is_current: bool
+    installer: str
+    manager: str
+    tools: Mapping[str, Wheel]
+    send: tuple[Wheel, ...]
+    changes: tuple[Change, ...]
+    same_pins: bool
+
+    @property
+    def bytes_to_send(self) -> int:
+        return sum(wheel.size for wheel in self.send)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A release and what it takes on each host; empty when every host runs it already."""
+
+    target: Target
+    manifest: Manifest
+    release: str
+    fingerprint: str
+    hosts: tuple[HostPlan, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return all(host.is_current for host in self.hosts)
+
+    def host(self, name: str) -> HostPlan:
+        return next(plan for plan in self.hosts if plan.host.name == name)
+
+    def lock(self) -> str:
+        """The requirements file of this release, with the wheels' places in the host's store."""
+        store = f"file://{quote(str(self.target.root))}/.deploy/store"
+        places = {
+            wheel.sha256: f"{store}/{wheel.sha256}/{quote(wheel.path.name)}" for wheel in self.manifest.wheels
+        }
+        return self.manifest.lock(places)
+
+    def record(self, host: HostPlan) -> dict[str, Any]:
+        """``release.json``: all that the host needs to start, check, list and go back to this release."""
+        target = self.target
+        return {
+            "id": self.release,
+            "fingerprint": self.fingerprint,
+            **self.manifest.as_dict(),
+            "target": target.name,
+            "settings_module": target.settings_module,
+            "processes": _processes(target),
+            "manager": host.manager,
+            "restart": [list(command) for command in target.restart],
+            "health": _health(target),
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "target": self.target.name,
+            "release": self.release,
+            "empty": self.is_empty,
+            "project": self.manifest.project,
+            "version": self.manifest.version,
+            "revision": str(self.manifest.revision or ""),
+            "distributions": len(self.manifest.distributions),
+            "steps": [{"command": step.name, "on": step.on} for step in self.target.steps],
+            "processes": [process.name for process in self.target.processes],
+            "hosts": [_host_dict(host) for host in self.hosts],
+            "warnings": list(self.warnings),
+        }
+
+    def lines(self) -> list[str]:
+        """For people."""
+        manifest = self.manifest
+        revision = f", {manifest.revision}" if manifest.revision else ""
+        lines = [
+            f"{manifest.project} {manifest.version}{revision}: {len(manifest.distributions)} distributions"
+        ]
+        if self.is_empty:
+            return [*lines, f"Nothing would change: {self.hosts[0].live} is live on every host."]
+        lines.append(f"Release {self.release} on {self.target.name}:")
+        for host in self.hosts:
+            lines += _host_lines(host)
+        steps = [
+            f"{step.name}{' (on the first host)' if step.on == 'once' else ''}" for step in self.target.steps
+        ]
+        lines.append(f"  steps: {', '.join(steps) or 'none'}")
+        if self.target.processes:
+            lines.append(f"  processes: {', '.join(process.name for process in self.target.processes)}")
+        if self.target.restart:
+            lines.append(f"  restart: {', '.join(' '.join(command) for command in self.target.restart)}")
+        return lines + [f"  warning: {warning}" for warning in self.warnings]
+
+
+def platform_of(host: Host, facts: Mapping[str, Any]) -> HostPlatform:
+    """The site's interpreter there; raises ``HostError`` when there is none that fits."""
+    python = facts["python"]
+    if "error" in python:
+        remedy = "Install it there, or name another in the target's PYTHON."
+        raise HostError(host.name, f"{python['error']}.", remedy=remedy)
+    return HostPlatform(
+        version=tuple(python["version"]),
+        implementation=str(python["implementation"]),
+        machine=str(python["machine"]),
+        glibc=python["glibc"],
+        system=str(python["system"]),
+        soabi=python["soabi"],
+        free_threaded=bool(python["free_threaded"]),
+    )
+
+
+def tools_needed(target: Target, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tools that must be in the host's store for this target."""
+    needed = []
+    if target.installer == "pip":
+        needed.append("pip")
+    elif not facts["uv"]:
+        needed.append("uv")
+    if target.processes and facts["manager"] == "supervisor" and not facts["supervisor"]:
+        needed.append("supervisor")
+    return tuple(needed)
+
+
+def make_plan(
+    target: Target,
+    manifest: Manifest,
+    facts: Mapping[Host, Mapping[str, Any]],
+    tools: Mapping[Host, Mapping[str, Wheel]],
+    *,
+    now: float,
+) -> Plan:
+    """Compare the bundle with what each host said of itself; pure.
+
+    ``facts`` are the hosts' answers to the hello, ``tools`` the wheels that ``tools_needed`` asked for,
+    ``now`` is in seconds since the epoch. Raises ``RolloutFailed`` with every host that is unfit.
+    """
+    print_ = fingerprint(target, manifest)
+    problems = [problem for host in target.hosts for problem in _problems(host, facts[host])]
+    if problems:
+        raise RolloutFailed("Nothing was changed.", errors=problems)
+    hosts = [_plan_host(target, manifest, print_, host, facts[host], tools[host]) for host in target.hosts]
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(_after(now, facts.values())))
+    warnings = [
+        *manifest.warnings,
+        *(w for host in target.hosts for w in _warnings(host, manifest, facts[host])),
+    ]
+    return Plan(target, manifest, f"{stamp}-{print_[:7]}", print_, tuple(hosts), tuple(warnings))
+
+
+def fingerprint(target: Target, manifest: Manifest) -> str:
+    """The sha256 of everything that makes a release what it is: code, pins, environment, processes, steps."""
+    ingredients = {
+        "pins": sorted((pin.name, pin.version) for pin in manifest.pins),
+        "wheels": sorted(wheel.sha256 for wheel in manifest.wheels),
+        "python": target.python,
+        "settings": target.settings_module,
+        "environment": sorted(target.env.items()),
+        "processes": _processes(target),
+        "manager": target.process_manager,
+        "steps": [asdict(step) for step in target.steps],
+        "health": _health(target),
+        "restart": [list(command) for command in target.restart],
+    }
+    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+
+
+def _after(now: float, facts: Sequence[Mapping[str, Any]] | Any) -> float:
+    """A time later than that of every release there is: ids sort in the order of deployment."""
+    newest = max((release["id"][:16] for fact in facts for release in fact["releases"]), default="")
+    if newest and newest >= time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now)):
+        return _seconds(newest) + 1
+    return now
+
+
+def _seconds(stamp: str) -> float:
+    import calendar
+
+    return calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
+
+
+def _plan_host(
+    target: Target,
+    manifest: Manifest,
+    print_: str,
+    host: Host,
+    facts: Mapping[str, Any],
+    tools: Mapping[str, Wheel],
+) -> HostPlan:
+    live: Mapping[str, Any] = next((r for r in facts["releases"] if r["id"] == facts["live"]), {})
+    stored = set(facts["store"])
+    # An unpacked tool stays in the host's store; both are removed together.
+    send = [wheel for wheel in (*manifest.wheels, *tools.values()) if wheel.sha256 not in stored]
+    before = dict(live.get("distributions") or {})
+    changes = _changes(
+        before, manifest, {wheel["sha256"] for wheel in live.get("wheels") or ()}
+    )
+    return HostPlan(
+        host=host,
+        live=facts["live"],
+        is_current=live.get("fingerprint") == print_ and _is_up(facts),
+        installer="pip" if target.installer == "pip" else "uv",
+        manager=facts["manager"],
+        tools=tools,
+        send=tuple(send),
+        changes=changes,
+        same_pins=all(before.get(pin.name) == pin.version for pin in manifest.pins),
+    )
+
+
+def _changes(before: Mapping[str, str], manifest: Manifest, live_wheels: set[str]) -> tuple[Change, ...]:
+    after = manifest.distributions
+    rebuilt = {wheel.name for wheel in manifest.wheels if wheel.sha256 not in live_wheels}
+    return tuple(
+        Change(name, before.get(name), after.get(name))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name) or (name in rebuilt and name in before)
+    )
+
+
+def _is_up(facts: Mapping[str, Any]) -> bool:
+    processes = [process for process in facts["processes"] if process["release"] == facts["live"]]
+    return not facts["unfinished"] and all(process["state"] in UP for process in processes)
+
+
+def _problems(host: Host, facts: Mapping[str, Any]) -> list[DeployError]:
+    try:
+        platform_of(host, facts)
+    except HostError as error:
+        return [error]
+    if facts["manager"] == "systemd" and not facts["systemd"]:
+        user = facts["user"]
+        remedy = (
+            f"On the host, as root: loginctl enable-linger {user}. Or set PROCESS_MANAGER to 'supervisor'."
+        )
+        return [HostError(host.name, f"no systemd user manager runs for {user}.", remedy=remedy)]
+    if facts["free_bytes"] is not None and facts["free_bytes"] < MINIMUM_FREE:
+        free = facts["free_bytes"] // 10**6
+        return [HostError(host.name, f"only {free} MB are free under ROOT.", remedy="Make room there.")]
+    return []
+
+
+def _warnings(host: Host, manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:
+    found = []
+    version = ".".join(str(part) for part in facts["python"]["version"])
+    if version.split(".")[:2] != manifest.python.split(".")[:2]:
+        found.append(f"{host.name} runs Python {version}, this environment {manifest.python}.")
+    if facts["manager"] == "systemd" and not facts["lingers"]:
+        found.append(
+            f"{host.name}: processes end with the last login of {facts['user']};"
+            f" on the host, as root: loginctl enable-linger {facts['user']}."
+        )
+    if facts["cleanup_failed"]:
+        found.append(f"{host.name}: {facts['cleanup_failed']}")
+    return found
+
+
+def _processes(target: Target) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": process.name,
+            "command": list(process.command),
+            "singleton": process.singleton,
+            "stop_timeout": process.stop_timeout,
+        }
+        for process in target.processes
+    ]
+
+
+def _health(target: Target) -> dict[str, Any] | None:
+    check = target.health_check
+    if check is None:
+        return None
+    return {
+        "path": check.path,
+        "host": check.host,
+        "status": check.status,
+        "timeout": check.timeout,
+        "headers": dict(check.headers),
+    }
+
+
+def _host_dict(host: HostPlan) -> dict[str, Any]:
+    return {
+        "host": host.host.name,
+        "live": host.live,
+        "current": host.is_current,
+        "installer": host.installer,
+        "manager": host.manager,
+        "bytes": host.bytes_to_send,
+        "send": [wheel.path.name for wheel in host.send],
+        "changes": [{"name": c.name, "before": c.before, "after": c.after} for c in host.changes],
+    }
+
+
+def _host_lines(host: HostPlan) -> list[str]:
+    if host.is_current:
+        return [f"  {host.host.name}: {host.live} is this already; it would be built anew"]
+    size = f"{host.bytes_to_send / 1e6:.1f} MB to send"
+    lines = [f"  {host.host.name}: {host.live or 'first release'}, {size}, installed with {host.installer}"]
+    if host.live is None:
+        return lines
+    return lines + [f"    {change}" for change in host.changes[:40]]
