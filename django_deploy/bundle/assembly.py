@@ -1,0 +1,129 @@
+"""Makes the bundle of a target: environment, selection, lock and wheels, manifest."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from django_deploy.bundle.audit import provides_module
+from django_deploy.bundle.cache import default_cache
+from django_deploy.bundle.environment import discover, select
+from django_deploy.bundle.lock import lock
+from django_deploy.bundle.manifest import Manifest
+from django_deploy.bundle.project import find_project, require_clean
+from django_deploy.bundle.sources import read_sources
+from django_deploy.bundle.wheels import build_wheels, check_requirements
+from django_deploy.exceptions import BundleError
+from django_deploy.host.protocol import Event, Report, ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from django_deploy.bundle.environment import Distribution
+    from django_deploy.bundle.wheels import BuiltWheel
+    from django_deploy.target import Target
+
+
+def build_bundle(
+    target: Target,
+    *,
+    report: Report = ignore,
+    cache: Path | None = None,
+    ignored_folders: Iterable[Path] = (),
+) -> Manifest:
+    """What the target's hosts will install: this environment, as it is now.
+
+    ``ignored_folders`` (MEDIA_ROOT, STATIC_ROOT) are no part of any source tree. Raises
+    ``BundleError``; nothing outside of ``cache`` is changed.
+    """
+    cache = cache or default_cache()
+    environment = discover()
+    project = find_project(target.settings_module, environment.distributions)
+    if target.require_clean and project.source is not None:
+        require_clean(project.source)
+    selection = select(
+        environment.distributions,
+        target.requirements,
+        project=project,
+        extras=target.extras,
+        exclude=target.exclude,
+        include=target.include,
+    )
+    sources = read_sources(target.index_url)
+
+    with ThreadPoolExecutor(2) as pool:
+        pinned = [item for item in selection.kept if item.kind == "index"]
+        locking = pool.submit(lock, pinned, sources, cache=cache)
+        shipped = [item for item in selection.kept if item.kind != "index"]
+        build = partial(build_wheels, cache=cache, report=report, ignored_folders=frozenset(ignored_folders))
+        built = build(shipped)
+        locked = locking.result()
+    built += build(_from_archives(selection.kept, locked.archives))
+    check_requirements(built, selection.kept, environment.distributions)
+    _check_settings_module(target.settings_module, project, built)
+
+    manifest = Manifest(
+        project=project.name,
+        version=_version_of(project, built),
+        python=platform.python_version(),
+        wheels=tuple(item.wheel for item in built),
+        pins=locked.pins,
+        created=time.time(),
+        created_by=f"{_user()}@{socket.gethostname()}",
+        left_out=tuple(item.name for item in selection.left_out),
+        revision=next((item.wheel.revision for item in built if item.wheel.name == project.name), None),
+        warnings=(*environment.warnings, *selection.warnings, *_warnings_of(built)),
+    )
+    report(_ready(manifest))
+    return manifest
+
+
+def _from_archives(kept: Iterable[Distribution], archives: Mapping[str, Path]) -> tuple[Distribution, ...]:
+    """Distributions that came from a folder of archives: no host can reach it, so they are sent."""
+    return tuple(
+        replace(item, kind="local", source=archives[item.name]) for item in kept if item.name in archives
+    )
+
+
+def _check_settings_module(module: str, project: Distribution, built: Iterable[BuiltWheel]) -> None:
+    """``BundleError`` when the project's build leaves out what the site starts with."""
+    for item in built:
+        if item.wheel.name == project.name and not provides_module(item.wheel.path, module):
+            raise BundleError(
+                f"The wheel of {project.name} does not hold the settings module {module}.",
+                remedy=f"Name its package in the build settings of {project.source}.",
+            )
+
+
+def _version_of(project: Distribution, built: Iterable[BuiltWheel]) -> str:
+    versions = (item.wheel.version for item in built if item.wheel.name == project.name)
+    return next(versions, project.version)
+
+
+def _warnings_of(built: Iterable[BuiltWheel]) -> tuple[str, ...]:
+    return tuple(warning for item in built for warning in item.warnings)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a uid without a name, in a container
+        return str(os.getuid())
+
+
+def _ready(manifest: Manifest) -> Event:
+    fields = {
+        "distributions": len(manifest.distributions),
+        "wheels": len(manifest.wheels),
+        "bytes": sum(wheel.size for wheel in manifest.wheels),
+        "revision": str(manifest.revision) if manifest.revision else "",
+    }
+    return Event("bundle.ready", fields=fields)

@@ -1,0 +1,108 @@
+"""What a built wheel must not hold, what it has lost, and what it says about itself."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from email.parser import HeaderParser
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from django_deploy.bundle.tree import Tree
+from django_deploy.exceptions import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from email.message import Message
+
+#: Environment files that are meant to be shared.
+_EXAMPLES = ("example", "sample", "template", "dist", "test")
+
+_KEY_NAMES = re.compile(r"id_(rsa|dsa|ecdsa|ed25519)|.*\.(pem|key)")
+
+#: Folders of an app whose files Django needs at run time.
+_DATA_FOLDERS = frozenset(("templates", "jinja2", "static", "locale", "migrations", "fixtures"))
+
+#: Files in them that serve the developer only.
+_SOURCES_OF_DATA = (".po", ".pot")
+
+
+def read_metadata(wheel: Path) -> Message:
+    """The core metadata of a wheel; ``BundleError`` when the file is not a wheel."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)]
+            text = archive.read(names[0]).decode("utf-8", "replace")
+    except (OSError, zipfile.BadZipFile, IndexError) as error:
+        raise BundleError(f"{wheel} is not a wheel: {error}.") from None
+    return HeaderParser().parsestr(text)
+
+
+def provides_module(wheel: Path, module: str) -> bool:
+    """Whether a wheel holds a module."""
+    path = module.replace(".", "/")
+    wanted = re.compile(
+        rf"(?:[^/]+\.data/(?:pure|plat)lib/)?{re.escape(path)}(?:\.py|/__init__\.py|\..*\.so)"
+    )
+    with zipfile.ZipFile(wheel) as archive:
+        return any(wanted.fullmatch(name) for name in archive.namelist())
+
+
+def check_secrets(wheel: Path) -> None:
+    """``BundleError`` when a wheel holds what should not travel: secrets, databases."""
+    with zipfile.ZipFile(wheel) as archive:
+        unwanted = [name for name in archive.namelist() if _is_unwanted(archive, name)]
+    if unwanted:
+        raise BundleError(
+            f"{wheel.name} would carry {', '.join(unwanted)} to the servers.",
+            remedy="Move such files out of the package, or exclude them in the project's build settings. "
+            "Secrets of the site belong into the target's ENV.",
+        )
+
+
+def _is_unwanted(archive: zipfile.ZipFile, path: str) -> bool:
+    name = PurePosixPath(path).name.lower()
+    if name == ".env" or name.startswith(".env."):
+        return not name.endswith(_EXAMPLES)
+    if name.endswith(".sqlite3"):
+        return True
+    if not _KEY_NAMES.fullmatch(name):
+        return False
+    with archive.open(path) as file:
+        return b"PRIVATE KEY" in file.read(4096)
+
+
+def find_lost_files(wheel: Path, tree: Tree) -> tuple[str, ...]:
+    """Files of the packages' folders that Django needs and that did not get into the wheel.
+
+    Templates, static files and the like; and modules, but for tests.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        held = {re.sub(r"^[^/]+\.data/(pure|plat)lib/", "", name) for name in archive.namelist()}
+    packages = {
+        name.partition("/")[0] for name in held if name.count("/") == 1 and name.endswith("/__init__.py")
+    }
+    names = [file.relative_to(tree.folder) for file in tree.files()]
+    return tuple(
+        str(name)
+        for name in names
+        for inner in _inside_package(name, packages)
+        if _is_needed(inner) and inner.as_posix() not in held
+    )
+
+
+def _inside_package(name: Path, packages: set[str]) -> Iterator[Path]:
+    """The path as a wheel has it, for a file at ``package/…``, ``src/package/…`` and the like."""
+    for start, part in enumerate(name.parts[:2]):
+        if part in packages and len(name.parts) > start + 1:
+            yield Path(*name.parts[start:])
+            return
+
+
+def _is_needed(path: Path) -> bool:
+    folders = path.parts[:-1]
+    if any(part.startswith("test") for part in path.parts):
+        return False
+    if path.suffix == ".py":
+        return True
+    return not _DATA_FOLDERS.isdisjoint(folders) and path.suffix not in _SOURCES_OF_DATA

@@ -1,0 +1,220 @@
+"""Runs build back ends: a clean copy of the tree, an isolated environment that is kept, one wheel."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, HookMissing
+
+from django_deploy.bundle.cache import digest, locked, read_record, write_record
+from django_deploy.bundle.environment import read_toml
+from django_deploy.exceptions import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from django_deploy.bundle.environment import Distribution
+    from django_deploy.bundle.tree import Tree
+
+#: What builds take for the time (2020-01-01): the same tree gives the same bytes.
+SOURCE_DATE_EPOCH = "1577836800"
+
+#: How much of a back end's output an error carries.
+LAST_LINES = 30
+
+#: Variables that would lead a build out of its isolated environment.
+_LEAKS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DJANGO_SETTINGS_MODULE")
+
+
+class CommandFailed(Exception):
+    """A command has failed; its output is the message."""
+
+
+@dataclass(frozen=True)
+class BuildSystem:
+    """The ``[build-system]`` table (PEP 518), with the defaults for sources that have none."""
+
+    requires: tuple[str, ...] = ("setuptools>=40.8.0",)
+    backend: str = "setuptools.build_meta:__legacy__"
+    backend_path: tuple[str, ...] | None = None
+
+
+def read_build_system(source: Path) -> BuildSystem:
+    """How a source tree wants to be built; ``BundleError`` when it is no Python project."""
+    file = source / "pyproject.toml"
+    if not file.is_file():
+        if (source / "setup.py").is_file():
+            return BuildSystem()
+        raise BundleError(f"{source} has neither a pyproject.toml nor a setup.py.")
+    table = read_toml(file).get("build-system")
+    if table is None:
+        return BuildSystem()
+    path = table.get("backend-path")
+    return BuildSystem(
+        tuple(table.get("requires", ())),
+        table.get("build-backend", BuildSystem.backend),
+        None if path is None else tuple(path),
+    )
+
+
+def build_tree(
+    distribution: Distribution, tree: Tree, folder: Path, *, cache: Path, scm_version: str = ""
+) -> Path:
+    """Builds a source tree's wheel into ``folder``; ``BundleError`` with the back end's last lines.
+
+    The build sees a copy: results of earlier builds would get into the wheel (setuptools' ``build/``
+    keeps modules that were deleted), and nothing is left behind in the tree. ``scm_version`` is given
+    to plug-ins that would ask the VCS for the version.
+    """
+    system = read_build_system(tree.folder)
+    environment = _scm_variables(distribution, scm_version) if scm_version else {}
+    with tempfile.TemporaryDirectory(prefix="django-deploy-") as workspace:
+        # Some plug-ins take the version from the name of the folder.
+        source = tree.copy(Path(workspace), f"{distribution.name}-{distribution.version}")
+        if scm_version and not (source / "PKG-INFO").exists():
+            _pretend_sdist(source, distribution)
+        try:
+            python = _provide_build_python(system, source, tree.configuration(), cache, environment)
+            wheel = _backend(system, source, python, environment).build_wheel(str(folder))
+        except CommandFailed as error:
+            raise _build_failure(distribution, str(error)) from None
+        except (BackendUnavailable, HookMissing) as error:
+            raise _build_failure(distribution, f"{system.backend} is not a build back end: {error}") from None
+    return folder / wheel
+
+
+def fetch_wheel(distribution: Distribution, requirement: str, folder: Path) -> Path:
+    """Lets pip make the wheel of a direct reference or of an archive, in ``folder``."""
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--disable-pip-version-check", "--no-input"]
+    try:
+        run([*pip, "--wheel-dir", str(folder), requirement])
+    except CommandFailed as error:
+        raise _build_failure(distribution, str(error)) from None
+    return next(folder.glob("*.whl"))
+
+
+def _provide_build_python(
+    system: BuildSystem, source: Path, configuration: str, cache: Path, environment: Mapping[str, str]
+) -> Path:
+    """The interpreter of an environment with all that the back end requires.
+
+    What the back end adds to its declared requirements follows from the configuration: to ask it
+    costs as much as a build, so the answer is kept.
+    """
+    record = cache / "builders" / f"{digest(system.requires, configuration)}.json"
+    more = read_record(record)
+    if more is None:
+        python = provide_environment(system.requires, cache)
+        more = sorted(_backend(system, source, python, environment).get_requires_for_build_wheel())
+        write_record(record, more)
+    return provide_environment([*system.requires, *more], cache)
+
+
+def _backend(
+    system: BuildSystem, source: Path, python: Path, environment: Mapping[str, str]
+) -> BuildBackendHookCaller:
+    def run_hook(
+        cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
+    ) -> None:
+        path = os.pathsep.join((str(python.parent), os.environ.get("PATH", os.defpath)))
+        run(cmd, cwd=cwd, environment={**environment, **(extra_environ or {}), "PATH": path})
+
+    return BuildBackendHookCaller(
+        str(source), system.backend, system.backend_path, runner=run_hook, python_executable=str(python)
+    )
+
+
+def provide_environment(requires: Sequence[str], cache: Path) -> Path:
+    """The interpreter of an environment that has the build requirements and nothing else.
+
+    To make one takes half a second and the index, so it is kept. Thereby a project keeps its
+    back end's version until its build requirements change.
+    """
+    wanted = sorted(set(requires))
+    folder = cache / "builders" / digest(wanted, sys.version, sysconfig.get_platform(), sys.base_prefix)
+    with locked(folder.with_suffix(".lock")):
+        if read_record(folder / "complete.json") != wanted or not (folder / "bin" / "python").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _create_environment(folder, wanted)
+            write_record(folder / "complete.json", wanted)
+    return folder / "bin" / "python"
+
+
+def _create_environment(folder: Path, requires: Sequence[str]) -> None:
+    python, uv = str(folder / "bin" / "python"), find_uv()
+    if uv is not None:
+        run([uv, "venv", "--quiet", "--no-project", "--python", sys.executable, str(folder)])
+        install = [uv, "pip", "install", "--quiet", "--python", python]
+    else:
+        run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
+        install = [sys.executable, "-m", "pip", "--python", python, "install", "--disable-pip-version-check"]
+    if requires:
+        run([*install, *requires])
+
+
+def find_uv() -> str | None:
+    """uv, of this environment or of the path; None where there is none."""
+    path = os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)))
+    return shutil.which("uv", path=path)
+
+
+def run(
+    command: Sequence[str], *, cwd: str | None = None, environment: Mapping[str, str] | None = None
+) -> str:
+    """What a command prints on both streams; ``CommandFailed`` with it when it fails."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _LEAKS}
+    result = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**inherited, "SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    output = result.stdout.decode("utf-8", "replace")
+    if result.returncode:
+        raise CommandFailed(output)
+    return output
+
+
+def _scm_variables(distribution: Distribution, version: str) -> dict[str, str]:
+    """What tells the version to those plug-ins that can be told."""
+    name = re.sub(r"[^A-Z0-9]", "_", distribution.name.upper())
+    return {
+        "SETUPTOOLS_SCM_PRETEND_VERSION": version,
+        f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{name}": version,
+        "PDM_BUILD_SCM_VERSION": version,
+        "PBR_VERSION": version,
+        "POETRY_DYNAMIC_VERSIONING_BYPASS": version,
+        "UV_DYNAMIC_VERSIONING_BYPASS": version,
+    }
+
+
+def _pretend_sdist(source: Path, distribution: Distribution) -> None:
+    """The other plug-ins read the version where an sdist has it."""
+    lines: dict[str, Any] = {
+        "Metadata-Version": "2.1",
+        "Name": distribution.name,
+        "Version": distribution.version,
+    }
+    text = "".join(f"{key}: {value}\n" for key, value in lines.items())
+    (source / "PKG-INFO").write_text(text, encoding="utf-8")
+
+
+def _build_failure(distribution: Distribution, output: str) -> BundleError:
+    lines = "\n".join(f"  {line}" for line in output.strip().splitlines()[-LAST_LINES:])
+    place = distribution.source or distribution.url
+    return BundleError(
+        f"The wheel of {distribution} ({place}) cannot be built. The end of the output:\n{lines}",
+        remedy=f"`pip wheel --no-deps {place}` shows all of it.",
+    )

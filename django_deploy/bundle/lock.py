@@ -1,0 +1,202 @@
+"""Pins: the exact version of what hosts install from an index, with the sha256 of all its files."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django_deploy.bundle.cache import digest, read_record, write_record
+from django_deploy.bundle.manifest import Pin
+from django_deploy.exceptions import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from django_deploy.bundle.environment import Distribution
+    from django_deploy.bundle.index import File, Index
+    from django_deploy.bundle.sources import Sources
+
+THREADS = 8
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Pins that hosts get from their index, and archives of this machine that only it can give."""
+
+    pins: tuple[Pin, ...]
+    archives: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the sources say of one version.
+
+    ``hashes`` are those of its files on indexes; ``archive`` is the file for this machine when it is
+    found in local folders only. ``problem`` says why there is neither, ``ask_pip`` whether pip-tools
+    may know more.
+    """
+
+    hashes: tuple[str, ...] = ()
+    archive: Path | None = None
+    problem: str = ""
+    ask_pip: bool = False
+
+
+def lock(distributions: Iterable[Distribution], sources: Sources, *, cache: Path) -> Lock:
+    """Pins every distribution to its installed version.
+
+    What was found once is not asked again: an index never changes a published file. Raises one
+    ``BundleError`` that names every distribution that cannot be had.
+    """
+    wanted = tuple(distributions)
+    records = {item: _record_file(item, sources, cache) for item in wanted}
+    answers = {item: _recall(records[item]) for item in wanted}
+    unknown = [item for item in wanted if answers[item] is None]
+    found = _ask(unknown, sources) if unknown else {}
+    for item, answer in found.items():
+        if not answer.problem:
+            _remember(records[item], answer)
+    known = {item: answer for item, answer in {**answers, **found}.items() if answer is not None}
+    _refuse_missing(known)
+    return Lock(
+        pins=tuple(Pin(item.name, item.version, known[item].hashes) for item in wanted if known[item].hashes),
+        archives={item.name: path for item in wanted if (path := known[item].archive) is not None},
+    )
+
+
+def _record_file(distribution: Distribution, sources: Sources, cache: Path) -> Path:
+    key = digest(*sources.identity, distribution.name, distribution.version)
+    return cache / "hashes" / key[:2] / f"{key}.json"
+
+
+def _recall(file: Path) -> _Answer | None:
+    record = read_record(file)
+    if record is None:
+        return None
+    archive = Path(record["archive"]) if record["archive"] else None
+    if archive is not None and not archive.is_file():
+        return None
+    return _Answer(tuple(record["hashes"]), archive)
+
+
+def _remember(file: Path, answer: _Answer) -> None:
+    archive = str(answer.archive) if answer.archive else None
+    write_record(file, {"hashes": answer.hashes, "archive": archive})
+
+
+def _ask(distributions: Sequence[Distribution], sources: Sources) -> dict[Distribution, _Answer]:
+    """Asks the sources; and pip-tools where they speak in a way that only pip understands."""
+    from django_deploy.bundle.index import Index
+
+    index = Index(sources)
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            answers = dict(
+                zip(distributions, pool.map(lambda item: _look_up(item, index), distributions), strict=True)
+            )
+    finally:
+        index.close()
+    unanswered = [item for item, answer in answers.items() if answer.ask_pip]
+    return {**answers, **_compile(unanswered, sources, answers)}
+
+
+def _look_up(distribution: Distribution, index: Index) -> _Answer:
+    from django_deploy.bundle.index import IndexFailure
+
+    try:
+        files = index.files_of_version(distribution.name, distribution.version)
+    except IndexFailure as error:
+        return _Answer(problem=str(error), ask_pip=not error.is_final)
+    remote = [file for file in files if file.local_path is None]
+    hashes = tuple(sorted({file.sha256 for file in remote if file.sha256}))
+    if hashes:
+        return _Answer(hashes)
+    if remote:
+        return _Answer(problem="the index tells no sha256 of its files", ask_pip=True)
+    archive = _best_archive(files)
+    if archive is not None:
+        return _Answer(archive=archive)
+    return _Answer(problem="no index has this version")
+
+
+def _best_archive(files: Iterable[File]) -> Path | None:
+    """The wheel that fits this interpreter best, else the sdist."""
+    from packaging.tags import create_compatible_tags_selector, sys_tags
+    from packaging.utils import parse_wheel_filename
+
+    paths = [file.local_path for file in files]
+    existing = [path for path in paths if path is not None and path.is_file()]
+    wheels = [(path, parse_wheel_filename(path.name)[3]) for path in existing if path.suffix == ".whl"]
+    best = [*create_compatible_tags_selector(sys_tags())(wheels)]
+    best += (path for path in existing if path.suffix != ".whl")
+    return best[0] if best else None
+
+
+def _compile(
+    distributions: Sequence[Distribution], sources: Sources, answers: Mapping[Distribution, _Answer]
+) -> dict[Distribution, _Answer]:
+    """Lets pip-tools find hashes: all at once, or one by one to learn which it cannot find."""
+    if not distributions:
+        return {}
+    hashes = _run_pip_compile(distributions, sources)
+    if hashes is None and len(distributions) > 1:
+        single = (_compile([item], sources, answers) for item in distributions)
+        return {item: answer for found in single for item, answer in found.items()}
+    found = hashes or {}
+    return {
+        item: _Answer(found[item.name]) if item.name in found else _Answer(problem=answers[item].problem)
+        for item in distributions
+    }
+
+
+def _run_pip_compile(
+    distributions: Iterable[Distribution], sources: Sources
+) -> dict[str, tuple[str, ...]] | None:
+    """Hashes by name; None when pip-compile fails.
+
+    It may download every file in order to hash it, so it is the last resort.
+    """
+    from django_deploy.bundle.backend import CommandFailed, run
+
+    lines = [f"{item.name}=={item.version}\n" for item in distributions]
+    with tempfile.TemporaryDirectory(prefix="django-deploy-") as folder:
+        requirements, output = Path(folder, "requirements.in"), Path(folder, "requirements.txt")
+        requirements.write_text("".join(lines), encoding="utf-8")
+        command = [sys.executable, "-m", "piptools", "compile", "--generate-hashes", "--allow-unsafe"]
+        command += ["--no-header", "--no-annotate", "--no-emit-options", "--strip-extras", "--no-config"]
+        command += ["--pip-args", "--no-deps", "--output-file", str(output), str(requirements)]
+        index = {"PIP_INDEX_URL": sources.index_url} if sources.index_url else {}
+        try:
+            run(command, environment=index)
+        except CommandFailed:
+            return None
+        return parse_hashes(output.read_text("utf-8"))
+
+
+def parse_hashes(text: str) -> dict[str, tuple[str, ...]]:
+    """The hashes of each name in a requirements file."""
+    from packaging.utils import canonicalize_name
+
+    found: dict[str, tuple[str, ...]] = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        match = re.match(r"([A-Za-z0-9][A-Za-z0-9._-]*)==", line)
+        if match:
+            hashes = re.findall(r"--hash=sha256:([0-9a-f]{64})", line)
+            found[canonicalize_name(match[1])] = tuple(sorted(hashes))
+    return {name: hashes for name, hashes in found.items() if hashes}
+
+
+def _refuse_missing(answers: Mapping[Distribution, _Answer]) -> None:
+    missing = {item: answer.problem for item, answer in answers.items() if answer.problem}
+    if missing:
+        lines = [f"  {item}: {problem}" for item, problem in missing.items()]
+        raise BundleError(
+            "No host could install these distributions as they are installed here:\n" + "\n".join(lines),
+            remedy="Name the index that has them in INDEX_URL, or in pip's index-url and extra-index-url; "
+            "or install them from their source folder or wheel file: then they are sent as wheels.",
+        )

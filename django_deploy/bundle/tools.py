@@ -1,0 +1,194 @@
+"""Wheels of the tools that a host may lack: uv, pip, supervisor."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import Tag, compatible_tags, cpython_tags, sys_tags
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from django_deploy.bundle.cache import default_cache, digest, read_record, write_aside, write_record
+from django_deploy.bundle.manifest import Wheel
+from django_deploy.bundle.sources import Sources, read_sources
+from django_deploy.exceptions import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django_deploy.bundle.index import File, Index
+
+Tool = Literal["uv", "pip", "supervisor"]
+
+#: Seconds after which the index is asked for a newer version.
+GOOD_FOR = 30 * 24 * 3600
+
+#: The oldest glibc that wheels are made for, by architecture; all others: 2.17.
+_OLDEST_GLIBC = {"x86_64": (2, 5), "i686": (2, 5)}
+
+#: Names of platform tags from before they told the glibc version.
+_LEGACY_TAGS = {(2, 17): "manylinux2014", (2, 12): "manylinux2010", (2, 5): "manylinux1"}
+
+
+@dataclass(frozen=True)
+class HostPlatform:
+    """What decides which wheels a host can use.
+
+    ``version`` is Python's, ``implementation`` as in ``sys.implementation.name``, ``machine`` as in
+    ``platform.machine()``. ``glibc`` or ``musl`` is the C library's version, say ``"2.36"``, and None
+    where the host has another. ``system`` is as in ``sys.platform``.
+    """
+
+    version: tuple[int, int, int]
+    implementation: str = "cpython"
+    machine: str = "x86_64"
+    glibc: str | None = None
+    musl: str | None = None
+    is_free_threaded: bool = False
+    system: str = "linux"
+
+    def tags(self) -> Iterator[Tag]:
+        """The tags that the host's own ``packaging`` would list, most specific first."""
+        if self.system != "linux":
+            yield from self._tags_of_this_machine()
+            return
+        platforms = list(self._platforms())
+        minor = self.version[:2]
+        interpreter = f"{'cp' if self.implementation == 'cpython' else 'pp'}{minor[0]}{minor[1]}"
+        if self.implementation == "cpython":
+            abis = [f"{interpreter}{'t' if self.is_free_threaded else ''}"]
+            yield from cpython_tags(minor, abis=abis, platforms=platforms)
+        yield from compatible_tags(minor, interpreter, platforms)
+
+    def _tags_of_this_machine(self) -> Iterator[Tag]:
+        if (self.system, self.machine) != (sys.platform, platform.machine()):
+            raise BundleError(
+                f"Wheels for {self.system} on {self.machine} can be chosen on such a machine only."
+            )
+        yield from sys_tags()
+
+    def _platforms(self) -> Iterator[str]:
+        machine = self.machine
+        yield f"linux_{machine}"
+        if self.glibc is not None:
+            yield from _manylinux_tags(_two_numbers(self.glibc), machine)
+        if self.musl is not None:
+            major, newest = _two_numbers(self.musl)
+            yield from (f"musllinux_{major}_{minor}_{machine}" for minor in range(newest, -1, -1))
+
+
+def _two_numbers(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
+
+
+def _manylinux_tags(glibc: tuple[int, int], machine: str) -> Iterator[str]:
+    """Platform tags of all glibc versions up to the host's (PEP 600), newest first."""
+    oldest = _OLDEST_GLIBC.get(machine, (2, 17))
+    for minor in range(glibc[1], oldest[1] - 1, -1):
+        yield f"manylinux_{glibc[0]}_{minor}_{machine}"
+        legacy = _LEGACY_TAGS.get((glibc[0], minor))
+        if legacy:
+            yield f"{legacy}_{machine}"
+
+
+def fetch_tool(
+    name: Tool, platform: HostPlatform, *, index_url: str | None = None, cache: Path | None = None
+) -> Wheel:
+    """The wheel of the newest stable version that fits the host.
+
+    It is kept, and good for 30 days without asking the index; when the index cannot be asked, for
+    longer. Raises ``BundleError`` when there is none.
+    """
+    folder = (cache or default_cache()) / "tools"
+    sources = read_sources(index_url)
+    record_file = folder / f"{name}-{digest(repr(platform), *sources.identity)[:16]}.json"
+    record = read_record(record_file)
+    kept = _kept_wheel(record, folder)
+    if kept is not None and time.time() - record["checked"] < GOOD_FOR:
+        return kept
+    try:
+        wheel = _download_newest(name, platform, sources, folder)
+    except BundleError:
+        if kept is None:
+            raise
+        return kept
+    fields = {"file": str(wheel.path.relative_to(folder)), "sha256": wheel.sha256, "size": wheel.size}
+    write_record(record_file, {**fields, "name": name, "version": wheel.version, "checked": time.time()})
+    return wheel
+
+
+def _kept_wheel(record: Any, folder: Path) -> Wheel | None:
+    if record is None:
+        return None
+    path = folder / record["file"]
+    if not path.is_file() or path.stat().st_size != record["size"]:
+        return None
+    return Wheel(record["name"], record["version"], path, record["sha256"], record["size"])
+
+
+def _download_newest(name: Tool, platform: HostPlatform, sources: Sources, folder: Path) -> Wheel:
+    from django_deploy.bundle.index import Index, IndexFailure
+
+    index = Index(sources)
+    try:
+        file = choose_wheel(index.files(canonicalize_name(name)), platform)
+        if file is None:
+            raise BundleError(
+                f"No index has a wheel of {name} for Python {'.'.join(map(str, platform.version))} "
+                f"on {platform.machine}.",
+                remedy=f"Install {name} on the host.",
+            )
+        return _store(name, file, index, folder)
+    except IndexFailure as error:
+        raise BundleError(
+            f"{name} cannot be fetched: {error}.",
+            remedy=f"Install {name} on the host, or mend the connection.",
+        ) from None
+    finally:
+        index.close()
+
+
+def choose_wheel(files: Iterable[File], platform: HostPlatform) -> File | None:
+    """The newest stable wheel that fits; of one version, the one that fits best."""
+    ranks = {tag: rank for rank, tag in reversed(list(enumerate(platform.tags())))}
+    python = ".".join(map(str, platform.version))
+    candidates = []
+    for file in files:
+        if file.is_yanked or not file.filename.endswith(".whl"):
+            continue
+        try:
+            _, version, build, tags = parse_wheel_filename(file.filename)
+        except InvalidWheelFilename:
+            continue
+        rank = min((ranks[tag] for tag in tags if tag in ranks), default=None)
+        if rank is not None and not version.is_prerelease and _supports(file, python):
+            candidates.append(((version, -rank, build), file))
+    return max(candidates, key=lambda candidate: candidate[0])[1] if candidates else None
+
+
+def _supports(file: File, python: str) -> bool:
+    try:
+        return SpecifierSet(file.requires_python).contains(Version(python))
+    except InvalidSpecifier:
+        return True
+
+
+def _store(name: Tool, file: File, index: Index, folder: Path) -> Wheel:
+    """Downloads a wheel into the cache, and checks that it is what the index announced."""
+    content = index.download(file)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if file.sha256 not in ("", sha256):
+        raise BundleError(f"{file.filename} is damaged: its sha256 is not what the index says.")
+    path = folder / sha256 / file.filename
+    with write_aside(path) as aside:
+        aside.write_bytes(content)
+    return Wheel(name, str(parse_wheel_filename(file.filename)[1]), path, sha256, len(content))

@@ -1,0 +1,293 @@
+"""Wheels of what no index has: editable, local and VCS distributions, built from what is on disk."""
+
+from __future__ import annotations
+
+import re
+import sys
+import sysconfig
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from django_deploy.bundle.audit import check_secrets, find_lost_files, read_metadata
+from django_deploy.bundle.cache import digest, read_record, sha256_of, write_record
+from django_deploy.bundle.environment import is_needed_on_hosts
+from django_deploy.bundle.manifest import Revision, Wheel
+from django_deploy.bundle.project import find_revision
+from django_deploy.bundle.tree import Tree
+from django_deploy.exceptions import BundleError
+from django_deploy.host.protocol import Event, Report, ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from packaging.utils import NormalizedName
+
+    from django_deploy.bundle.environment import Distribution
+
+#: Part of every key: raise it when the same tree would be built in another way.
+RECIPE = 1
+
+BUILDS_AT_ONCE = 4
+
+#: Build plug-ins that take the version from git or Mercurial.
+_SCM_VERSION = re.compile(
+    r"setuptools[_-]scm|setuptools[_-]git|hatch-vcs|flit[_-]scm|versioneer|versioningit|dunamai|\bpbr\b"
+    r"|dynamic-versioning|source\s*=\s*[\"'](?:vcs|scm)[\"']"
+)
+
+
+@dataclass(frozen=True)
+class BuiltWheel:
+    """A wheel, what its metadata requires, and what the user should know about it."""
+
+    wheel: Wheel
+    requires: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def build_wheels(
+    distributions: Iterable[Distribution],
+    *,
+    cache: Path,
+    report: Report = ignore,
+    ignored_folders: frozenset[Path] = frozenset(),
+) -> tuple[BuiltWheel, ...]:
+    """The wheel of each distribution, without its dependencies, in the same order.
+
+    What did not change is not built again. ``ignored_folders`` are left out of source trees.
+    Raises one ``BundleError`` that holds every failure.
+    """
+    builder = WheelBuilder(cache, report, ignored_folders)
+    with ThreadPoolExecutor(BUILDS_AT_ONCE) as pool:
+        futures = [pool.submit(builder.build, distribution) for distribution in distributions]
+    errors = [error for error in (future.exception() for future in futures) if error is not None]
+    for error in errors:
+        if not isinstance(error, BundleError) or len(errors) == 1:
+            raise error
+    if errors:
+        raise BundleError("\n".join(str(error) for error in errors))
+    return tuple(future.result() for future in futures)
+
+
+class WheelBuilder:
+    """Builds wheels into a cache folder, keyed by what they are built from."""
+
+    def __init__(
+        self, cache: Path, report: Report = ignore, ignored_folders: frozenset[Path] = frozenset()
+    ) -> None:
+        self._cache = cache
+        self._report = report
+        self._ignored_folders = ignored_folders
+
+    def build(self, distribution: Distribution) -> BuiltWheel:
+        """The wheel of one distribution, from the cache if it is there."""
+        return _with_origin(self._build(distribution), distribution)
+
+    def _build(self, distribution: Distribution) -> BuiltWheel:
+        source = distribution.source
+        if source is None:
+            return self._fetch(distribution)
+        if not source.exists():
+            raise BundleError(
+                f"{distribution} was installed from {source}, which does not exist any more.",
+                remedy="Install it again from where it is now.",
+            )
+        if source.is_file():
+            return self._collect_archive(distribution, source)
+        return self._build_tree(distribution, Tree(source, ignore=self._ignored_folders))
+
+    def _build_tree(self, distribution: Distribution, tree: Tree) -> BuiltWheel:
+        scm_version = distribution.version if _is_version_from_scm(tree) else ""
+        key = digest("tree", tree.digest(), distribution.name, scm_version, *_interpreter())
+
+        def make(folder: Path) -> Path:
+            from django_deploy.bundle.backend import build_tree
+
+            return build_tree(distribution, tree, folder, cache=self._cache, scm_version=scm_version)
+
+        return self._find(distribution, key) or self._make(distribution, key, make, tree)
+
+    def _collect_archive(self, distribution: Distribution, archive: Path) -> BuiltWheel:
+        sha256 = sha256_of(archive)
+        if distribution.sha256 not in ("", sha256):
+            raise BundleError(
+                f"{archive} has changed since {distribution} was installed from it.",
+                remedy=f"Install it again: pip install --force-reinstall {archive}",
+            )
+        if archive.suffix == ".whl":
+            check_secrets(archive)
+            return _describe(archive, distribution)
+        return self._collect(distribution, str(archive.resolve()), digest("archive", sha256, *_interpreter()))
+
+    def _fetch(self, distribution: Distribution) -> BuiltWheel:
+        reference = _direct_reference(distribution)
+        fixed_by = distribution.commit or distribution.sha256 or _installed_digest(distribution)
+        return self._collect(distribution, reference, digest("url", reference, fixed_by, *_interpreter()))
+
+    def _collect(self, distribution: Distribution, requirement: str, key: str) -> BuiltWheel:
+        """The wheel that pip makes of a direct reference or an archive."""
+
+        def make(folder: Path) -> Path:
+            from django_deploy.bundle.backend import fetch_wheel
+
+            return fetch_wheel(distribution, requirement, folder)
+
+        return self._find(distribution, key) or self._make(distribution, key, make)
+
+    def _find(self, distribution: Distribution, key: str) -> BuiltWheel | None:
+        """The wheel that an earlier deployment has made."""
+        record = read_record(self._folder(key) / "built.json")
+        if record is None:
+            return None
+        built = _from_record(record, self._folder(key), distribution.name)
+        if not built.wheel.path.is_file() or built.wheel.path.stat().st_size != built.wheel.size:
+            return None
+        self._report_finished(built, cached=True, seconds=0.0)
+        return built
+
+    def _make(
+        self, distribution: Distribution, key: str, make: Callable[[Path], Path], tree: Tree | None = None
+    ) -> BuiltWheel:
+        """Makes a wheel, examines it and puts it into the cache."""
+        started = time.monotonic()
+        self._report(Event("build.started", fields={"distribution": distribution.name}))
+        self._folder(key).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="build-", dir=self._folder(key)) as folder:
+            made = make(Path(folder))
+            warnings = _examine(made, distribution, tree)
+            wheel = made.replace(self._folder(key) / made.name)
+        built = _describe(wheel, distribution, warnings)
+        write_record(self._folder(key) / "built.json", _as_record(built))
+        self._report_finished(built, cached=False, seconds=time.monotonic() - started)
+        return built
+
+    def _folder(self, key: str) -> Path:
+        return self._cache / "wheels" / key
+
+    def _report_finished(self, built: BuiltWheel, *, cached: bool, seconds: float) -> None:
+        fields = {"distribution": built.wheel.name, "wheel": built.wheel.path.name, "cached": cached}
+        self._report(Event("build.finished", fields={**fields, "seconds": round(seconds, 3)}))
+
+
+def check_requirements(
+    built: Iterable[BuiltWheel], kept: Iterable[Distribution], environment: Iterable[Distribution]
+) -> None:
+    """``BundleError`` when a wheel requires what will not be deployed.
+
+    The metadata of an editable installation is as old as its ``pip install -e``; the wheel's is new.
+    """
+    wheels = tuple(built)
+    deployed = {item.name: item.version for item in kept}
+    deployed |= {canonicalize_name(item.wheel.name): item.wheel.version for item in wheels}
+    installed = {item.name: item.version for item in environment}
+    problems = [
+        f"{item.wheel.name} {item.wheel.version} requires {text}, {_what_is_there(requirement, installed)}"
+        for item in wheels
+        for text, requirement in ((text, Requirement(text)) for text in item.requires)
+        if is_needed_on_hosts(item.wheel.name, canonicalize_name(requirement.name))
+        and not _is_satisfied(requirement, deployed)
+    ]
+    if problems:
+        raise BundleError(
+            f"The environment is not what its sources require by now: {'; '.join(problems)}.",
+            remedy="Install them again with `pip install -e`, so that the environment follows.",
+        )
+
+
+def _is_satisfied(requirement: Requirement, deployed: Mapping[NormalizedName, str]) -> bool:
+    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        return True
+    version = deployed.get(canonicalize_name(requirement.name))
+    return version is not None and requirement.specifier.contains(version, prereleases=True)
+
+
+def _what_is_there(requirement: Requirement, installed: Mapping[NormalizedName, str]) -> str:
+    version = installed.get(canonicalize_name(requirement.name))
+    if version is None:
+        return "which is not installed here"
+    if not requirement.specifier.contains(version, prereleases=True):
+        return f"but {version} is installed here"
+    return "which is installed here but was left out"
+
+
+def _interpreter() -> tuple[str | None, str, int]:
+    """What a wheel may depend on beside its sources."""
+    return sys.implementation.cache_tag, sysconfig.get_platform(), RECIPE
+
+
+def _is_version_from_scm(tree: Tree) -> bool:
+    """Whether a build asks git or Mercurial for the version: a copy of the tree cannot answer."""
+    return _SCM_VERSION.search(tree.configuration()) is not None
+
+
+def _direct_reference(distribution: Distribution) -> str:
+    """The requirement that installs a VCS or URL distribution again: the same commit, the same file."""
+    url = distribution.url
+    if distribution.kind == "vcs":
+        url = f"{distribution.vcs}+{url}@{distribution.commit}"
+    fragments = {"subdirectory": distribution.subdirectory, "sha256": distribution.sha256}
+    fragment = "&".join(f"{key}={value}" for key, value in fragments.items() if value)
+    return f"{distribution.name} @ {url}#{fragment}" if fragment else f"{distribution.name} @ {url}"
+
+
+def _installed_digest(distribution: Distribution) -> str:
+    """Tells installations of the same address apart, where no commit and no hash does."""
+    record = distribution.metadata_folder / "RECORD"
+    return sha256_of(record) if record.is_file() else ""
+
+
+def _examine(wheel: Path, distribution: Distribution, tree: Tree | None) -> tuple[str, ...]:
+    """Refuses secrets; returns warnings of what the build has lost."""
+    check_secrets(wheel)
+    lost = find_lost_files(wheel, tree) if tree else ()
+    if not lost:
+        return ()
+    names = ", ".join(lost[:10]) + (f" and {len(lost) - 10} more" if len(lost) > 10 else "")
+    return (f"The wheel of {distribution.name} lacks files of its packages: {names}.",)
+
+
+def _describe(path: Path, distribution: Distribution, warnings: tuple[str, ...] = ()) -> BuiltWheel:
+    metadata = read_metadata(path)
+    wheel = Wheel(
+        name=distribution.name,
+        version=metadata["Version"],
+        path=path,
+        sha256=sha256_of(path),
+        size=path.stat().st_size,
+    )
+    return BuiltWheel(wheel, tuple(metadata.get_all("Requires-Dist", ())), warnings)
+
+
+def _as_record(built: BuiltWheel) -> dict[str, Any]:
+    wheel = built.wheel
+    return {
+        "file": wheel.path.name,
+        "version": wheel.version,
+        "sha256": wheel.sha256,
+        "size": wheel.size,
+        "requires": built.requires,
+        "warnings": built.warnings,
+    }
+
+
+def _from_record(record: Mapping[str, Any], folder: Path, name: str) -> BuiltWheel:
+    path = folder / record["file"]
+    wheel = Wheel(name, record["version"], path, record["sha256"], record["size"])
+    return BuiltWheel(wheel, tuple(record["requires"]), tuple(record["warnings"]))
+
+
+def _with_origin(built: BuiltWheel, distribution: Distribution) -> BuiltWheel:
+    """Adds where the sources are and how they stand in their VCS."""
+    source = distribution.source
+    if source is None:
+        known = Revision(distribution.vcs, distribution.commit) if distribution.commit else None
+        return replace(built, wheel=replace(built.wheel, source=distribution.url, revision=known))
+    revision = find_revision(source) if source.is_dir() else None
+    return replace(built, wheel=replace(built.wheel, source=str(source), revision=revision))
