@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from .bundle.build import build_bundle
+from .bundle.assembly import build_bundle
 from .bundle.manifest import Wheel
 from .bundle.tools import fetch_tool
-from .exceptions import ConnectionLost, DeployError, HostError, Interrupted, RequestFailed, RolloutFailed
+from .exceptions import BundleError, ConnectionLost, DeployError, HostError, Interrupted, RequestFailed, RolloutFailed
 from .host.protocol import SILENCE, Event, Report, ignore
 from .plan import HostPlan, Plan, make_plan, platform_of, tools_needed
 from .target import Host, Step, Target
@@ -203,8 +203,15 @@ def _make_plan(target: Target, fleet: Fleet, clock: Clock) -> Plan:
 def _fetch_tools(target: Target, host: Host, facts: Mapping[str, Any]) -> dict[str, Wheel]:
     if "error" in facts["python"]:
         return {}  # make_plan says so, with all other hosts' troubles
-    platform = platform_of(host, facts)
-    return {name: fetch_tool(name, platform) for name in tools_needed(target, facts)}
+    platform, found = platform_of(host, facts), {}
+    for name in tools_needed(target, facts):
+        try:
+            found[name] = fetch_tool(name, platform, index_url=target.index_url)
+        except BundleError:
+            if name != "uv" or target.installer is not None:
+                raise
+            found["pip"] = fetch_tool("pip", platform, index_url=target.index_url)  # no uv for that machine
+    return found
 
 
 # Stages

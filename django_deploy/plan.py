@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .bundle.manifest import Manifest, Wheel
-from .bundle.tools import HostPlatform
+from .bundle.tools import HostPlatform, Tool
 from .exceptions import DeployError, HostError, RolloutFailed
 from .target import Host, Target
 
@@ -150,15 +150,14 @@ def platform_of(host: Host, facts: Mapping[str, Any]) -> HostPlatform:
         implementation=str(python["implementation"]),
         machine=str(python["machine"]),
         glibc=python["glibc"],
+        is_free_threaded=bool(python["free_threaded"]),
         system=str(python["system"]),
-        soabi=python["soabi"],
-        free_threaded=bool(python["free_threaded"]),
     )
 
 
-def tools_needed(target: Target, facts: Mapping[str, Any]) -> tuple[str, ...]:
+def tools_needed(target: Target, facts: Mapping[str, Any]) -> tuple[Tool, ...]:
     """The tools that must be in the host's store for this target."""
-    needed = []
+    needed: list[Tool] = []
     if target.installer == "pip":
         needed.append("pip")
     elif not facts["uv"]:
@@ -245,7 +244,7 @@ def _plan_host(
         host=host,
         live=facts["live"],
         is_current=live.get("fingerprint") == print_ and _is_up(facts),
-        installer="pip" if target.installer == "pip" else "uv",
+        installer="pip" if "pip" in tools else "uv",
         manager=facts["manager"],
         tools=tools,
         send=tuple(send),
