@@ -1,0 +1,123 @@
+"""What the commands share: the reporter, the terminal's questions, errors turned into exit statuses."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from getpass import getpass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_deploy import conf
+from django_deploy.exceptions import DeployError
+from django_deploy.reporters import Reporter, Secrets, printable, reporter_for
+
+if TYPE_CHECKING:
+    from django_deploy.target import Target
+
+
+class DeployCommand(BaseCommand):
+    """A command about one target.
+
+    A ``DeployError`` becomes a message on standard error and its exit status; anything else is a
+    bug and keeps its traceback. Secrets of the target are masked in both.
+    """
+
+    #: Mistakes in DEPLOY_TARGETS are ``conf``'s to report, all of them, and other apps' checks do not
+    #: matter to a deployment.
+    requires_system_checks = ()
+
+    secrets = Secrets()
+
+    @cached_property
+    def deployment(self) -> ModuleType:
+        """The use cases. Imported late: paramiko and the packaging tools come with them."""
+        from django_deploy import deployment
+
+        return deployment
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """As Django's, but an expected error has its own exit status."""
+        try:
+            return super().execute(*args, **options)
+        except DeployError as error:
+            raise CommandError(self.presentable(str(error)), returncode=error.exit_status) from error
+        except KeyboardInterrupt as error:
+            raise CommandError("Interrupted.", returncode=130) from error
+
+    def get_target(self, name: str) -> Target:
+        """The target of that name; from here on its secrets are masked."""
+        target = conf.get_target(name)
+        self.secrets = Secrets(target)
+        return target
+
+    @contextmanager
+    def reporting(self, *, json: bool, options: dict[str, Any]) -> Iterator[Reporter]:
+        """A reporter for standard output, ended with the block."""
+        self.stdout.ending = ""  # the reporter writes whole lines, and parts of them
+        reporter = reporter_for(
+            self.stdout,
+            json=json,
+            verbosity=options["verbosity"],
+            secrets=self.secrets,
+            color=False if options["no_color"] else None,
+        )
+        with reporter:
+            yield reporter
+
+    def terminal(self, reporter: Reporter, *, json: bool) -> Terminal:
+        is_interactive = not json and sys.stdin.isatty() and self.stdout.isatty()
+        return Terminal(reporter.paused, is_interactive=is_interactive)
+
+    def say(self, line: str = "") -> None:
+        self.stdout.write(line, ending="\n")
+
+    def presentable(self, text: str) -> str:
+        """A text of several lines that may come from a host: no control characters, no secrets."""
+        return self.secrets.clean_text(text)
+
+
+class Terminal:
+    """Asks the person at the terminal; without one, every answer is no.
+
+    One question at a time, although hosts are connected in parallel; the display makes way for it.
+    """
+
+    def __init__(self, pause: Callable[[], AbstractContextManager[None]], *, is_interactive: bool) -> None:
+        self.is_interactive = is_interactive
+        self._pause = pause
+        self._lock = threading.Lock()
+
+    def accept_host_key(self, host: str, key_type: str, fingerprint: str) -> bool:
+        """Whether the person trusts an unknown host key."""
+        lines = [f"The key of {host} is not known.", f"{key_type} {fingerprint}"]
+        return self.confirm(
+            "Is this the host that you mean, and trusted from now on?", default=False, about=lines
+        )
+
+    def passphrase(self, path: str) -> str | None:
+        """The passphrase of a key file; None when there is nobody to ask."""
+        if not self.is_interactive:
+            return None
+        with self._lock, self._pause():
+            try:
+                return getpass(f"Passphrase of {printable(path)}: ")
+            except EOFError:
+                return None
+
+    def confirm(self, question: str, *, default: bool, about: list[str] | None = None) -> bool:
+        """Yes or no; ``default`` is what Enter means."""
+        if not self.is_interactive:
+            return False
+        text = "\n".join([*map(printable, about or []), f"{question} {'[Y/n]' if default else '[y/N]'} "])
+        with self._lock, self._pause():
+            try:
+                answer = input(text).strip().casefold()
+            except EOFError:
+                return False
+        return answer in {"y", "yes"} if answer else default

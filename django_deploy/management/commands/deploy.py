@@ -1,0 +1,86 @@
+"""``manage.py deploy TARGET``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from django_deploy import conf
+from django_deploy.exceptions import ConfigError
+from django_deploy.management.base import DeployCommand, Terminal
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+    from django_deploy.plan import Plan
+    from django_deploy.reporters import Reporter
+
+
+class Command(DeployCommand):
+    """Deploys, shows what it would change, or lists the targets."""
+
+    help = (
+        "Puts this project, and every distribution as it is installed here, on the hosts of a target. "
+        "Exit status: 0 live on every host, 1 failed and reverted, 2 wrong settings or arguments, "
+        "3 failed and not reverted on every host, 130 interrupted and reverted."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("target", nargs="?", help="A key of DEPLOY_TARGETS; without it they are listed.")
+        parser.add_argument("--plan", action="store_true", help="Show what would change, and change nothing.")
+        parser.add_argument("--yes", action="store_true", help="Do not ask before anything is changed.")
+        parser.add_argument(
+            "--json", action="store_true", help="Print one event a line, as JSON; asks nothing."
+        )
+        parser.add_argument(
+            "--wait",
+            type=float,
+            metavar="SECONDS",
+            help="How long to wait for another deployment to end (default: the target's LOCK_WAIT).",
+        )
+
+    def handle(
+        self, *, target: str | None, plan: bool, yes: bool, json: bool, wait: float | None, **options: Any
+    ) -> None:
+        if target is None:
+            return self.list_targets(json=json)
+        chosen = self.get_target(target)
+        if wait is not None:
+            chosen = replace(chosen, lock_wait=_seconds(wait))
+        with self.reporting(json=json, options=options) as reporter:
+            terminal = self.terminal(reporter, json=json)
+            if plan:
+                reporter.show(self.deployment.preview(chosen, report=reporter, prompts=terminal).lines())
+                return None
+            self.deployment.deploy(
+                chosen,
+                report=reporter,
+                prompts=terminal,
+                confirm=lambda found: self.confirm(found, reporter, terminal, yes=yes),
+            )
+        return None
+
+    def confirm(self, plan: Plan, reporter: Reporter, terminal: Terminal, *, yes: bool) -> bool:
+        """Shows the plan; whoever sits at a terminal is asked, unless with ``--yes``."""
+        reporter.show(plan.lines())
+        if yes or not terminal.is_interactive:
+            return True
+        return terminal.confirm(f"Deploy to {plan.target.name}?", default=True)
+
+    def list_targets(self, *, json: bool) -> None:
+        """Nothing was deployed, so this is no success, lest a script with an empty variable goes on."""
+        targets = conf.list_targets()
+        if not targets:
+            raise ConfigError("No target is configured.", remedy=f"In the settings, say:\n\n{conf.EXAMPLE}")
+        if not json:
+            name_width = max(len(target.name) for target in targets)
+            hosts_width = max(len(target.hosts) for target in targets)
+            for target in targets:
+                self.say(f"{target.name:{name_width}}  {target.hosts:{hosts_width}}  {target.root}".rstrip())
+        raise ConfigError("Name one of the targets: nothing was deployed.")
+
+
+def _seconds(wait: float) -> float:
+    if not 0 <= wait < float("inf"):
+        raise ConfigError(f"--wait must be 0 or more seconds, not {wait:g}.")
+    return wait

@@ -1,0 +1,30 @@
+"""``manage.py deploy_rollback TARGET [RELEASE]``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django_deploy.management.base import DeployCommand
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(DeployCommand):
+    """Goes back to a release that is still on the hosts."""
+
+    help = (
+        "Makes an earlier release live again on all hosts of a target. It is started from what is on "
+        "the hosts: nothing is built, sent or migrated. Exit status as of 'deploy'."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("target", help="A key of DEPLOY_TARGETS.")
+        parser.add_argument("release", nargs="?", help="As deploy_status names it (default: the one before).")
+        parser.add_argument("--json", action="store_true", help="Print one event a line, as JSON.")
+
+    def handle(self, *, target: str, release: str | None, json: bool, **options: Any) -> None:
+        chosen = self.get_target(target)
+        with self.reporting(json=json, options=options) as reporter:
+            terminal = self.terminal(reporter, json=json)
+            self.deployment.rollback(chosen, release, report=reporter, prompts=terminal)

@@ -1,0 +1,111 @@
+"""``manage.py deploy_status TARGET``."""
+
+from __future__ import annotations
+
+import json as json_module
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from django_deploy.exceptions import DeployError
+from django_deploy.host.protocol import ignore
+from django_deploy.management.base import DeployCommand
+from django_deploy.reporters import duration
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+    from django_deploy.deployment import HostStatus
+
+#: The states in which a process serves, or soon will.
+UP = frozenset({"running", "starting"})
+
+
+class Command(DeployCommand):
+    """Says what every host of a target serves; changes nothing."""
+
+    help = (
+        "Shows for each host of a target: the live release, its age and revision, who deployed it, the "
+        "state of its processes, and the releases that deploy_rollback can go back to. "
+        "Exit status 1 when a host could not be asked."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("target", help="A key of DEPLOY_TARGETS.")
+        parser.add_argument("--json", action="store_true", help="Print one host a line, as JSON.")
+
+    def handle(self, *, target: str, json: bool, **options: Any) -> None:
+        chosen = self.get_target(target)
+        with self.reporting(json=json, options={**options, "verbosity": 0}) as reporter:
+            terminal = self.terminal(reporter, json=json)
+            hosts = self.deployment.status(chosen, report=ignore, prompts=terminal)
+        for host in hosts:
+            lines = [_as_json(host)] if json else self.describe(host, time.time())
+            for line in lines:
+                self.say(line)
+        if silent := [host.host for host in hosts if host.error]:
+            raise DeployError(f"Without an answer: {', '.join(silent)}.")
+
+    def describe(self, status: HostStatus, now: float) -> Iterator[str]:
+        """One host for people; ``now`` is in seconds since the epoch."""
+        yield self.style.MIGRATE_HEADING(self.presentable(status.host))
+        if status.error:
+            yield f"  {self.style.ERROR(self._line(status.error))}"
+            return
+        yield from self._live(status, now)
+        yield from self._processes(status, now)
+        yield from self._earlier(status, now)
+
+    def _live(self, status: HostStatus, now: float) -> Iterator[str]:
+        live = next((release for release in status.releases if release["id"] == status.live), None)
+        if live is None:
+            yield "  live        nothing yet"
+            return
+        yield f"  live        {self._line(live['id'])}, {_age(live, now)}"
+        yield f"              {self._line(_origin(live))}"
+
+    def _processes(self, status: HostStatus, now: float) -> Iterator[str]:
+        label = "processes"
+        width = max((len(str(process["name"])) for process in status.processes), default=0)
+        for process in status.processes:
+            style = self.style.SUCCESS if process["state"] in UP else self.style.ERROR
+            since = f" for {duration(now - process['since'])}" if process.get("since") else ""
+            old = "" if process["release"] == status.live else f" (release {self._line(process['release'])})"
+            name = self._line(process["name"]).ljust(width)
+            yield f"  {label:10}  {name}  {style(self._line(process['state']))}{since}{old}"
+            label = ""
+
+    def _earlier(self, status: HostStatus, now: float) -> Iterator[str]:
+        label = "go back to"
+        for release in sorted(status.releases, key=lambda release: str(release["id"]), reverse=True):
+            if release["state"] == "retired":
+                origin = self._line(_origin(release))
+                yield f"  {label:10}  {self._line(release['id'])}, {_age(release, now)}: {origin}"
+                label = ""
+
+    def _line(self, text: object) -> str:
+        return self.presentable(str(text)).replace("\n", " ")
+
+
+def _origin(release: Mapping[str, Any]) -> str:
+    """``shop 1.4, git 3f9c2a1 (main), by anna@laptop``, as far as it is known."""
+    name = f"{release.get('project') or ''} {release.get('version') or ''}".strip()
+    author = f"by {release['created_by']}" if release.get("created_by") else ""
+    return ", ".join(part for part in (name, release.get("revision") or "", author) if part)
+
+
+def _age(release: Mapping[str, Any], now: float) -> str:
+    created = release.get("created")
+    return f"{duration(now - created)} old" if created else "of unknown age"
+
+
+def _as_json(status: HostStatus) -> str:
+    return json_module.dumps(
+        {
+            "host": status.host,
+            "error": status.error,
+            "live": status.live,
+            "releases": [dict(release) for release in status.releases],
+            "processes": [dict(process) for process in status.processes],
+        }
+    )
