@@ -124,7 +124,7 @@ def build() -> Path:
             bootstrap(unfinished / "root")
             configure(unfinished / "root")
             (unfinished / "root").rename(base)
-            shutil.rmtree(unfinished)
+            remove(unfinished)
     return base
 
 
@@ -137,7 +137,12 @@ def recipe() -> str:
 def drop_unfinished(cache: Path) -> None:
     """Remove what a killed build left; only for whoever holds the lock."""
     for folder in cache.glob("unfinished-*"):
-        shutil.rmtree(folder)
+        remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, if it is there, and nothing that a killed run left mounted below it."""
+    subprocess.run(["rm", "-rf", "--one-file-system", folder], check=True)
 
 
 def bootstrap(root: Path) -> None:

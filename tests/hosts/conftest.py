@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,7 +19,7 @@ from .machines import Machine, boot
 from .network import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 HERE = Path(__file__).parent
 PROBLEMS = pytest.StashKey[list[str]]()
@@ -75,24 +75,25 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
     return Laptop(tmp_path_factory.mktemp("laptop") / "home")
 
 
-class Machines(Protocol):
+class Machines:
     """``machines(2, root="/srv/site")``: boots that many new hosts; they go when the test ends."""
 
-    def __call__(self, count: int, *, root: str = ...) -> list[Machine]: ...
+    def __init__(self, disk: Path, network: Network, laptop: Laptop) -> None:
+        self.parts = (disk, network, laptop)
+        self.made: list[Machine] = []
+
+    def __call__(self, count: int, *, root: str = "/srv/site") -> list[Machine]:
+        new = [Machine(*self.parts, root=root) for _ in range(count)]
+        self.made.extend(new)
+        boot(new)
+        return new
 
 
 @pytest.fixture
 def machines(disk: Path, network: Network, laptop: Laptop) -> Iterator[Machines]:
-    made: list[Machine] = []
-
-    def make(count: int, *, root: str = "/srv/site") -> list[Machine]:
-        new = [Machine(disk, network, laptop, root=root) for _ in range(count)]
-        made.extend(new)
-        boot(new)
-        return new
-
-    yield make
-    for machine in made:
+    machines = Machines(disk, network, laptop)
+    yield machines
+    for machine in machines.made:
         machine.destroy()
 
 
@@ -100,3 +101,15 @@ def machines(disk: Path, network: Network, laptop: Laptop) -> Iterator[Machines]
 def machine(machines: Machines) -> Machine:
     """A new host that answers ssh."""
     return machines(1)[0]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a failure, show what its hosts wrote to their journals."""
+    report = yield
+    machines = getattr(item, "funcargs", {}).get("machines")
+    if report.when == "call" and report.failed and machines:
+        report.sections += [(f"journal of {made.name}", made.journal()) for made in machines.made]
+    return report

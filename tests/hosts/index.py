@@ -2,7 +2,7 @@
 
 It speaks the simple repository API of PEP 503 (HTML) and PEP 691 (JSON), with the metadata files of
 PEP 658. Pages are kept for some hours and files for ever, in the cache folder, so that a second run
-needs no network. It is plain http: pip needs ``--trusted-host 10.77.0.1``.
+needs no network. It is plain http: pip needs ``--trusted-host 10.77.0.1``, uv takes it as it is.
 """
 
 from __future__ import annotations

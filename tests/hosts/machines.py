@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import secrets
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -35,7 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import base
-from .base import RigError
+from .base import RigError, remove
 from .index import Index
 from .laptop import Laptop
 from .network import Network, ip, unmount
@@ -134,6 +133,13 @@ class Machine:
         """A file of the disk; also when the host is off or cut off."""
         return self.chroot("cat", path)
 
+    def journal(self, *, lines: int = 60) -> str:
+        """The last lines of the journal, and of what nginx complained about; on or off."""
+        if not self.disk.is_mount():
+            return "The host is gone."
+        tail = ["tail", "-n", str(lines), "/var/log/nginx/error.log"]
+        return self.chroot("journalctl", "--no-pager", "-n", str(lines)) + self.chroot(*tail)
+
     # Power
 
     def boot(self) -> None:
@@ -179,7 +185,7 @@ class Machine:
         self.crash()
         unmount(self.disk)
         for part in ("root", "upper", "work"):
-            shutil.rmtree(self.folder / part)
+            remove(self.folder / part)
         self.restore()
         self._mount()
 

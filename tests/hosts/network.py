@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -17,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from .base import RigError, cache_folder, locked
+from .base import RigError, cache_folder, locked, remove
 
 BRIDGE = "djdeploy0"
 GATEWAY = "10.77.0.1"
@@ -92,8 +91,7 @@ class Slot:
             ip("link", "delete", self.name)
         with suppress(RigError):
             ip("netns", "delete", self.name)
-        with suppress(FileNotFoundError):
-            shutil.rmtree(folder)
+        remove(folder)
         self.file.truncate(0)
 
     def release(self) -> None:

@@ -82,6 +82,14 @@ class Visitor:
         """Seconds; 0 before the first answer."""
         return max((answer.seconds for answer in self._answers), default=0.0)
 
+    def stay(self, requests: int = 20) -> None:
+        """Wait until so many more answers came, so that the visitor has seen what is there now."""
+        enough = len(self._answers) + len(self._threads) + requests
+        while len(self._answers) < enough:
+            if not any(thread.is_alive() for thread in self._threads):
+                raise RigError(f"The visitor is gone, after {len(self._answers)} requests.")
+            time.sleep(0.005)
+
     def __enter__(self) -> Visitor:
         self._end = time.monotonic() + self.max_seconds
         for thread in self._threads:
