@@ -63,7 +63,8 @@ def build_bundle(
         pinned = [item for item in selection.kept if item.kind == "index"]
         locking = pool.submit(lock, pinned, sources, cache=cache)
         shipped = [item for item in selection.kept if item.kind != "index"]
-        build = partial(build_wheels, cache=cache, report=report, ignored_folders=frozenset(ignored_folders))
+        ignored = frozenset(folder.resolve() for folder in ignored_folders)
+        build = partial(build_wheels, cache=cache, report=report, ignored_folders=ignored)
         built = build(shipped)
         locked = locking.result()
     built += build(_from_archives(selection.kept, locked.archives))

@@ -101,7 +101,7 @@ def _inside_package(name: Path, packages: set[str]) -> Iterator[Path]:
 
 def _is_needed(path: Path) -> bool:
     folders = path.parts[:-1]
-    if any(part.startswith("test") for part in path.parts):
+    if any(part.startswith("test") or part == "conftest.py" for part in path.parts):
         return False
     if path.suffix == ".py":
         return True

@@ -17,6 +17,7 @@ from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, HookMiss
 
 from django_deploy.bundle.cache import digest, locked, read_record, write_record
 from django_deploy.bundle.environment import read_toml
+from django_deploy.bundle.sources import read_sources, uv_variables
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def build_tree(
         if scm_version and not (source / "PKG-INFO").exists():
             _pretend_sdist(source, distribution)
         try:
-            python = _provide_build_python(system, source, tree.configuration(), cache, environment)
+            python = _provide_build_python(system, source, tree.configuration, cache, environment)
             wheel = _backend(system, source, python, environment).build_wheel(str(folder))
         except CommandFailed as error:
             raise _build_failure(distribution, str(error)) from None
@@ -151,6 +152,7 @@ def provide_environment(requires: Sequence[str], cache: Path) -> Path:
 
 def _create_environment(folder: Path, requires: Sequence[str]) -> None:
     python, uv = str(folder / "bin" / "python"), find_uv()
+    environment = uv_variables(read_sources()) if uv is not None else {}
     if uv is not None:
         run([uv, "venv", "--quiet", "--no-project", "--python", sys.executable, str(folder)])
         install = [uv, "pip", "install", "--quiet", "--python", python]
@@ -158,7 +160,7 @@ def _create_environment(folder: Path, requires: Sequence[str]) -> None:
         run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
         install = [sys.executable, "-m", "pip", "--python", python, "install", "--disable-pip-version-check"]
     if requires:
-        run([*install, *requires])
+        run([*install, *requires], environment=environment)
 
 
 def find_uv() -> str | None:

@@ -260,27 +260,25 @@ def select(
     possibly with extras. Raises ``BundleError`` for an ``include`` that is not installed.
     """
     graph = _Graph(distributions)
-    included = tuple(_parse_included(include, graph))
-    always = [_Node(project.name), *(_Node(project.name, extra) for extra in extras), *included]
+    extra_nodes = (_Node(project.name, extra) for extra in extras)
+    always = [_Node(project.name), *extra_nodes, *_parse_included(include, graph)]
     if SELF in graph.distributions:
         always.append(_Node(SELF))
     patterns = default_exclusions(project) if exclude is None else tuple(exclude)
     excluded = frozenset(_matching(graph.distributions, patterns)) - {node.name for node in always}
+
     if requirements == "freeze":
-        kept = frozenset(graph.distributions)
+        kept, excluded = frozenset(graph.distributions), frozenset()
     elif requirements == "closure":
         kept = graph.reach(always)
     else:
         unwanted = excluded | frozenset(map(canonicalize_name, TOOLS))
         roots = [_Node(name) for name in graph.roots(unwanted) if name not in unwanted]
         kept = graph.reach([*always, *roots])
-    warnings = [*graph.still_required(excluded & kept, kept), *graph.missing(always, kept)]
-    if requirements == "freeze":
-        warnings = [*graph.missing(always, kept)]
     return Selection(
         kept=tuple(item for item in distributions if item.name in kept),
         left_out=tuple(item for item in distributions if item.name not in kept),
-        warnings=tuple(warnings),
+        warnings=(*graph.still_required(excluded & kept, kept), *graph.missing(always, kept)),
     )
 
 
@@ -421,7 +419,7 @@ class _Graph:
         for name in sorted(names):
             needed_by = sorted(other for other in kept if other != name and self._needs(other, name))
             if needed_by:
-                yield f"{name} is excluded but {' and '.join(needed_by)} needs it: it is deployed."
+                yield f"{name} is excluded, but it is deployed: {', '.join(needed_by)} needs it."
 
     def _needs(self, name: NormalizedName, other: NormalizedName) -> bool:
         nodes = [node for node in self._targets if node.name == name]

@@ -82,12 +82,23 @@ class Index:
     def close(self) -> None:
         self._client.close()
 
-    def files(self, name: NormalizedName) -> Iterator[File]:
-        """Every file of a distribution, of all sources; raises ``IndexFailure``."""
-        for index_url in self._sources.index_urls:
-            yield from self._page(f"{index_url.rstrip('/')}/{name}/")
+    def files(self, name: NormalizedName) -> tuple[File, ...]:
+        """Every file of a distribution, of all sources.
+
+        Raises ``IndexFailure`` when one of the indexes fails and no other has the distribution.
+        """
+        found: list[File] = []
+        failure: IndexFailure | None = None
+        for url in self._sources.index_urls:
+            try:
+                found += self._page(f"{url.rstrip('/')}/{name}/")
+            except IndexFailure as error:
+                failure = error
+        if failure is not None and all(file.local_path for file in found):
+            raise failure
         for place in self._sources.find_links:
-            yield from (file for file in self._links(place) if archive_version(file.filename, name))
+            found += (file for file in self._links(place) if archive_version(file.filename, name))
+        return tuple(found)
 
     def _page(self, url: str) -> tuple[File, ...]:
         """The files on a distribution's page; none where the index does not know it."""

@@ -81,11 +81,25 @@ def read_sources(
         proxy=options.get("proxy", ""),
         timeout=float(options.get("default-timeout") or options.get("timeout") or 15),
     )
-    if not sources.index_url and sources.index_url is not None:
-        sources = replace(sources, extra_index_urls=())
     if index_url is not None:
-        sources = replace(sources, index_url=index_url, extra_index_urls=(), find_links=())
-    return sources
+        return replace(sources, index_url=index_url, extra_index_urls=(), find_links=())
+    return replace(sources, extra_index_urls=()) if sources.index_url == "" else sources
+
+
+def uv_variables(sources: Sources, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What makes uv use the same sources; nothing where uv has settings of its own."""
+    if any(name.startswith(("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX")) for name in environ):
+        return {}
+    variables = {
+        "UV_DEFAULT_INDEX": sources.index_url or "",
+        "UV_INDEX": " ".join(sources.extra_index_urls),
+        "UV_INDEX_STRATEGY": "unsafe-best-match" if sources.extra_index_urls else "",  # as pip does
+        "UV_FIND_LINKS": ",".join(sources.find_links),
+        "UV_NO_INDEX": "1" if sources.index_url == "" else "",
+        "UV_INSECURE_HOST": " ".join(sources.trusted_hosts),
+        "SSL_CERT_FILE": sources.cert,
+    }
+    return {name: value for name, value in variables.items() if value}
 
 
 def _words(options: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,7 @@ class Tree:
             return True
         return bool(self._ignore) and Path(entry.path) in self._ignore
 
+    @cached_property
     def configuration(self) -> str:
         """The texts that tell the back end what to build."""
         files = (self.folder / name for name in _CONFIGURATION)
@@ -84,7 +86,7 @@ class Tree:
 
     def outside(self) -> tuple[str, ...]:
         """Relative paths (``../…``) that the configuration names and that exist."""
-        names = sorted(set(_OUTSIDE.findall(self.configuration())))
+        names = sorted(set(_OUTSIDE.findall(self.configuration)))
         return tuple(name for name in names if (self.folder / name).exists())
 
     def digest(self) -> str:

@@ -115,16 +115,19 @@ class WheelBuilder:
         return self._find(distribution, key) or self._make(distribution, key, make, tree)
 
     def _collect_archive(self, distribution: Distribution, archive: Path) -> BuiltWheel:
-        sha256 = sha256_of(archive)
-        if distribution.sha256 not in ("", sha256):
-            raise BundleError(
-                f"{archive} has changed since {distribution} was installed from it.",
-                remedy=f"Install it again: pip install --force-reinstall {archive}",
-            )
-        if archive.suffix == ".whl":
-            check_secrets(archive)
-            return _describe(archive, distribution)
-        return self._collect(distribution, str(archive.resolve()), digest("archive", sha256, *_interpreter()))
+        if archive.suffix != ".whl":
+            sha256 = sha256_of(archive)
+            _refuse_changed(distribution, archive, sha256)
+            key = digest("archive", sha256, *_interpreter())
+            return self._collect(distribution, str(archive.resolve()), key)
+        status = archive.stat()
+        key = digest("wheel", str(archive), status.st_size, status.st_mtime_ns, distribution.sha256)
+        built = self._find(distribution, key)
+        if built is None:
+            built = _describe(archive.resolve(), distribution)
+            _refuse_changed(distribution, archive, built.wheel.sha256)
+            write_record(self._folder(key) / "built.json", _as_record(built))
+        return built
 
     def _fetch(self, distribution: Distribution) -> BuiltWheel:
         reference = _direct_reference(distribution)
@@ -146,7 +149,7 @@ class WheelBuilder:
         record = read_record(self._folder(key) / "built.json")
         if record is None:
             return None
-        built = _from_record(record, self._folder(key), distribution.name)
+        built = _from_record(record, distribution.name)
         if not built.wheel.path.is_file() or built.wheel.path.stat().st_size != built.wheel.size:
             return None
         self._report_finished(built, cached=True, seconds=0.0)
@@ -224,7 +227,7 @@ def _interpreter() -> tuple[str | None, str, int]:
 
 def _is_version_from_scm(tree: Tree) -> bool:
     """Whether a build asks git or Mercurial for the version: a copy of the tree cannot answer."""
-    return _SCM_VERSION.search(tree.configuration()) is not None
+    return _SCM_VERSION.search(tree.configuration) is not None
 
 
 def _direct_reference(distribution: Distribution) -> str:
@@ -243,10 +246,20 @@ def _installed_digest(distribution: Distribution) -> str:
     return sha256_of(record) if record.is_file() else ""
 
 
+def _refuse_changed(distribution: Distribution, archive: Path, sha256: str) -> None:
+    if distribution.sha256 not in ("", sha256):
+        raise BundleError(
+            f"{archive} has changed since {distribution} was installed from it.",
+            remedy=f"Install it again: pip install --force-reinstall {archive}",
+        )
+
+
 def _examine(wheel: Path, distribution: Distribution, tree: Tree | None) -> tuple[str, ...]:
-    """Refuses secrets; returns warnings of what the build has lost."""
+    """Refuses secrets in what is built from a tree; returns warnings of what the build has lost."""
+    if tree is None:
+        return ()
     check_secrets(wheel)
-    lost = find_lost_files(wheel, tree) if tree else ()
+    lost = find_lost_files(wheel, tree)
     if not lost:
         return ()
     names = ", ".join(lost[:10]) + (f" and {len(lost) - 10} more" if len(lost) > 10 else "")
@@ -268,7 +281,7 @@ def _describe(path: Path, distribution: Distribution, warnings: tuple[str, ...] 
 def _as_record(built: BuiltWheel) -> dict[str, Any]:
     wheel = built.wheel
     return {
-        "file": wheel.path.name,
+        "path": str(wheel.path),
         "version": wheel.version,
         "sha256": wheel.sha256,
         "size": wheel.size,
@@ -277,9 +290,8 @@ def _as_record(built: BuiltWheel) -> dict[str, Any]:
     }
 
 
-def _from_record(record: Mapping[str, Any], folder: Path, name: str) -> BuiltWheel:
-    path = folder / record["file"]
-    wheel = Wheel(name, record["version"], path, record["sha256"], record["size"])
+def _from_record(record: Mapping[str, Any], name: str) -> BuiltWheel:
+    wheel = Wheel(name, record["version"], Path(record["path"]), record["sha256"], record["size"])
     return BuiltWheel(wheel, tuple(record["requires"]), tuple(record["warnings"]))
 
 
