@@ -1,0 +1,74 @@
+"""``manage.py fix_permissions``: modes and group of the site's files, missing auth permissions."""
+
+from __future__ import annotations
+
+import grp
+import os
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_deploy.site.permissions import (
+    NAMED,
+    Fixer,
+    Outcome,
+    Wanted,
+    create_permissions_and_types,
+    file_roots,
+    is_too_wide,
+)
+
+
+class Command(BaseCommand):
+    """Fixes what there is to fix; ``outcome`` keeps account of it."""
+
+    help = (
+        "Gives the files under STATIC_ROOT and MEDIA_ROOT the modes of FILE_UPLOAD_PERMISSIONS and "
+        "FILE_UPLOAD_DIRECTORY_PERMISSIONS (or 0644 and 0755), as far as they are yours; creates "
+        "missing permissions and content types."
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.outcome = Outcome()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--group", metavar="NAME", help="group that the files shall belong to")
+        parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+
+    def handle(self, *, group: str | None, dry_run: bool, **options: Any) -> None:
+        wanted = Wanted.from_settings(group=None if group is None else _own_group(group))
+        self.outcome = Outcome()
+        fixer = Fixer(wanted, self.outcome, is_dry_run=dry_run)
+        for root in file_roots():
+            if is_too_wide(root):
+                raise CommandError(f"{root} holds a home folder. Give uploads and static files their own.")
+            fixer.fix(root)
+        self.outcome.created = create_permissions_and_types(is_dry_run=dry_run)
+        self._report(done="would be " if dry_run else "")
+
+    def _report(self, done: str) -> None:
+        outcome = self.outcome
+        self.stdout.write(f"Files and folders {done}changed: {outcome.changed}")
+        self.stdout.write(f"Permissions and content types {done}created: {outcome.created}")
+        if not outcome.skipped:
+            return
+        self.stdout.write(f"Left as they are: {len(outcome.skipped)}")
+        for path, reason in list(outcome.skipped.items())[:NAMED]:
+            self.stdout.write(f"  {path}: {reason}")
+        if len(outcome.skipped) > NAMED:
+            self.stdout.write(f"  and {len(outcome.skipped) - NAMED} more")
+
+
+def _own_group(name: str) -> int:
+    """The gid; a user other than root may give files only to a group that the user is in."""
+    try:
+        gid = grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise CommandError(f"There is no group {name!r} on this machine.") from None
+    if os.geteuid() != 0 and gid not in {os.getegid(), *os.getgroups()}:
+        raise CommandError(
+            f"You are not in the group {name!r}. As root: usermod -aG {name} USER, then log in anew."
+        )
+    return gid

@@ -1,0 +1,112 @@
+"""Whether a release could serve, found out before it gets the chance.
+
+Loads the root URLconf, the applications that servers load, and runs Django's system checks as
+``check --deploy`` does, without the database. Imports first: a module that is missing from the release
+is told as that, with the place, and not as whatever check stumbles over it.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import django
+from django.conf import settings
+from django.core import checks
+from django.urls import get_resolver
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def preflight() -> dict[str, Any]:
+    """``errors`` stand in the way of serving, ``warnings`` do not; silenced checks are neither."""
+    errors, warnings = [], []
+    if trouble := _trouble(f"ROOT_URLCONF {settings.ROOT_URLCONF!r}", _load_urls):
+        errors.append(trouble)
+    errors += _application_troubles()
+    if asgi_trouble := _unnamed_asgi_trouble():
+        warnings.append(asgi_trouble)
+    if not trouble:  # without addresses the system checks cannot run
+        found_errors, found_warnings = _run_checks()
+        errors += found_errors
+        warnings += found_warnings
+    return {"ok": not errors, "errors": errors, "warnings": warnings}
+
+
+def _load_urls() -> None:
+    _ = get_resolver().url_patterns
+
+
+def _application_troubles() -> list[str]:
+    names = {name: getattr(settings, name, None) for name in ("WSGI_APPLICATION", "ASGI_APPLICATION")}
+    troubles = [
+        _trouble(f"{name} {path!r}", partial(import_string, path)) for name, path in names.items() if path
+    ]
+    return [trouble for trouble in troubles if trouble]
+
+
+def _unnamed_asgi_trouble() -> str:
+    """``startproject`` writes an ``asgi.py`` that no setting names, and many a site never serves it."""
+    package = settings.SETTINGS_MODULE.rpartition(".")[0] if settings.SETTINGS_MODULE else ""
+    if getattr(settings, "ASGI_APPLICATION", None) or not package or not find_spec(f"{package}.asgi"):
+        return ""
+    path = f"{package}.asgi.application"
+    return _trouble(repr(path), partial(import_string, path))
+
+
+def _run_checks() -> tuple[list[str], list[str]]:
+    messages: list[checks.CheckMessage] = []
+    trouble = _trouble(
+        "The system checks",
+        lambda: messages.extend(checks.run_checks(include_deployment_checks=True)),
+        cannot="do not run",
+    )
+    # Where the site goes is judged on the machine that sends it: ids of our own are left out.
+    loud = [m for m in messages if not m.is_silenced() and not (m.id or "").startswith("deploy.")]
+    loud.sort(key=lambda message: message.id or "")  # Django keeps its checks in a set
+    errors = [_text(message) for message in loud if message.is_serious()]
+    warnings = [_text(message) for message in loud if not message.is_serious()]
+    return ([trouble] if trouble else []) + errors, warnings
+
+
+def _text(message: checks.CheckMessage) -> str:
+    """One line: object, id, message and hint."""
+    return " ".join(str(message).removeprefix("?: ").split())
+
+
+def _trouble(what: str, load: Callable[[], object], cannot: str = "cannot be loaded") -> str:
+    """Nothing when ``load`` works; else what, why, and where in the site's code it went wrong."""
+    try:
+        load()
+    except (Exception, SystemExit) as error:  # settings and modules may raise anything at all
+        place = _place(error)
+        return f"{what} {cannot}: {type(error).__name__}: {error}{f' ({place})' if place else ''}"
+    return ""
+
+
+def _place(error: BaseException) -> str:
+    """``file:line`` of the innermost frame that is neither Python's nor Django's nor ours."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not _is_machinery(frame.filename):
+            return f"{frame.filename}:{frame.lineno}"
+    return ""
+
+
+def _is_machinery(filename: str) -> bool:
+    if filename.startswith("<") or filename == __file__:
+        return True
+    path = Path(filename)
+    if Path(django.__file__).parent in path.parents:
+        return True
+    paths = sysconfig.get_paths()
+    # Site packages may lie inside the standard library's folder.
+    installed = (Path(paths["purelib"]), Path(paths["platlib"]))
+    return Path(paths["stdlib"]) in path.parents and not any(folder in path.parents for folder in installed)

@@ -1,0 +1,174 @@
+"""The step runner: one Django process that serves a whole deployment.
+
+``manage.py deploy_steps --reply-fd N`` reads one JSON object a line from standard input and answers
+each with one JSON object a line on descriptor N. Whatever commands print goes to standard output and
+standard error, untouched and flushed before the reply; commands themselves find an empty standard
+input. End of input ends the process with status 0.
+
+``{"do": "describe"}``
+    ``{"ok": true, "installed_apps": [NAME...], "allowed_hosts": [...], "debug": BOOL,
+    "ssl_header": [NAME, VALUE] | null, "ssl_redirect": BOOL, "static_root": PATH | null,
+    "media_root": PATH | null, "databases": {ALIAS: VENDOR}, "python": "3.11.2", "django": "5.2.19"}``
+
+``{"do": "preflight"}``
+    Whether this release could serve: see ``preflight.py``.
+    ``{"ok": BOOL, "errors": [TEXT...], "warnings": [TEXT...]}``
+
+``{"do": "run", "command": [NAME, ARGUMENT...], "requires_app": APP}``
+    Runs a management command; ``requires_app`` may be empty or missing.
+    ``{"ok": true, "seconds": S, "result": {...}}``,
+    ``{"ok": true, "seconds": 0.0, "result": {}, "skipped": REASON}`` without the app that it requires,
+    ``{"ok": false, "seconds": S, "result": {...}, "exit": STATUS, "error": TEXT}`` when it fails.
+    ``result`` is structured, and honest after a failure as well: see ``results.py``.
+
+A request that is none of these is answered with ``{"ok": false, "error": TEXT}``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TextIO
+
+from django.apps import apps
+from django.core.management import BaseCommand, CommandError, call_command, get_commands, load_command_class
+from django.db import connections
+
+from .description import describe
+from .preflight import preflight
+from .results import Results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Reply = dict[str, Any]
+
+
+class BadRequest(Exception):
+    """The request is not one of the protocol's."""
+
+
+def serve(requests: Iterable[str], replies: TextIO) -> None:
+    """Answer every request until there are no more."""
+    for line in requests:
+        reply = answer(line)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+
+def take_standard_input() -> TextIO:
+    """What was standard input; commands see an empty one from now on, and so do their children."""
+    requests = os.fdopen(os.dup(0), encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return requests
+
+
+def answer(line: str) -> Reply:
+    """The reply to one request; no exception of a command gets past this."""
+    try:
+        request = _parse(line)
+        return REQUESTS[request["do"]](request)
+    except BadRequest as error:
+        return {"ok": False, "error": str(error)}
+    finally:
+        # The next request may come minutes later, on connections that a server has given up.
+        connections.close_all()
+
+
+def _parse(line: str) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+    except ValueError:
+        raise BadRequest(f"This is not JSON: {line.strip()[:200]!r}") from None
+    if not isinstance(request, dict) or request.get("do") not in REQUESTS:
+        raise BadRequest(f"A request does one of {', '.join(REQUESTS)}, not this: {line.strip()[:200]}")
+    return request
+
+
+def run(request: dict[str, Any]) -> Reply:
+    """Run one management command, as ``call_command`` does."""
+    name, *arguments = _words(request)
+    app = request.get("requires_app") or ""
+    if app and not apps.is_installed(app):
+        return {"ok": True, "seconds": 0.0, "result": {}, "skipped": f"{app} is not in INSTALLED_APPS"}
+    started = time.monotonic()
+    with Results() as results:
+        failure = _outcome(name, arguments, results)
+    seconds = round(time.monotonic() - started, 3)
+    return {"ok": not failure, "seconds": seconds, "result": results.as_dict(), **failure}
+
+
+def _words(request: dict[str, Any]) -> list[str]:
+    command = request.get("command")
+    if not isinstance(command, list) or not command or not all(isinstance(word, str) for word in command):
+        raise BadRequest(f"'command' is a list of words, not this: {command!r}")
+    return command
+
+
+def _outcome(name: str, arguments: list[str], results: Results) -> Reply:
+    """Nothing when the command went well, else its ``exit`` and ``error``."""
+    try:
+        command = _load(name)
+        results.command = command
+        call_command(command, *arguments)
+    except SystemExit as leaving:
+        return _leaving(leaving)
+    except CommandError as error:
+        _print_error(error, with_traceback="--traceback" in arguments)
+        return {"exit": error.returncode, "error": f"CommandError: {error}"}
+    except Exception as error:
+        _print_error(error, with_traceback=True)
+        return {"exit": 1, "error": _short(error)}
+    return {}
+
+
+def _load(name: str) -> BaseCommand:
+    """The command of that name; ``CommandError`` says which apps were searched."""
+    commands = get_commands()
+    if name in commands:
+        # Django's own commands are listed by app name, those that a project registers as instances.
+        found: str | BaseCommand = commands[name]
+        return load_command_class(found, name) if isinstance(found, str) else found
+    close = get_close_matches(name, commands, n=1)
+    guess = f" Did you mean {close[0]}?" if close else ""
+    searched = ", ".join(app.name for app in apps.get_app_configs())
+    raise CommandError(f"No app of the site has a command {name!r}.{guess} The apps are: {searched}")
+
+
+def _leaving(leaving: SystemExit) -> Reply:
+    """As Python itself reads ``sys.exit()``: None and 0 are good, a text is an error."""
+    if leaving.code is None or leaving.code == 0:
+        return {}
+    if isinstance(leaving.code, int):
+        return {"exit": leaving.code, "error": f"SystemExit: {leaving.code}"}
+    print(leaving.code, file=sys.stderr)
+    return {"exit": 1, "error": f"SystemExit: {leaving.code}"}
+
+
+def _print_error(error: Exception, *, with_traceback: bool) -> None:
+    if with_traceback:
+        traceback.print_exception(error)
+    else:
+        print(f"CommandError: {error}", file=sys.stderr)
+
+
+def _short(error: Exception) -> str:
+    text = "".join(traceback.format_exception_only(error)).strip()
+    if isinstance(error, EOFError):
+        return f"{text}. The command asked a question, and nobody is there: tell it --noinput"
+    return text
+
+
+REQUESTS: dict[str, Callable[[dict[str, Any]], Reply]] = {
+    "describe": lambda request: {"ok": True, **describe()},
+    "preflight": lambda request: preflight(),
+    "run": run,
+}
