@@ -16,6 +16,9 @@ from .protocol import Failure
 #: A process without a socket counts as up when it has run this long, in seconds.
 SETTLE_TIME = 1.0
 
+#: Seconds in which a process manager must call a process running.
+START_TIMEOUT = 30.0
+
 #: The states of a process that has fallen.
 DOWN = ("stopped", "restarting")
 
@@ -107,11 +110,11 @@ def require_running(
             state = states[name].state if name in states else "stopped"
             if state in DOWN:
                 raise_fallen(manager, release, name)
-        settled = all(states[name].state == "running" for name in names)
-        if settled and time.monotonic() >= deadline:
+        late = [name for name in names if states[name].state != "running"]
+        if not late and time.monotonic() >= settled_at:
             return
-        if time.monotonic() > deadline + 30.0:
-            raise_fallen(manager, release, next(n for n in names if states[n].state != "running"))
+        if late and time.monotonic() > give_up:
+            raise_fallen(manager, release, late[0])
         pause(0.1)
 
 

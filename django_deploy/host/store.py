@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from .link import BlobReader
 from .protocol import Failure
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
+#: Seconds for which a received file stays, wanted or not: a deployment that failed is soon tried again.
+YOUNG = 24 * 3600.0
+
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
 
 
@@ -91,10 +95,12 @@ class Store:
         ]
 
     def prune(self, wanted: Iterable[str]) -> None:
+        """Delete what no release needs, but nothing young: another deployment may be sending it just now."""
         kept = set(wanted)
         for sha256 in self.names():
-            if sha256 not in kept:
-                shutil.rmtree(self.layout.inside(".deploy", "store", sha256))
+            folder = self.layout.inside(".deploy", "store", sha256)
+            if sha256 not in kept and abs(time.time() - folder.stat().st_mtime) > YOUNG:
+                shutil.rmtree(folder)
 
 
 def _sha256(path: Path) -> str:

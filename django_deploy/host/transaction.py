@@ -259,6 +259,7 @@ class Transaction:
         manager = self._manager(release)
         for process in processes:
             self._link.report("process.started", process=process["name"], release=release.id)
+        started = time.monotonic()
         manager.start(release.id, processes)
         checked = [
             self._check_socket(manager, release, process, record["health"])

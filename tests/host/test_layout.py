@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+
+from django_deploy.host.layout import FAILED, LIVE, Layout, write_atomically
+from django_deploy.host.protocol import Failure
+
+ID = "20261122T174500Z-3f9c2a1"
+
+
+@pytest.fixture
+def layout(tmp_path):
+    layout = Layout(str(tmp_path / "site"))
+    layout.create()
+    return layout
+
+
+def test_root_must_be_absolute():
+    with pytest.raises(Failure, match="ROOT must be an absolute path, not 'srv/site'"):
+        Layout("srv/site")
+
+
+@pytest.mark.parametrize("parts", [("..",), ("run", "../../x"), ("/etc/passwd",), ("releases", "../..")])
+def test_inside_refuses_to_leave_root(layout, parts):
+    with pytest.raises(Failure, match="is not inside"):
+        layout.inside(*parts)
+
+
+@pytest.mark.parametrize("id", ["", "..", "current", ID + "/..", ID.upper(), "20261122T174500Z-3f9c2a1g"])
+def test_a_release_has_a_release_id(layout, id):
+    with pytest.raises(Failure, match="is not a release id"):
+        layout.release(id)
+
+
+def test_other_folders_among_the_releases_are_left_alone(layout):
+    (layout.releases / ID).mkdir()
+    (layout.releases / "backup of friday").mkdir()
+    (layout.releases / "notes.txt").write_text("mine")
+
+    assert [release.id for release in layout.all_releases()] == [ID]
+
+
+def test_a_release_with_an_unknown_state_counts_as_failed(layout):
+    (layout.releases / ID).mkdir()
+    release = layout.release(ID)
+
+    assert release.state == FAILED
+    (release.path / "state").write_text("wonderful")
+    assert release.state == FAILED
+    release.mark(LIVE)
+    assert release.state == LIVE
+
+
+def test_point_replaces_a_link_and_removes_it(layout):
+    layout.point(layout.current, f"releases/{ID}")
+    assert layout.live() == ID
+
+    layout.point(layout.current, f"releases/{ID[:-1]}2")
+    assert layout.live() == ID[:-1] + "2"
+    assert sorted(path.name for path in layout.root.iterdir()) == [
+        ".deploy",
+        "current",
+        "releases",
+        "run",
+        "shared",
+    ]
+
+    layout.point(layout.current, None)
+    assert layout.live() is None
+
+
+def test_a_folder_in_the_place_of_current_is_refused(layout):
+    layout.current.mkdir()
+
+    with pytest.raises(Failure) as caught:
+        layout.live()
+
+    assert caught.value.message == f"{layout.current} is not a symbolic link"
+    assert caught.value.remedy == f"Move it out of the way: mv {layout.current} {layout.current}.old"
+
+
+def test_a_deletion_renames_first(layout, monkeypatch):
+    (layout.releases / ID / "venv").mkdir(parents=True)
+    release = layout.release(ID)
+
+    release.delete()
+
+    assert list(layout.releases.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "state"
+    write_atomically(path, "live\n")
+
+    with pytest.raises(TypeError):
+        write_atomically(path, None)
+
+    assert path.read_text() == "live\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
+
+
+def test_the_private_folder_is_private(layout):
+    assert layout.private.stat().st_mode & 0o777 == 0o700
