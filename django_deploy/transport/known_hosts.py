@@ -111,6 +111,17 @@ def append(file: Path, name: str, key_type: str, blob: bytes, *, is_hashed: bool
         os.close(descriptor)
 
 
+def is_revoked(file: Path, blob: bytes) -> bool:
+    """Whether a RevokedHostKeys file of public keys has this one.
+
+    Raises ``OSError`` where it cannot be read, ``ValueError`` for OpenSSH's binary lists (KRL).
+    """
+    content = file.read_bytes()
+    if content.startswith(b"SSHKRL\n\0"):
+        raise ValueError("key revocation lists (KRL) are not supported, only lists of public keys")
+    return base64.b64encode(blob) in content.split()
+
+
 def hash_name(name: str, salt: bytes) -> str:
     """A name as HashKnownHosts writes it: ``|1|salt|HMAC-SHA1``."""
     digest = hmac.new(salt, name.encode(), hashlib.sha1).digest()
