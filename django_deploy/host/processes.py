@@ -98,12 +98,11 @@ def require_running(
     manager: ProcessManager,
     release: str,
     names: Sequence[str],
-    *,
-    settle: float,
+    settled_at: float,
     pause: Callable[[float], None],
 ) -> None:
-    """Watch processes for ``settle`` seconds; raises ``Failure`` with the log of one that fell."""
-    deadline = time.monotonic() + settle
+    """Watch processes until ``settled_at`` (monotonic); raises ``Failure`` with the log of one that fell."""
+    give_up = time.monotonic() + START_TIMEOUT
     while True:
         states = {state.name: state for state in manager.states() if state.release == release}
         for name in names:

@@ -267,10 +267,9 @@ class Transaction:
             if _has_socket(process) and record["health"]
         ]
         names = [process["name"] for process in processes]
-        settle = (
-            0.0 if all(_has_socket(process) and record["health"] for process in processes) else SETTLE_TIME
-        )
-        require_running(manager, release.id, names, settle=settle, pause=self._pause)
+        answered = record["health"] and all(_has_socket(process) for process in processes)
+        settled_at = started + (0.0 if answered else SETTLE_TIME)
+        require_running(manager, release.id, names, settled_at, self._pause)
         return checked
 
     def _stop_singletons(self, processes: list[dict[str, Any]], previous: Optional[str]) -> None:

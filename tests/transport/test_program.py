@@ -80,7 +80,7 @@ def test_an_unknown_request_is_refused_and_the_session_goes_on(tmp_path):
     done = run("python3", {**HELLO, "root": str(tmp_path / "site")}, request % 1 + request % 2)
 
     replies = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [reply["id"] for reply in replies][0] == 0
+    assert replies[0]["id"] == 0
     for reply in replies[1:]:
         assert reply["error"]["message"] == "unknown request 'format_disk'"
         assert reply["error"]["type"] == "BadRequest"
