@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -13,6 +14,7 @@ from .lock import Lock
 from .processes import choose_manager, has_systemd, lingers, open_manager
 from .protocol import Failure
 from .store import Store
+from .transaction import CONFIRM
 
 #: Fields of ``release.json`` that the deployer plans and reports with.
 RELEASE_FIELDS = (
@@ -23,6 +25,7 @@ RELEASE_FIELDS = (
 
 def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | None) -> dict[str, Any]:
     """Facts only; nothing is created or changed."""
+    holder = lock.holder()
     return {
         "user": pwd.getpwuid(os.geteuid()).pw_name,
         "node": os.uname().nodename,
@@ -32,16 +35,27 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
         "manager": choose_manager(manager),
         "systemd": has_systemd(),
         "lingers": lingers(),
-        "lock": lock.holder(),
+        "lock": holder,
         "live": layout.live(),
         "releases": [_describe(release) for release in layout.all_releases()],
         "store": store.names(),
         "tools": sorted(os.listdir(layout.private / "tools")) if (layout.private / "tools").is_dir() else [],
         "processes": _processes(layout),
         "free_bytes": _free_bytes(layout),
-        "unfinished": (layout.private / "transaction.json").exists(),
+        "unfinished": _is_unfinished(layout, holder),
         "cleanup_failed": _read(layout, "cleanup-failed"),
     }
+
+
+def _is_unfinished(layout: Layout, holder: dict[str, Any] | None) -> bool:
+    """A transaction is open, or was left open; one that was confirmed and whose program still drains is neither."""
+    try:
+        phase = json.loads((layout.private / "transaction.json").read_text())["phase"]
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError):
+        return True
+    return bool(phase != CONFIRM or holder is None)
 
 
 def _describe(release: Release) -> dict[str, Any]:
