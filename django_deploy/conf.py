@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
+from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.utils.module_loading import import_string
 
 from django_deploy.exceptions import ConfigError, Issue
@@ -87,7 +88,8 @@ def _name_issue(name: object) -> Issue | None:
 
 def _settings_module() -> str | None:
     """This project's own; None when it was configured without a module."""
-    module: str | None = settings.SETTINGS_MODULE
+    # While a test overrides settings, they do not know their module.
+    module: str | None = settings.SETTINGS_MODULE or os.environ.get(ENVIRONMENT_VARIABLE)
     return module
 
 

@@ -595,7 +595,7 @@ class _View:
 
     def _phases(self) -> list[Text]:
         phases = list(self._board.phases.values())
-        name_width = max((len(phase.name) for phase in phases), default=0)
+        name_width = max([9, *(len(phase.name) for phase in phases)])
         longest = max((phase.elapsed(self._now) for phase in phases), default=0.0)
         return [self._phase(phase, name_width, longest) for phase in phases]
 

@@ -170,7 +170,8 @@ class Target:
         place = _Place(setting_path(name), [], resolve)
         fields: dict[str, Any] = {}
         with place.gathering():
-            fields = _read_fields(place, mapping, _TARGET, required=("HOSTS", "ROOT"))
+            required = ("HOSTS", "ROOT") if settings_module else ("HOSTS", "ROOT", "SETTINGS_MODULE")
+            fields = _read_fields(place, mapping, _TARGET, required)
             fields.setdefault("settings_module", settings_module)
             _check_target(place, fields)
         if place.issues:
@@ -725,8 +726,6 @@ _TARGET: Mapping[str, _Reader[Any]] = {
 
 def _check_target(place: _Place, fields: Mapping[str, Any]) -> None:
     """The rules that concern more than one key."""
-    if "settings_module" in fields and fields["settings_module"] is None:
-        place.note(_Mistake(Kind.MISSING_KEY, "needs the key 'SETTINGS_MODULE'."))
     for process in fields.get("processes", ()):
         if process.has_socket and "root" in fields:
             with place["PROCESSES"][process.name].gathering():

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import pytest
+from django.test import override_settings
+
+from django_deploy import conf
+from django_deploy.exceptions import ConfigError
+from django_deploy.target import Host, Target
+
+STAGING = {"HOSTS": ["web1"], "ROOT": "/srv/shop", "PROCESSES": {"web": "gunicorn {socket}"}}
+
+
+def hosts():
+    return ["web1", {"HOST": "web2", "PORT": 2222}]
+
+
+def environment():
+    return {"SECRET_KEY": "xyzzy"}
+
+
+NOT_CALLABLE = "web1"
+
+
+@override_settings(DEPLOY_TARGETS={"staging": STAGING})
+def test_a_target_runs_the_settings_module_of_this_project():
+    target = conf.get_target("staging")
+
+    assert isinstance(target, Target)
+    assert (target.name, target.settings_module) == ("staging", "tests.settings")
+
+
+@override_settings(
+    DEPLOY_TARGETS={"staging": {**STAGING, "HOSTS": f"{__name__}.hosts", "ENV": f"{__name__}.environment"}}
+)
+def test_dotted_paths_are_called():
+    target = conf.get_target("staging")
+
+    assert target.hosts == (Host("web1"), Host("web2", port=2222))
+    assert target.env == {"SECRET_KEY": "xyzzy"}
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (
+            "web1.example.com",
+            "names a callable that cannot be imported: No module named 'web1'."
+            " For a host of this name, write ['web1.example.com'].",
+        ),
+        (
+            f"{__name__}.nothing",
+            f'names a callable that cannot be imported: Module "{__name__}" does not define a'
+            f' "nothing" attribute/class.'
+            f" For a host of this name, write ['{__name__}.nothing'].",
+        ),
+    ],
+)
+def test_E012_a_dotted_path_to_nothing(path, message):
+    with (
+        override_settings(DEPLOY_TARGETS={"staging": {**STAGING, "HOSTS": path}}),
+        pytest.raises(ConfigError) as caught,
+    ):
+        conf.get_target("staging")
+
+    assert str(caught.value) == (
+        "The settings of the target 'staging' have a mistake.\n"
+        f"  DEPLOY_TARGETS['staging']['HOSTS']: {message}"
+    )
+
+
+@override_settings(DEPLOY_TARGETS={"staging": {**STAGING, "HOSTS": f"{__name__}.NOT_CALLABLE"}})
+def test_E012_a_dotted_path_to_something_else():
+    with pytest.raises(
+        ConfigError, match=r"is a callable that failed: TypeError: 'str' object is not callable \("
+    ):
+        conf.get_target("staging")
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("stagin", "Did you mean 'staging'?"), ("x", "DEPLOY_TARGETS has: staging, production.")],
+)
+@override_settings(DEPLOY_TARGETS={"staging": STAGING, "production": STAGING})
+def test_an_unknown_target(name, remedy):
+    with pytest.raises(ConfigError) as caught:
+        conf.get_target(name)
+
+    assert str(caught.value) == f"There is no target {name!r}.\n{remedy}"
+
+
+@override_settings(DEPLOY_TARGETS={"staging": STAGING, "production": {"HOST": "x"}})
+def test_mistakes_of_another_target_do_not_matter():
+    assert conf.get_target("staging").name == "staging"
+
+
+@override_settings(DEPLOY_TARGETS=[STAGING])
+def test_E001_no_dict_of_targets():
+    with pytest.raises(ConfigError) as caught:
+        conf.get_target("staging")
+
+    assert str(caught.value) == "The settings have a mistake.\n  DEPLOY_TARGETS: must be a dict of targets."
+    assert [issue.id for issue in conf.find_issues()] == ["deploy.E001"]
+
+
+@pytest.mark.parametrize("name", ["bad name", "-x", "", "a/b", "a\n"])
+def test_E001_a_name_that_is_none(name):
+    with override_settings(DEPLOY_TARGETS={name: STAGING}):
+        (issue,) = conf.find_issues()
+        with pytest.raises(ConfigError, match="is not a name for a target"):
+            conf.get_target(name)
+
+    assert issue.id == "deploy.E001"
+    assert str(issue) == (
+        f"DEPLOY_TARGETS[{name!r}]: is not a name for a target: use letters, digits, '.', '-' and '_'."
+    )
+
+
+@override_settings(
+    DEPLOY_TARGETS={
+        "staging": STAGING,
+        "many": {"HOSTS": ["web1", {"HOST": "web2"}], "ROOT": "/srv/a"},
+        "asked": {"HOSTS": "shop.deploy.hosts"},
+        "called": {"HOSTS": hosts, "ROOT": 5},
+        "wrong": None,
+    }
+)
+def test_the_list_of_targets_calls_nothing():
+    assert conf.list_targets() == (
+        conf.Summary("staging", "web1", "/srv/shop"),
+        conf.Summary("many", "web1, web2", "/srv/a"),
+        conf.Summary("asked", "from shop.deploy.hosts()", ""),
+        conf.Summary("called", "from hosts()", "5"),
+        conf.Summary("wrong", "", ""),
+    )
+
+
+def test_no_targets():
+    assert conf.list_targets() == ()
+    assert conf.find_issues() == ()
+
+
+def test_the_example_is_right():
+    settings: dict[str, dict[str, object]] = {}
+    exec(conf.EXAMPLE, settings)
+
+    with override_settings(DEPLOY_TARGETS=settings["DEPLOY_TARGETS"]):
+        assert conf.find_issues() == ()

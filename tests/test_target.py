@@ -1,0 +1,503 @@
+"""A small target, one mistake, the exact message."""
+# ruff: noqa: E501 - a table of messages is read across
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from django_deploy.exceptions import ConfigError, DeployError
+from django_deploy.target import DEFAULT_STEPS, HealthCheck, Host, Kind, Process, Step, Target
+
+SMALL = {
+    "HOSTS": ["deploy@web1.example.com"],
+    "ROOT": "/srv/shop",
+    "SETTINGS_MODULE": "shop.settings",
+    "PROCESSES": {"web": "gunicorn shop.wsgi --bind unix:{socket}"},
+}
+PLACE = "DEPLOY_TARGETS['staging']"
+
+
+def read(mapping=SMALL, **keys):
+    return Target.from_mapping("staging", {**mapping, **keys}, resolve=lambda value: value())
+
+
+def mistakes(mapping=SMALL, **keys):
+    """Every mistake as (id, place below the target, message with its hint)."""
+    with pytest.raises(ConfigError) as caught:
+        read(mapping, **keys)
+    return [
+        (issue.id, issue.where.removeprefix(PLACE), f"{issue.message} {issue.hint}".rstrip())
+        for issue in caught.value.issues
+    ]
+
+
+def test_a_small_target_has_the_documented_defaults():
+    target = read()
+
+    assert target == Target(
+        name="staging",
+        hosts=(Host("web1.example.com", user="deploy"),),
+        root=PurePosixPath("/srv/shop"),
+        settings_module="shop.settings",
+        processes=(Process("web", ("gunicorn", "shop.wsgi", "--bind", "unix:{socket}")),),
+    )
+    assert target.steps == DEFAULT_STEPS
+    assert target.health_check == HealthCheck("/", status=None)
+    assert target.warnings() == ()
+
+
+def test_every_key_can_be_set():
+    target = read(
+        HOSTS=[{"HOST": "web1", "USER": "deploy", "PORT": 2222, "KEY_FILE": "/keys/deploy"}, "local"],
+        ROOT=PurePosixPath("/srv/my shop"),
+        PYTHON="/opt/python/bin/python3.13",
+        ENV={"SECRET_KEY": "xyzzy"},
+        REQUIREMENTS="closure",
+        EXTRAS=["postgres"],
+        EXCLUDE=[],
+        INCLUDE=("gunicorn",),
+        INDEX_URL="https://user:password@index.example.com/simple",
+        INSTALLER="pip",
+        STEPS=[
+            "migrate --noinput",
+            ["loaddata", "a b.json"],
+            {"COMMAND": "warm_cache", "ON": "each", "ISOLATED": True, "TIMEOUT": 5},
+        ],
+        PROCESSES={"beat": {"COMMAND": ["celery", "beat"], "SINGLETON": True, "STOP_TIMEOUT": 2.5}},
+        PROCESS_MANAGER="supervisor",
+        RESTART=["sudo systemctl restart shop"],
+        HEALTH_CHECK={
+            "PATH": "http://127.0.0.1/healthz/",
+            "HOST": "shop.example.com",
+            "STATUS": 204,
+            "TIMEOUT": 10,
+            "HEADERS": {"X-Forwarded-Proto": "https"},
+        },
+        BATCH="25%",
+        KEEP_RELEASES=3,
+        REQUIRE_CLEAN=True,
+        LOCK_WAIT=60,
+    )
+
+    assert target == Target(
+        name="staging",
+        hosts=(Host("web1", user="deploy", port=2222, key_file="/keys/deploy"), Host("local")),
+        root=PurePosixPath("/srv/my shop"),
+        settings_module="shop.settings",
+        python="/opt/python/bin/python3.13",
+        env={"SECRET_KEY": "xyzzy"},
+        requirements="closure",
+        extras=("postgres",),
+        exclude=(),
+        include=("gunicorn",),
+        index_url="https://user:password@index.example.com/simple",
+        installer="pip",
+        steps=(
+            Step(("migrate", "--noinput"), on="once"),
+            Step(("loaddata", "a b.json"), on="once"),
+            Step(("warm_cache",), on="each", isolated=True, timeout=5.0),
+        ),
+        processes=(Process("beat", ("celery", "beat"), singleton=True, stop_timeout=2.5),),
+        process_manager="supervisor",
+        restart=(("sudo", "systemctl", "restart", "shop"),),
+        health_check=HealthCheck(
+            "http://127.0.0.1/healthz/",
+            host="shop.example.com",
+            status=204,
+            timeout=10.0,
+            headers={"X-Forwarded-Proto": "https"},
+        ),
+        batch="25%",
+        keep_releases=3,
+        require_clean=True,
+        lock_wait=60.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("local", Host("local")),
+        ("web1", Host("web1")),
+        ("web1:2222", Host("web1", port=2222)),
+        ("deploy@web1.example.com:22", Host("web1.example.com", user="deploy", port=22)),
+        ("EXAMPLE\\anna@web1", Host("web1", user="EXAMPLE\\anna")),
+        ("anna@example.com@web1", Host("web1", user="anna@example.com")),
+        ("192.0.2.1:22", Host("192.0.2.1", port=22)),
+        ("::1", Host("::1")),
+        ("[::1]", Host("::1")),
+        ("[::1]:22", Host("::1", port=22)),
+        ("deploy@[fe80::1%eth0]:22", Host("fe80::1%eth0", user="deploy", port=22)),
+        ("deploy@2001:db8::1", Host("2001:db8::1", user="deploy")),
+    ],
+)
+def test_hosts(text, host):
+    assert read(HOSTS=[text]).hosts == (host,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":22",
+        "web1:",
+        "web1:ssh",
+        "@web1",
+        "-oProxyCommand=x",
+        "-x@web1",
+        "web 1",
+        "[::1",
+        "[::1]22",
+        "ssh://web1",
+    ],
+)
+def test_E007_no_host(text):
+    assert mistakes(HOSTS=[text]) == [
+        (
+            "deploy.E007",
+            "['HOSTS'][0]",
+            f"is not a host: {text!r}. Write 'user@host:port', where the user and the port may be left out.",
+        )
+    ]
+
+
+def test_a_key_file_may_be_in_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+
+    assert (
+        read(HOSTS=[{"HOST": "web1", "KEY_FILE": "~/.ssh/deploy"}]).hosts[0].key_file
+        == "/home/anna/.ssh/deploy"
+    )
+
+
+@pytest.mark.parametrize(
+    ("check", "expected"),
+    [
+        (None, None),
+        ("/healthz/", HealthCheck("/healthz/", status=200)),
+        ("http://127.0.0.1:8000/", HealthCheck("http://127.0.0.1:8000/", status=200)),
+        ({"PATH": "/healthz/"}, HealthCheck("/healthz/", status=200)),
+        ({"PATH": "/healthz/", "STATUS": None}, HealthCheck("/healthz/", status=None)),
+        ({"HOST": "shop.example.com"}, HealthCheck("/", host="shop.example.com", status=None)),
+    ],
+)
+def test_a_path_that_was_named_must_answer_200(check, expected):
+    assert read(HEALTH_CHECK=check).health_check == expected
+
+
+def test_commands_that_write_to_the_database_run_once():
+    target = read(
+        STEPS=[
+            "migrate",
+            "collectstatic",
+            {"COMMAND": "createcachetable"},
+            {"COMMAND": "migrate", "ON": "each"},
+        ]
+    )
+
+    assert [step.on for step in target.steps] == ["once", "each", "once", "each"]
+
+
+def test_all_mistakes_are_reported_together():
+    found = mistakes(
+        HOSTS=["web1", "web 2"], ROOTS="/srv", KEEP_RELEASES=0, PROCESSES={"web": {"COMAND": "x"}}
+    )
+
+    assert found == [
+        ("deploy.E002", "['ROOTS']", "is not a key that is known. Did you mean 'ROOT'?"),
+        (
+            "deploy.E007",
+            "['HOSTS'][1]",
+            "is not a host: 'web 2'. Write 'user@host:port', where the user and the port may be left out.",
+        ),
+        (
+            "deploy.E002",
+            "['PROCESSES']['web']['COMAND']",
+            "is not a key that is known. Did you mean 'COMMAND'?",
+        ),
+        ("deploy.E003", "['PROCESSES']['web']", "needs the key 'COMMAND'."),
+        ("deploy.E006", "['KEEP_RELEASES']", "must be 1 or more, not 0."),
+    ]
+
+
+def test_the_error_is_a_page_for_people():
+    with pytest.raises(ConfigError) as caught:
+        read(HOST="web1", BATCH=0)
+
+    assert caught.value.exit_status == 2
+    assert str(caught.value) == (
+        "The settings of the target 'staging' have 2 mistakes.\n"
+        "  DEPLOY_TARGETS['staging']['HOST']: is not a key that is known. Did you mean 'HOSTS'?\n"
+        "  DEPLOY_TARGETS['staging']['BATCH']: must be 1 or more, not 0."
+    )
+
+
+def explode():
+    raise RuntimeError("the vault is closed")
+
+
+ONE_MISTAKE = {
+    "unknown key": ({"hosts": []}, "E002", "['hosts']", "is not a key that is known. Did you mean 'HOSTS'?"),
+    "unknown key, nothing near": ({7: 1}, "E002", "[7]", "is not a key that is known."),
+    "hosts as a string": ({"HOSTS": "local"}, "E004", "['HOSTS']", "must be a list of hosts, not a string. Write ['local']."),
+    "hosts as a number": ({"HOSTS": 1}, "E004", "['HOSTS']", "must be a list of hosts, not a number."),
+    "no hosts": ({"HOSTS": []}, "E007", "['HOSTS']", "names no host. For a folder of this machine, write ['local']."),
+    "host of no type": ({"HOSTS": [None]}, "E004", "['HOSTS'][0]", "must be a dict, not None."),
+    "host without HOST": ({"HOSTS": [{"PORT": 22}]}, "E003", "['HOSTS'][0]", "needs the key 'HOST'."),
+    "port": ({"HOSTS": ["web1:0"]}, "E006", "['HOSTS'][0]", "must be between 1 and 65535, not 0."),
+    "port in a dict": (
+        {"HOSTS": [{"HOST": "web1", "PORT": "22"}]}, "E004", "['HOSTS'][0]['PORT']", "must be a whole number, not a string.",
+    ),
+    "local with a user": (
+        {"HOSTS": ["anna@local"]}, "E007", "['HOSTS'][0]", "is this machine: 'local' takes no user, port or key file.",
+    ),
+    "the same host": ({"HOSTS": ["web1", "web2", "web1"]}, "E008", "['HOSTS']", "names the host 'web1' twice."),
+    "two folders of this machine": ({"HOSTS": ["local", "local"]}, "E008", "['HOSTS']", "names the host 'local' twice."),
+    "relative root": (
+        {"ROOT": "srv/shop"}, "E009", "['ROOT']",
+        "must be an absolute path of a folder of its own, not 'srv/shop'. Write the whole path, say '/srv/shop'.",
+    ),
+    "root of all": (
+        {"ROOT": "/"}, "E009", "['ROOT']",
+        "must be an absolute path of a folder of its own, not '/'. Write the whole path, say '/srv/shop'.",
+    ),
+    "root that climbs": (
+        {"ROOT": "/srv/../etc"}, "E009", "['ROOT']",
+        "must be an absolute path of a folder of its own, not '/srv/../etc'. Write the whole path, say '/srv/shop'.",
+    ),
+    "root with a line end": ({"ROOT": "/srv\n"}, "E009", "['ROOT']", "is not a path: '/srv\\n'."),
+    "python that is an option": ({"PYTHON": "-c"}, "E009", "['PYTHON']", "is not a path: '-c'."),
+    "settings module": (
+        {"SETTINGS_MODULE": "shop/settings.py"}, "E016", "['SETTINGS_MODULE']",
+        "must be the dotted name of a module, not 'shop/settings.py'.",
+    ),
+    "environment's type": (
+        {"ENV": []}, "E004", "['ENV']", "must be a dict, or the dotted path of a callable, not a list.",
+    ),
+    "variable's name": ({"ENV": {"A-B": "x"}}, "E011", "['ENV']['A-B']", "is not the name of an environment variable."),
+    "variable's type": ({"ENV": {"DEBUG": False}}, "E004", "['ENV']['DEBUG']", "must be a string, not False."),
+    "variable with a NUL": ({"ENV": {"A": "x\0"}}, "E011", "['ENV']['A']", "must not contain a NUL character."),
+    "variable that is ours": (
+        {"ENV": {"DJANGO_SETTINGS_MODULE": "x"}}, "E011", "['ENV']['DJANGO_SETTINGS_MODULE']",
+        "is set from the target's SETTINGS_MODULE. Write that key instead.",
+    ),
+    "no dotted path": ({"ENV": "vault!"}, "E012", "['ENV']", "is a string, but not the dotted path of a callable."),
+    "requirements": (
+        {"REQUIREMENTS": "requirements.txt"}, "E005", "['REQUIREMENTS']",
+        "must be 'environment', 'closure' or 'freeze', not 'requirements.txt'.",
+    ),
+    "choice, nearly": (
+        {"INSTALLER": "PIP"}, "E005", "['INSTALLER']", "must be 'uv' or 'pip', not 'PIP'. Did you mean 'pip'?",
+    ),
+    "extra": ({"EXTRAS": ["a b"]}, "E016", "['EXTRAS'][0]", "must be the name of an extra, not 'a b'."),
+    "distribution": ({"EXCLUDE": ["x==1"]}, "E016", "['EXCLUDE'][0]", "must be the name of a distribution, not 'x==1'."),
+    "index": (
+        {"INDEX_URL": "index:secret"}, "E017", "['INDEX_URL']",
+        "is not the address of an index. Write 'https://…', 'http://…' or 'file:///…'.",
+    ),
+    "index that is no address at all": (
+        {"INDEX_URL": "https://[/"}, "E017", "['INDEX_URL']",
+        "is not the address of an index. Write 'https://…', 'http://…' or 'file:///…'.",
+    ),
+    "step through manage.py": (
+        {"STEPS": ["python manage.py migrate"]}, "E010", "['STEPS'][0]",
+        "is run by manage.py: it must not name it. Leave out what stands before the command's name.",
+    ),
+    "step without a word": ({"STEPS": [""]}, "E010", "['STEPS'][0]", "is an empty command line."),
+    "step's ON": ({"STEPS": [{"COMMAND": "x", "ON": "all"}]}, "E005", "['STEPS'][0]['ON']", "must be 'each' or 'once', not 'all'."),
+    "step's TIMEOUT": ({"STEPS": [{"COMMAND": "x", "TIMEOUT": 0}]}, "E006", "['STEPS'][0]['TIMEOUT']", "must be more than 0."),
+    "open quotation": (
+        {"PROCESSES": {"web": "gunicorn 'x"}}, "E010", "['PROCESSES']['web']",
+        "cannot be split into words: no closing quotation. Or write a list of words.",
+    ),
+    "shell": (
+        {"PROCESSES": {"web": "cd x && gunicorn"}}, "E010", "['PROCESSES']['web']",
+        "has '&&' in it, but runs without a shell. Write one command a line, or ['sh', '-c', '…'].",
+    ),
+    "words of other types": (
+        {"PROCESSES": {"web": ["gunicorn", 1]}}, "E004", "['PROCESSES']['web']",
+        "must be a command line: a string, or a list of strings.",
+    ),
+    "line end in a command": (
+        {"PROCESSES": {"web": ["gunicorn", "a\nb"]}}, "E010", "['PROCESSES']['web']", "has a control character in it.",
+    ),
+    "process's name": (
+        {"PROCESSES": {"a.b": "x"}}, "E013", "['PROCESSES']['a.b']",
+        "is not a name for a process: use letters, digits, '-' and '_', at most 40 of them.",
+    ),
+    "placeholder, nearly": (
+        {"PROCESSES": {"web": "gunicorn {sock}"}}, "E013", "['PROCESSES']['web']",
+        "has {sock} in its command line. Did you mean {socket}?",
+    ),
+    "singleton with a socket": (
+        {"PROCESSES": {"web": {"COMMAND": "x {socket}", "SINGLETON": True}}}, "E013", "['PROCESSES']['web']",
+        "has a {socket} and is a SINGLETON: the new one must answer before the old one stops.",
+    ),
+    "stop timeout": (
+        {"PROCESSES": {"web": {"COMMAND": "x", "STOP_TIMEOUT": -1}}}, "E006", "['PROCESSES']['web']['STOP_TIMEOUT']",
+        "must be 0 or more, not -1.",
+    ),
+    "restart as a string": (
+        {"RESTART": "systemctl restart shop"}, "E004", "['RESTART']",
+        "must be a list of command lines, not a string. Write ['systemctl restart shop'].",
+    ),
+    "check that is no path": (
+        {"HEALTH_CHECK": "healthz"}, "E015", "['HEALTH_CHECK']",
+        "must be a path or an http:// address, not 'healthz'. Write '/healthz/', or 'http://127.0.0.1/healthz/'.",
+    ),
+    "check with a space": (
+        {"HEALTH_CHECK": {"PATH": "/a b"}}, "E015", "['HEALTH_CHECK']['PATH']",
+        "must be a path or an http:// address, not '/a b'. Write '/healthz/', or 'http://127.0.0.1/healthz/'.",
+    ),
+    "check's status": ({"HEALTH_CHECK": {"STATUS": 99}}, "E006", "['HEALTH_CHECK']['STATUS']", "must be between 100 and 599, not 99."),
+    "check's header": (
+        {"HEALTH_CHECK": {"HEADERS": {"a b": "x"}}}, "E015", "['HEALTH_CHECK']['HEADERS']['a b']", "is not the name of a header.",
+    ),
+    "check's header that splits": (
+        {"HEALTH_CHECK": {"HEADERS": {"A": "x\r\nB: y"}}}, "E015", "['HEALTH_CHECK']['HEADERS']['A']",
+        "must not contain a control character.",
+    ),
+    "check of nothing": (
+        {"HEALTH_CHECK": "/", "PROCESSES": {"worker": "celery"}}, "E015", "['HEALTH_CHECK']",
+        "is a path, which processes with a {socket} are asked for, and PROCESSES has none."
+        " Name an address, say 'http://127.0.0.1/healthz/'.",
+    ),
+    "batch": ({"BATCH": 0}, "E006", "['BATCH']", "must be 1 or more, not 0."),
+    "batch of nothing": (
+        {"BATCH": "0%"}, "E006", "['BATCH']", "must be a number of hosts or a percentage, say '25%', not '0%'.",
+    ),
+    "number that is a bool": ({"KEEP_RELEASES": True}, "E004", "['KEEP_RELEASES']", "must be a whole number, not True."),
+    "bool that is a number": ({"REQUIRE_CLEAN": 1}, "E004", "['REQUIRE_CLEAN']", "must be True or False, not a number."),
+    "wait": ({"LOCK_WAIT": float("nan")}, "E006", "['LOCK_WAIT']", "must be 0 or more, not nan."),
+    "wait for ever": ({"LOCK_WAIT": float("inf")}, "E006", "['LOCK_WAIT']", "must be 0 or more, not inf."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("keys", "id", "place", "message"), ONE_MISTAKE.values(), ids=ONE_MISTAKE)
+def test_one_mistake(keys, id, place, message):
+    with pytest.raises(ConfigError) as caught:
+        Target.from_mapping("staging", {**SMALL, **keys})
+
+    (issue,) = caught.value.issues
+    assert (issue.id, issue.where) == (f"deploy.{id}", f"{PLACE}{place}")
+    assert f"{issue.message} {issue.hint}".rstrip() == message
+
+
+def test_E001_E003_an_entry_that_is_no_dict():
+    assert mistakes({"HOSTS": ["web1"]}) == [
+        ("deploy.E003", "", "needs the key 'ROOT'."),
+        ("deploy.E003", "", "needs the key 'SETTINGS_MODULE'."),
+    ]
+    with pytest.raises(ConfigError, match=r"\['staging'\]: must be a dict, not a list\.$"):
+        Target.from_mapping("staging", [])
+
+
+def test_E014_a_socket_that_the_kernel_would_refuse():
+    longest = "/" + "x" * (107 - len("/") - len("/run/web.") - 24 - len(".sock"))
+
+    assert read(ROOT=longest).root == PurePosixPath(longest)
+    assert mistakes(ROOT=f"{longest}y") == [
+        (
+            "deploy.E014",
+            "['PROCESSES']['web']",
+            "has a socket whose path is 108 bytes long, and 107 are possible. Choose a shorter ROOT or name.",
+        )
+    ]
+    assert mistakes(ROOT=f"{longest[:-1]}é")[0][0] == "deploy.E014"  # bytes count, not characters
+
+
+def test_callables_answer_when_a_command_needs_them():
+    target = read(HOSTS=lambda: ["web1", "web2"], ENV=lambda: {"SECRET_KEY": "xyzzy"})
+
+    assert [host.name for host in target.hosts] == ["web1", "web2"]
+    assert target.env == {"SECRET_KEY": "xyzzy"}
+
+
+def test_callables_are_left_alone_without_a_resolver():
+    target = Target.from_mapping("staging", {**SMALL, "HOSTS": "shop.deploy.hosts", "ENV": explode})
+
+    assert target.hosts == ()
+    assert target.env == {}
+
+
+def test_E012_a_callable_that_fails():
+    ((id, place, message),) = mistakes(ENV=explode)
+
+    assert (id, place) == ("deploy.E012", "['ENV']")
+    assert message.startswith("is a callable that failed: RuntimeError: the vault is closed (")
+    assert f"{__file__}, line {explode.__code__.co_firstlineno + 1})." in message
+
+
+def test_an_expected_error_of_a_callable_passes():
+    def locked():
+        raise DeployError("The vault is locked.", remedy="Open it.")
+
+    with pytest.raises(DeployError) as caught:
+        read(ENV=locked)
+
+    assert str(caught.value) == "The vault is locked.\nOpen it."
+
+
+def test_what_a_callable_answers_is_judged():
+    assert mistakes(HOSTS=lambda: "web1") == [
+        ("deploy.E004", "['HOSTS']", "must be a list of hosts, not a string. Write ['web1'].")
+    ]
+    assert mistakes(HOSTS=list)[0][1:] == (
+        "['HOSTS']",
+        "names no host. For a folder of this machine, write ['local'].",
+    )
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"ENV": {"A": 31337, "B-": "31337", "C": "31337\0"}},
+        {"INDEX_URL": "user:31337@x"},
+        {"HOSTS": 1, "ENV": "31337"},
+    ],
+)
+def test_values_that_may_be_secret_are_in_no_message(keys):
+    with pytest.raises(ConfigError) as caught:
+        read(**keys)
+
+    assert "31337" not in str(caught.value)
+
+
+def test_secrets_are_not_in_repr():
+    target = read(ENV={"SECRET_KEY": "31337"}, INDEX_URL="https://user:31337@index.example.com/")
+
+    assert "31337" not in repr(target)
+
+
+def test_W001_nothing_runs():
+    (issue,) = read(PROCESSES={}).warnings()
+
+    assert issue.id == "deploy.W001"
+    assert str(issue) == (
+        "DEPLOY_TARGETS['staging']: has neither PROCESSES nor RESTART: releases are installed, but nothing runs them."
+        " Name the site's programs in PROCESSES, or in RESTART the commands that restart them."
+    )
+    assert read(PROCESSES={}, RESTART=["true"]).warnings() == ()
+
+
+def test_ids_are_stable():
+    assert [kind.value for kind in Kind] == [f"deploy.E{number:03}" for number in range(1, 18)] + [
+        "deploy.W001",
+        "deploy.W002",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("batch", "hosts", "size"), [(None, 3, 3), (2, 3, 2), ("25%", 8, 2), ("1%", 3, 1), ("100%", 3, 3)]
+)
+def test_batch_size(batch, hosts, size):
+    target = read(HOSTS=[f"web{number}" for number in range(hosts)], BATCH=batch)
+
+    assert target.batch_size() == size
+
+
+@pytest.mark.parametrize("name", ["local", "web1", "deploy@web1:22", "[::1]:22", "::1"])
+def test_a_host_is_named_as_it_was_written(name):
+    assert read(HOSTS=[name]).hosts[0].name == name
