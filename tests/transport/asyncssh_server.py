@@ -1,0 +1,50 @@
+"""An SSH server that is not OpenSSH's: runs commands with the shell, and forwards TCP.
+
+Called with the folder of its keys and the HOME of what it runs; prints ``port N``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import asyncssh
+
+
+class Server(asyncssh.SSHServer):
+    def connection_requested(self, dest_host, dest_port, orig_host, orig_port):
+        return True
+
+
+async def serve(folder: Path, home: Path) -> None:
+    async def run(process: asyncssh.SSHServerProcess) -> None:
+        child = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            process.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=home,
+            env=os.environ | {"HOME": str(home)},
+        )
+        await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+        process.exit(await child.wait())
+
+    listener = await asyncssh.listen(
+        "127.0.0.1",
+        0,
+        server_factory=Server,
+        server_host_keys=[str(folder / "host_ed25519"), str(folder / "host_rsa")],
+        authorized_client_keys=str(folder / "authorized_keys"),
+        process_factory=run,
+        encoding=None,
+        agent_forwarding=False,
+    )
+    print("port", listener.get_port(), flush=True)
+    await listener.wait_closed()
+
+
+asyncio.run(serve(Path(sys.argv[1]), Path(sys.argv[2])))
