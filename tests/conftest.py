@@ -1,4 +1,4 @@
-"""Django, set up once for all tests, and a database for those that want one."""
+"""Django, set up once for all tests, and databases for those that want them."""
 
 import os
 
@@ -12,14 +12,11 @@ def pytest_configure():
 
 
 @pytest.fixture
-def database(tmp_path):
-    """The default database as a fresh file without any table."""
-    from django.db import connection
+def database(tmp_path, monkeypatch):
+    """All databases as fresh files without any table; the default one's connection."""
+    from django.db import connections
 
-    name = connection.settings_dict["NAME"]
-    connection.close()
-    connection.connection = None  # an in-memory database survives close()
-    connection.settings_dict["NAME"] = str(tmp_path / "database.sqlite3")
-    yield connection
-    connection.close()
-    connection.settings_dict["NAME"] = name
+    for alias in connections:
+        monkeypatch.setitem(connections[alias].settings_dict, "NAME", str(tmp_path / f"{alias}.sqlite3"))
+    yield connections["default"]
+    connections.close_all()

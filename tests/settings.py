@@ -22,6 +22,10 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": Path(FOLDER, "database.sqlite3") if FOLDER else ":memory:",
     },
+    "other": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": Path(FOLDER, "other.sqlite3") if FOLDER else ":memory:",
+    },
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True

@@ -162,10 +162,10 @@ def _opened(name: str, folder: int | None = None) -> Iterator[int]:
 
 def _reason_to_leave(status: os.stat_result) -> str:
     if status.st_uid != os.geteuid():
-        return f"belongs to {_user_name(status.st_uid)}"
+        return f"belongs to {user_name(status.st_uid)}"
     if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
         # The other name may be anything: a private key that someone has linked into the uploads.
-        return "has another name outside or inside (a hard link)"
+        return "has a second name, a hard link that may lie anywhere"
     return ""
 
 
@@ -173,7 +173,8 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _user_name(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """The name of a user for people; one without a name is called by the number."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

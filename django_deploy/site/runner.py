@@ -88,7 +88,7 @@ def _parse(line: str) -> dict[str, Any]:
         request = json.loads(line)
     except ValueError:
         raise BadRequest(f"This is not JSON: {line.strip()[:200]!r}") from None
-    if not isinstance(request, dict) or request.get("do") not in REQUESTS:
+    if not isinstance(request, dict) or request.get("do") not in list(REQUESTS):
         raise BadRequest(f"A request does one of {', '.join(REQUESTS)}, not this: {line.strip()[:200]}")
     return request
 

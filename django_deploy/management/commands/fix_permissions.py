@@ -17,6 +17,7 @@ from django_deploy.site.permissions import (
     create_permissions_and_types,
     file_roots,
     is_too_wide,
+    user_name,
 )
 
 
@@ -68,7 +69,8 @@ def _own_group(name: str) -> int:
     except KeyError:
         raise CommandError(f"There is no group {name!r} on this machine.") from None
     if os.geteuid() != 0 and gid not in {os.getegid(), *os.getgroups()}:
+        user = user_name(os.geteuid())
         raise CommandError(
-            f"You are not in the group {name!r}. As root: usermod -aG {name} USER, then log in anew."
+            f"The user {user} is not in the group {name!r}. As root: usermod -aG {name} {user}"
         )
     return gid

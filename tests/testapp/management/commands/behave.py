@@ -1,6 +1,5 @@
 """A step that does what it is told."""
 
-import os
 import subprocess
 import sys
 
@@ -46,16 +45,17 @@ def leave(status):
     return lambda command: sys.exit(status)
 
 
-def change_directory(command):
-    os.chdir("/")
+def leave_a_daemon(command):
+    """It has the descriptors that are inheritable, and lives for a few seconds."""
+    subprocess.Popen(["sleep", "5"], close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 BEHAVIOURS = {
     "ask": ask,
-    "change_directory": change_directory,
     "crash": crash,
     "leave_0": leave(0),
     "leave_4": leave(4),
+    "leave_a_daemon": leave_a_daemon,
     "leave_with_text": leave("all is lost"),
     "read_input": read_input,
     "refuse": refuse,

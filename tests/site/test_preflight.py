@@ -1,0 +1,141 @@
+import sys
+
+import pytest
+from django.core import checks
+from django.test import override_settings
+
+from django_deploy.site.preflight import preflight
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Writes a module of the user's that can be imported; answers its path."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    written = []
+
+    def write(name, text):
+        path = tmp_path / (name.replace(".", "/") + ".py")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        written.append(name)
+        return path
+
+    yield write
+    for name in written:
+        sys.modules.pop(name, None)
+
+
+def test_a_good_site_passes_with_the_warnings_of_check_deploy():
+    outcome = preflight()
+
+    assert outcome["ok"] is True
+    assert outcome["errors"] == []
+    ids = [text.split()[0] for text in outcome["warnings"]]
+    assert ids == sorted(ids)
+    assert "(security.W008)" in ids
+
+
+def test_silenced_checks_are_not_told():
+    with override_settings(SILENCED_SYSTEM_CHECKS=["security.W008"]):
+        outcome = preflight()
+
+    assert not [text for text in outcome["warnings"] if "security.W008" in text]
+
+
+def test_checks_at_error_and_above_are_errors():
+    with override_settings(STATICFILES_DIRS="assets"):
+        outcome = preflight()
+
+    assert outcome["ok"] is False
+    assert outcome["errors"] == [
+        "(staticfiles.E001) The STATICFILES_DIRS setting is not a tuple or list. "
+        "HINT: Perhaps you forgot a trailing comma?"
+    ]
+
+
+def test_missing_import_in_the_urlconf_names_the_line(module):
+    path = module("lost_urls", "from django.urls import path\n\nimport no_such_module\n")
+
+    with override_settings(ROOT_URLCONF="lost_urls"):
+        outcome = preflight()
+
+    assert outcome["ok"] is False
+    assert outcome["errors"] == [
+        "ROOT_URLCONF 'lost_urls' cannot be loaded: "
+        f"ModuleNotFoundError: No module named 'no_such_module' ({path}:3)"
+    ]
+
+
+def test_syntax_error_names_its_line(module):
+    path = module("bad_urls", "urlpatterns = [\n\n\n")
+
+    with override_settings(ROOT_URLCONF="bad_urls"):
+        [error] = preflight()["errors"]
+
+    assert error.startswith("ROOT_URLCONF 'bad_urls' cannot be loaded: SyntaxError: '[' was never closed")
+    assert error.endswith(f"({path}:1)")
+
+
+def test_applications_are_loaded(module):
+    wsgi = module("bad_wsgi", "import os\nos.environ['NO_SUCH_VARIABLE']\n")
+
+    with override_settings(WSGI_APPLICATION="bad_wsgi.application", ASGI_APPLICATION="no_asgi.application"):
+        outcome = preflight()
+
+    assert outcome["errors"] == [
+        f"WSGI_APPLICATION 'bad_wsgi.application' cannot be loaded: KeyError: 'NO_SUCH_VARIABLE' ({wsgi}:2)",
+        "ASGI_APPLICATION 'no_asgi.application' cannot be loaded: "
+        "ModuleNotFoundError: No module named 'no_asgi'",
+    ]
+
+
+def test_site_without_applications():
+    with override_settings(WSGI_APPLICATION=None):
+        assert preflight()["errors"] == []
+
+
+def test_module_that_leaves_python(module):
+    path = module("leaving_urls", "import sys\nsys.exit('configure me first')\n")
+
+    with override_settings(ROOT_URLCONF="leaving_urls"):
+        [error] = preflight()["errors"]
+
+    assert error == f"ROOT_URLCONF 'leaving_urls' cannot be loaded: SystemExit: configure me first ({path}:2)"
+
+
+def test_asgi_module_that_no_setting_names_is_only_a_warning(module):
+    path = module("shop.asgi", "import channels_of_no_one\n")
+    (path.parent / "__init__.py").touch()
+
+    with override_settings(SETTINGS_MODULE="shop.settings"):
+        outcome = preflight()
+
+    assert outcome["ok"] is True
+    warning = next(text for text in outcome["warnings"] if "shop.asgi" in text)
+    assert warning == (
+        "'shop.asgi.application' cannot be loaded: "
+        f"ModuleNotFoundError: No module named 'channels_of_no_one' ({path}:1)"
+    )
+
+
+def test_check_that_crashes():
+    def crash(app_configs, **kwargs):
+        raise LookupError("no such thing")
+
+    checks.register(crash)
+    try:
+        outcome = preflight()
+    finally:
+        checks.registry.registry.registered_checks.discard(crash)
+
+    line = crash.__code__.co_firstlineno + 1
+    assert outcome["errors"] == [
+        f"The system checks do not run: LookupError: no such thing ({__file__}:{line})"
+    ]
+
+
+def test_our_own_checks_are_for_the_machine_that_deploys():
+    with override_settings(DEPLOY_TARGETS={"staging": {"HOTS": []}}):
+        outcome = preflight()
+
+    assert outcome["ok"] is True
