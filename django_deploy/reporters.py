@@ -569,6 +569,9 @@ _ASCII = _Glyphs(done="+", failed="x", reverted="<", idle=".", full="#", empty="
 #: How many answers to the health check the view names at its end.
 _ANSWERS = 4
 
+#: The width of the longest phase's bar at the end, in characters.
+_BAR = 12
+
 _STYLES = {"done": "green", "failed": "bold red", "reverted": "yellow", "busy": "cyan", "idle": "dim"}
 
 
@@ -608,7 +611,8 @@ class _View:
         shown = "" if state == "busy" and seconds < 0.1 else duration(seconds)
         line.append(f"  {shown:>9}", "dim" if state == "done" else "")
         if self._board.is_over and self._width >= 60:
-            line.append(f"  {self._glyphs.full * round(12 * seconds / (longest or 1)):12}", _STYLES[state])
+            length = round(_BAR * seconds / (longest or 1))
+            line.append(f"  {self._glyphs.full * length}", _STYLES[state]).append(" " * (_BAR - length))
         if note := self._board.notes.get(phase.name):
             line.append(f"  {note}", "dim")
         return line

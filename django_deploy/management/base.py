@@ -71,7 +71,8 @@ class DeployCommand(BaseCommand):
             yield reporter
 
     def terminal(self, reporter: Reporter, *, json: bool) -> Terminal:
-        is_interactive = not json and sys.stdin.isatty() and self.stdout.isatty()
+        has_keyboard = sys.stdin is not None and sys.stdin.isatty()
+        is_interactive = not json and has_keyboard and self.stdout.isatty()
         return Terminal(reporter.paused, is_interactive=is_interactive)
 
     def say(self, line: str = "") -> None:

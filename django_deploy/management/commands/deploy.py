@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django_deploy import conf
-from django_deploy.exceptions import ConfigError
+from django_deploy.exceptions import ConfigError, DeployError
+from django_deploy.host.protocol import Event
 from django_deploy.management.base import DeployCommand, Terminal
 
 if TYPE_CHECKING:
@@ -52,12 +53,16 @@ class Command(DeployCommand):
             if plan:
                 reporter.show(self.deployment.preview(chosen, report=reporter, prompts=terminal).lines())
                 return None
-            self.deployment.deploy(
+            for issue in chosen.warnings():
+                reporter(Event("warning", fields={"message": str(issue), "remedy": ""}))
+            outcome = self.deployment.deploy(
                 chosen,
                 report=reporter,
                 prompts=terminal,
                 confirm=lambda found: self.confirm(found, reporter, terminal, yes=yes),
             )
+        if outcome.outcome == "declined":
+            raise DeployError("Nothing was deployed, as you wished.")
         return None
 
     def confirm(self, plan: Plan, reporter: Reporter, terminal: Terminal, *, yes: bool) -> bool:

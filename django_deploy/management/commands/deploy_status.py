@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from django_deploy.bundle.manifest import Revision
 from django_deploy.exceptions import DeployError
 from django_deploy.host.protocol import ignore
 from django_deploy.management.base import DeployCommand
@@ -50,7 +51,8 @@ class Command(DeployCommand):
         """One host for people; ``now`` is in seconds since the epoch."""
         yield self.style.MIGRATE_HEADING(self.presentable(status.host))
         if status.error:
-            yield f"  {self.style.ERROR(self._line(status.error))}"
+            error = status.error.removeprefix(f"{status.host}: ")
+            yield f"  {self.style.ERROR(self._line(error))}"
             return
         yield from self._live(status, now)
         yield from self._processes(status, now)
@@ -91,7 +93,14 @@ def _origin(release: Mapping[str, Any]) -> str:
     """``shop 1.4, git 3f9c2a1 (main), by anna@laptop``, as far as it is known."""
     name = f"{release.get('project') or ''} {release.get('version') or ''}".strip()
     author = f"by {release['created_by']}" if release.get("created_by") else ""
-    return ", ".join(part for part in (name, release.get("revision") or "", author) if part)
+    return ", ".join(part for part in (name, _revision(release.get("revision")), author) if part)
+
+
+def _revision(record: object) -> str:
+    if not isinstance(record, Mapping):
+        return ""
+    vcs, id, branch = (str(record.get(key) or "") for key in ("vcs", "id", "branch"))
+    return str(Revision(vcs, id, branch, is_dirty=record.get("dirty") is True))
 
 
 def _age(release: Mapping[str, Any], now: float) -> str:
