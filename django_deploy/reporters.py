@@ -758,7 +758,10 @@ class LiveReporter(Reporter):
             return Group(*_View(self._board, self.console).lines())
 
     def _print(self, text: str, style: str) -> None:
-        self.console.print(text, style=style, soft_wrap=True)
+        from rich.text import Text
+
+        # Not print(text, style=style): that would colour the view, which is printed with it, too.
+        self.console.print(Text(text, style=style), soft_wrap=True)
 
     def _lasting(self, event: Event) -> Iterator[tuple[str, str]]:
         host = f"{event.host}: " if event.host else ""
