@@ -14,7 +14,9 @@ from django_deploy.exceptions import ConnectionFailed
 from django_deploy.target import Host
 from django_deploy.transport import ssh_config as configuration
 from django_deploy.transport._paramiko import paramiko
-from django_deploy.transport.login import Dropped, Login, Prompts, Transport
+from django_deploy.transport.authentication import Transport
+from django_deploy.transport.handshake import Dropped, log_in
+from django_deploy.transport.login import Login, Prompts
 from django_deploy.transport.printable import printable
 from django_deploy.transport.ssh_config import HostConfig
 from django_deploy.transport.watchdog import GIVE_UP_AFTER, Watchdog
@@ -96,7 +98,7 @@ class _Route:
         login = Login(self.host, config, self.config_file, self.prompts, self.timeout)
         with _turns.setdefault((config.hostname, config.port), threading.Semaphore(LOGINS_AT_ONCE)):
             wire = self._open(config)
-            return Connection(login.over(wire), wire, self.host.name)
+            return Connection(log_in(login, wire), wire, self.host.name)
 
     def _open(self, config: HostConfig) -> Wire:
         if config.jumps:

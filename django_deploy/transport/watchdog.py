@@ -40,7 +40,8 @@ class Watchdog:
     to hosts it believes dead.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, second: float = 1.0) -> None:
+        self._second = second
         self._lock = threading.Lock()
         self._links: dict[Link, _Silence] = {}
         self._thread: threading.Thread | None = None
@@ -59,7 +60,7 @@ class Watchdog:
 
     def _run(self) -> None:
         while links := self._watched():
-            time.sleep(1)
+            time.sleep(self._second)
             for link, silence in links.items():
                 self._look_at(link, silence)
 

@@ -1,0 +1,136 @@
+"""Are we the right user? The keys are offered one after another; what became of each is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from django_deploy.exceptions import AuthenticationFailed, ConnectionFailed
+from django_deploy.transport import identities, remembered_keys
+from django_deploy.transport._paramiko import paramiko
+from django_deploy.transport.identities import Agent, Identity, SigningKey
+from django_deploy.transport.key_files import KeyRing, UnusableKey
+from django_deploy.transport.login import Login
+from django_deploy.transport.printable import printable
+
+_keys = KeyRing()
+
+
+class Transport(paramiko.Transport):
+    """Keeps the reason that the server gives when it hangs up, in ``last_words``."""
+
+    last_words = ""
+
+    def _parse_disconnect(self, message: paramiko.Message) -> None:
+        # Private, but paramiko only logs the reason. Should the method go, the reason is missing
+        # in our errors and nothing else.
+        super()._parse_disconnect(message)  # type: ignore[misc]
+        message.rewind()
+        message.get_int()
+        self.last_words = printable(message.get_binary())
+
+
+def authenticate(login: Login, transport: Transport, address: str) -> None:
+    """Log in with the first key that is accepted; raises ``AuthenticationFailed``."""
+    attempt = _Attempt(login, transport, address)
+    with contextlib.ExitStack() as stack:
+        agent = attempt.open_agent()
+        held = stack.enter_context(contextlib.closing(agent)).get_keys() if agent else ()
+        offers = identities.find(login.config, held, _keys, login.prompts.passphrase)
+        last = remembered_keys.recall(login.place)
+        offers.sort(key=lambda identity: identity.label != last)
+        for identity in offers:
+            if attempt.offer(identity):
+                remembered_keys.remember(login.place, identity.label)
+                return
+    raise attempt.failure()
+
+
+class _Attempt:
+    """One login, key after key."""
+
+    def __init__(self, login: Login, transport: Transport, address: str) -> None:
+        self._login = login
+        self._transport = transport
+        self._address = address
+        self._offered: list[str] = []
+        self._unusable: list[str] = []
+        self._locked: Path | None = None
+        self._banner = b""
+
+    def open_agent(self) -> Agent | None:
+        """The user's agent; one that does not answer is noted and does without."""
+        path = self._login.config.identity_agent
+        try:
+            return Agent(path) if path else None
+        except (OSError, paramiko.SSHException) as error:
+            self._unusable.append(f"the agent at {path}: {printable(str(error), 200)}")
+            return None
+
+    def offer(self, identity: Identity) -> bool:
+        """Whether the server lets us in with this key."""
+        try:
+            key = SigningKey(identity)
+        except UnusableKey as reason:
+            self._unusable.append(f"{identity}: {reason}")
+            self._locked = self._locked or (identity.path if reason.is_locked else None)
+            return False
+        self._send(key)
+        self._banner = self._transport.get_banner() or self._banner
+        if self._transport.is_authenticated():
+            return True
+        self._offered.append(f"{identity}: {key.failure}" if key.failure else str(identity))
+        self._stop_if_hopeless(self._transport.get_exception())
+        return False
+
+    def _send(self, key: SigningKey) -> None:
+        is_answered = threading.Event()
+        try:
+            self._transport.auth_publickey(self._login.config.user, key, is_answered)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise self.failure() from error
+        while not is_answered.wait(self._login.timeout):
+            if not key.is_signing:  # signing may wait for a person, and that is not the server's fault
+                message = f"{self._address} did not answer the login within {self._login.timeout:g} s"
+                raise ConnectionFailed(self._login.host.name, message)
+
+    def _stop_if_hopeless(self, error: Exception | None) -> None:
+        if isinstance(error, paramiko.ssh_exception.PartialAuthentication):
+            raise self.failure(f"it took the key and then wants more: {', '.join(error.allowed_types)}")
+        if isinstance(error, paramiko.BadAuthenticationType):
+            raise self.failure(f"it takes no keys, only: {', '.join(error.allowed_types)}")
+        if not self._transport.is_active():
+            raise self.failure()
+
+    def failure(self, why: str = "") -> AuthenticationFailed:
+        config, said = self._login.config, self._transport.last_words or printable(self._banner)
+        lines = [f"{self._address} does not let {config.user} in{f': {printable(why)}' if why else ''}"]
+        missing = [f"{path}: there is no such file" for path in config.identity_files if _is_missed(path)]
+        lines += _listed("offered:", self._offered) or ["no key was offered"]
+        lines += _listed("not usable:", [*self._unusable, *missing])
+        lines += [f"the server says: {said}"] if said else []
+        return AuthenticationFailed(self._login.host.name, "\n".join(lines), remedy=self._remedy())
+
+    def _remedy(self) -> str:
+        if self._locked is not None:
+            return f"Unlock the key first: {shlex.join(['ssh-add', str(self._locked)])}"
+        if not self._offered:
+            return (
+                "Name a key in KEY_FILE or in ssh_config (IdentityFile), or give one to your agent (ssh-add)."
+            )
+        return (
+            f"Is {self._login.config.user} the right user, and is one of these keys in its authorized_keys "
+            f"there? Try: {self._login.command('-v')}"
+        )
+
+
+def _is_missed(path: Path) -> bool:
+    """Whether a key file that somebody named is not there; the defaults (id_*) nobody named."""
+    return not path.name.startswith("id_") and not path.is_file()
+
+
+def _listed(title: str, lines: Sequence[str]) -> list[str]:
+    return [title, *(f"  {line}" for line in lines)] if lines else []
