@@ -14,6 +14,11 @@ from django_deploy.transport import program
 MAX_ERROR_TEXT = 64 * 1024
 
 
+#: What a login would have set. The rest of our environment is the developer's and not the site's.
+INHERITED = frozenset({"HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "SSL_CERT_FILE"})
+INHERITED_PREFIXES = ("LC_", "PIP_", "UV_", "XDG_")
+
+
 class LocalChannel:
     """The channel to a host program that is our own child."""
 
@@ -25,7 +30,7 @@ class LocalChannel:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")},
+            env=_login_environment(),
         )
         self._errors = bytearray()
         self._drain = threading.Thread(target=self._read_errors, daemon=True)
@@ -58,3 +63,11 @@ class LocalChannel:
         while data := os.read(self._process.stderr.fileno(), 1 << 16):
             self._errors += data
             del self._errors[:-MAX_ERROR_TEXT]
+
+
+def _login_environment() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in INHERITED or name.startswith(INHERITED_PREFIXES)
+    }

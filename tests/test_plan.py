@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import calendar
+import time
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
+from django_deploy.exceptions import HostError, RolloutFailed
+from django_deploy.plan import fingerprint, make_plan, platform_of, tools_needed
+from django_deploy.target import Host, Process, Target
+
+NOW = calendar.timegm((2026, 11, 22, 17, 45, 0))
+ONE, TWO = Host("one.example.com", user="deploy"), Host("two.example.com")
+TARGET = Target(
+    name="staging",
+    hosts=(ONE,),
+    root=PurePosixPath("/srv/my site"),
+    settings_module="shop.settings",
+    processes=(Process("web", ("gunicorn", "shop.wsgi", "--bind", "unix:{socket}")),),
+)
+SHOP = Wheel("shop", "1.0", Path("/cache/shop-1.0-py3-none-any.whl"), "a" * 64, 2_000_000)
+UV = Wheel("uv", "0.13.9", Path("/cache/uv-0.13.9-py3-none-manylinux_2_17_x86_64.whl"), "b" * 64, 18_000_000)
+MANIFEST = Manifest(
+    project="shop",
+    version="1.0",
+    python="3.11.7",
+    wheels=(SHOP,),
+    pins=(Pin("django", "5.2.19", ("c" * 64, "d" * 64)),),
+    created=NOW,
+    created_by="ann@laptop",
+    revision=Revision("git", "3f9c2a1" + "0" * 33, "main", is_dirty=True),
+)
+PYTHON = {
+    "version": [3, 11, 2],
+    "implementation": "cpython",
+    "machine": "x86_64",
+    "system": "linux",
+    "glibc": "2.36",
+    "soabi": "cpython-311-x86_64-linux-gnu",
+    "free_threaded": False,
+}
+BARE = {
+    "user": "deploy",
+    "python": PYTHON,
+    "uv": False,
+    "supervisor": False,
+    "manager": "systemd",
+    "systemd": True,
+    "lingers": True,
+    "live": None,
+    "releases": [],
+    "store": [],
+    "processes": [],
+    "free_bytes": 10**10,
+    "unfinished": False,
+    "cleanup_failed": "",
+}
+
+
+def plan(target=TARGET, manifest=MANIFEST, now=NOW, tools=None, **facts):
+    return make_plan(
+        target,
+        manifest,
+        {host: {**BARE, **facts} for host in target.hosts},
+        {host: tools or {} for host in target.hosts},
+        now=now,
+    )
+
+
+def live(found, **changes):
+    """The facts of a host that serves what ``found`` planned."""
+    release = {"id": found.release, "state": "live", **found.record(found.hosts[0]), **changes}
+    processes = [{"name": "web", "release": found.release, "state": "running", "since": 1.0, "pid": 7}]
+    return {
+        "live": found.release,
+        "releases": [release],
+        "store": [wheel.sha256 for wheel in found.manifest.wheels],
+        "processes": processes,
+    }
+
+
+def test_a_first_release():
+    found = plan(tools={"uv": UV})
+
+    assert found.release == f"20261122T174500Z-{found.fingerprint[:7]}"
+    assert not found.is_empty
+    assert found.lines() == [
+        "shop 1.0, git 3f9c2a100000 (main) with uncommitted changes: 2 distributions",
+        f"Release {found.release} on staging:",
+        "  deploy@one.example.com: first release, 20.0 MB to send, installed with uv",
+        "  steps: collectstatic --noinput, migrate --noinput (on the first host), fix_permissions,"
+        " compress --force",
+        "  processes: web",
+    ]
+
+
+def test_nothing_changed():
+    before = plan()
+
+    found = plan(**live(before))
+
+    assert found.is_empty
+    assert found.lines()[1:] == [f"Nothing would change: {before.release} is live on every host."]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"env": {"SECRET_KEY": "new"}}, id="environment"),
+        pytest.param({"steps": ()}, id="steps"),
+        pytest.param({"processes": ()}, id="processes"),
+        pytest.param({"settings_module": "shop.other"}, id="settings module"),
+        pytest.param({"python": "python3.12"}, id="python"),
+        pytest.param({"health_check": None}, id="health check"),
+        pytest.param({"restart": (("sudo", "systemctl", "restart", "shop"),)}, id="restart"),
+    ],
+)
+def test_a_change_of_the_target_is_a_change(change):
+    changed = replace(TARGET, **change)
+
+    assert not plan(changed, **live(plan())).is_empty
+
+
+def test_where_hosts_install_from_is_no_change():
+    elsewhere = replace(TARGET, index_url="https://index.example.com/simple", keep_releases=9, batch=1)
+
+    assert fingerprint(elsewhere, MANIFEST) == fingerprint(TARGET, MANIFEST)
+
+
+def test_a_live_release_whose_process_is_down_is_not_current():
+    facts = live(plan())
+    facts["processes"][0]["state"] = "stopped"
+
+    assert not plan(**facts).is_empty
+
+
+def test_a_transaction_that_was_left_open_is_not_current():
+    assert not plan(**live(plan()), unfinished=True).is_empty
+
+
+def test_distributions_that_change_are_named():
+    before = live(plan(), distributions={"django": "5.2.18", "shop": "1.0", "six": "1.17.0"})
+    new = replace(SHOP, sha256="e" * 64)
+    added = Pin("redis", "8.1.0", ("f" * 64,))
+
+    found = plan(manifest=replace(MANIFEST, wheels=(new,), pins=(*MANIFEST.pins, added)), **before)
+
+    assert [str(change) for change in found.hosts[0].changes] == [
+        "~ django 5.2.18 -> 5.2.19",
+        "+ redis 8.1.0",
+        "~ shop 1.0 (other content)",
+        "- six 1.17.0",
+    ]
+    assert found.hosts[0].send == (new,)
+    assert found.hosts[0].same_pins is False
+
+
+def test_only_what_the_store_lacks_is_sent():
+    found = plan(tools={"uv": UV}, store=[UV.sha256])
+
+    assert found.hosts[0].send == (SHOP,)
+    assert found.hosts[0].bytes_to_send == 2_000_000
+
+
+def test_the_lock_names_the_wheels_in_the_store_with_their_hashes():
+    store = "file:///srv/my%20site/.deploy/store"
+
+    assert plan().lock() == (
+        f"django==5.2.19 --hash=sha256:{'c' * 64} --hash=sha256:{'d' * 64}\n"
+        f"shop @ {store}/{'a' * 64}/shop-1.0-py3-none-any.whl --hash=sha256:{'a' * 64}\n"
+    )
+
+
+def test_the_record_holds_no_secret():
+    secret = replace(
+        TARGET, env={"SECRET_KEY": "hunter2"}, index_url="https://ann:hunter2@index.example.com/"
+    )
+
+    found = plan(secret)
+
+    assert "hunter2" not in repr(found.record(found.hosts[0]))
+    assert "hunter2" not in repr(found.as_dict())
+    assert "hunter2" not in repr(secret)
+
+
+def test_release_ids_sort_in_the_order_of_deployment():
+    """Also where this machine's clock is behind that of whoever deployed before."""
+    facts = live(plan(now=NOW + 3600))
+
+    found = plan(manifest=replace(MANIFEST, wheels=()), **facts)
+
+    assert found.release > facts["live"]
+    assert time.strptime(found.release[:16], "%Y%m%dT%H%M%SZ")[:6] == (2026, 11, 22, 18, 45, 1)
+
+
+def test_two_hosts_get_the_same_release():
+    found = plan(replace(TARGET, hosts=(ONE, TWO)))
+
+    assert [host.host.name for host in found.hosts] == ["deploy@one.example.com", "two.example.com"]
+    assert {found.record(host)["id"] for host in found.hosts} == {found.release}
+
+
+def test_every_unfit_host_is_named():
+    target = replace(TARGET, hosts=(ONE, TWO))
+
+    with pytest.raises(RolloutFailed) as caught:
+        plan(target, python={"error": "there is no python3.14 on the host"})
+
+    assert str(caught.value) == (
+        "deploy@one.example.com: there is no python3.14 on the host.\n"
+        "Install it there, or name another in the target's PYTHON.\n"
+        "two.example.com: there is no python3.14 on the host.\n"
+        "Install it there, or name another in the target's PYTHON.\n"
+        "Nothing was changed."
+    )
+
+
+def test_a_host_without_a_user_manager_is_unfit_for_systemd():
+    with pytest.raises(RolloutFailed) as caught:
+        plan(systemd=False)
+
+    (error,) = caught.value.errors
+    assert error.message == "no systemd user manager runs for deploy."
+    assert error.remedy == (
+        "On the host, as root: loginctl enable-linger deploy. Or set PROCESS_MANAGER to 'supervisor'."
+    )
+
+
+def test_a_full_disk_is_refused():
+    with pytest.raises(RolloutFailed, match="only 5 MB are free under ROOT"):
+        plan(free_bytes=5_000_000)
+
+
+def test_warnings():
+    found = plan(
+        python={**PYTHON, "version": [3, 12, 1]},
+        lingers=False,
+        cleanup_failed="old releases could not be removed",
+    )
+
+    assert found.warnings == (
+        "deploy@one.example.com runs Python 3.12.1, this environment 3.11.7.",
+        "deploy@one.example.com: processes end with the last login of deploy;"
+        " on the host, as root: loginctl enable-linger deploy.",
+        "deploy@one.example.com: old releases could not be removed",
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "installer", "needed"),
+    [
+        ({}, None, ("uv",)),
+        ({"uv": True}, None, ()),
+        ({"uv": True}, "pip", ("pip",)),
+        ({"manager": "supervisor"}, None, ("uv", "supervisor")),
+        ({"manager": "supervisor", "supervisor": True, "uv": True}, None, ()),
+    ],
+)
+def test_tools_that_the_host_needs(facts, installer, needed):
+    assert tools_needed(replace(TARGET, installer=installer), {**BARE, **facts}) == needed
+
+
+def test_pip_installs_where_no_uv_fits():
+    assert plan(tools={"pip": replace(UV, name="pip")}).hosts[0].installer == "pip"
+
+
+def test_the_platform_of_a_host():
+    platform = platform_of(ONE, BARE)
+
+    assert platform.version == (3, 11, 2)
+    assert platform.glibc == "2.36"
+    with pytest.raises(HostError, match="there is no python3 on the host"):
+        platform_of(ONE, {"python": {"error": "there is no python3 on the host"}})
