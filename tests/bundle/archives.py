@@ -20,7 +20,10 @@ def make_wheel(
     """A wheel with the given files, or with one module of its name."""
     module = name.replace("-", "_").lower()
     info = f"{module}-{version}.dist-info"
-    lines = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}", *(f"Requires-Dist: {r}" for r in requires)]
+    lines = [
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}",
+        *(f"Requires-Dist: {r}" for r in requires),
+    ]
     contents = {
         **({f"{module}.py": f"VERSION = {version!r}\n"} if files is None else files),
         f"{info}/METADATA": "\n".join(lines) + "\n",

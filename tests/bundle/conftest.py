@@ -17,6 +17,9 @@ from tests.bundle.index_server import FakeIndex
 CHECKOUT = Path(__file__).parents[2]
 SAMPLES = Path(__file__).parent / "samples"
 
+#: The tests' own environment may have uv.
+TOOLS_PATH = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+
 EDITABLE = ("setuptools_flat", "setuptools_src", "hatchling", "flit", "poetry", "pdm", "uv")
 
 
@@ -24,7 +27,9 @@ EDITABLE = ("setuptools_flat", "setuptools_src", "hatchling", "flit", "poetry", 
 def _quiet_git(tmp_path_factory):
     """git and hg as on a machine where nobody has configured anything."""
     home = tmp_path_factory.mktemp("home")
-    home.joinpath("gitconfig").write_text("[user]\nname = A\nemail = a@example.com\n[init]\ndefaultBranch = main\n")
+    home.joinpath("gitconfig").write_text(
+        "[user]\nname = A\nemail = a@example.com\n[init]\ndefaultBranch = main\n"
+    )
     home.joinpath("hgrc").write_text("[ui]\nusername = A <a@example.com>\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
@@ -65,9 +70,14 @@ class Workshop:
         self.python = folder / "venv" / "bin" / "python"
         self.sources = folder / "src"
 
-    def run(self, *command: str | Path, cwd: Path | None = None) -> str:
+    def run(self, *command: str | Path, cwd: Path | None = None, **environ: str) -> str:
         result = subprocess.run(
-            list(map(str, command)), cwd=cwd or self.folder, capture_output=True, text=True, check=False
+            list(map(str, command)),
+            cwd=cwd or self.folder,
+            env={**os.environ, "PATH": TOOLS_PATH, **environ},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert result.returncode == 0, f"{command} failed:\n{result.stdout}{result.stderr}"
         return result.stdout
@@ -76,9 +86,18 @@ class Workshop:
         self.run(*_installer(self.python), *arguments)
 
     def site_packages(self) -> Path:
-        return Path(self.run(self.python, "-Ic", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+        return Path(
+            self.run(self.python, "-Ic", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+        )
 
-    def bundle(self, *, cwd: Path | None = None, ignored_folders: tuple[Path, ...] = (), **target: object) -> dict:
+    def bundle(
+        self,
+        *,
+        cwd: Path | None = None,
+        environ: dict[str, str] | None = None,
+        ignored_folders: tuple[Path, ...] = (),
+        **target: object,
+    ) -> dict:
         """The manifest, as JSON, or the error, of ``build_bundle`` in the environment."""
         options = {
             "cache": str(self.cache),
@@ -86,11 +105,11 @@ class Workshop:
             "ignored_folders": [str(folder) for folder in ignored_folders],
         }
         program = Path(__file__).with_name("bundle_here.py")
-        return json.loads(self.run(self.python, program, json.dumps(options), cwd=cwd))
+        return json.loads(self.run(self.python, program, json.dumps(options), cwd=cwd, **environ or {}))
 
 
 def _installer(python: Path) -> list[str]:
-    uv = shutil.which("uv", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
+    uv = shutil.which("uv", path=TOOLS_PATH)
     if uv:
         return [uv, "pip", "install", "--quiet", "--python", str(python)]
     return [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
@@ -108,7 +127,9 @@ def workshop(tmp_path_factory, build_cache) -> Workshop:
     shop.install("-e", CHECKOUT, *editables, f"acme-wheel @ {wheel.as_uri()}", "setuptools<70", "wheel")
     _install_from_folder_and_git(shop)
     # As pip did before PEP 660: an egg-link and no PEP 610 record.
-    shop.run(shop.python, "-W", "ignore", "setup.py", "-q", "develop", "--no-deps", cwd=shop.sources / "legacy")
+    shop.run(
+        shop.python, "-W", "ignore", "setup.py", "-q", "develop", "--no-deps", cwd=shop.sources / "legacy"
+    )
     return shop
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-BUILT = (
-    "acme-site acme-src acme-hatch acme-flit acme-poetry acme-pdm acme-legacy acme-local acme-vcs acme-wheel"
-).split()
+FROM_FOLDERS = {
+    "acme-site": "setuptools_flat",
+    "acme-src": "setuptools_src",
+    "acme-hatch": "hatchling",
+    "acme-flit": "flit",
+    "acme-poetry": "poetry",
+    "acme-pdm": "pdm",
+    "acme-legacy": "legacy",
+    "acme-local": "local",
+}
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +26,227 @@ def bundle(workshop):
     return workshop.bundle()
 
 
-def test_all_that_no_index_has_is_shipped(bundle):
-    names = {wheel["name"] for wheel in bundle["wheels"]}
+@pytest.fixture
+def edited(workshop):
+    """Changes files of a source folder for one test."""
 
-    assert names == {*BUILT, "django-deploy"}
+    @contextmanager
+    def edit(name: str):
+        folder = workshop.sources / name
+        kept = shutil.copytree(folder, workshop.folder / "kept" / name)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+            shutil.move(kept, folder)
+
+    return edit
+
+
+def wheels(bundle: dict) -> dict[str, dict]:
+    assert "error" not in bundle, bundle["error"]
+    files = {Path(wheel["path"]).name: wheel for wheel in bundle["wheel_files"]}
+    return {wheel["name"]: {**wheel, **files[wheel["file"]]} for wheel in bundle["wheels"]}
+
+
+def content(wheel: dict) -> list[str]:
+    with zipfile.ZipFile(wheel["path"]) as archive:
+        return [name for name in archive.namelist() if ".dist-info/" not in name]
+
+
+def test_all_that_no_index_has_is_shipped(bundle, workshop):
+    sources = {name: str(workshop.sources / folder) for name, folder in FROM_FOLDERS.items()}
+
+    shipped = {name: wheel["source"] for name, wheel in wheels(bundle).items()}
+
+    assert shipped.pop("django-deploy")
+    assert shipped.pop("acme-vcs") == (workshop.sources / "vcs").as_uri()
+    assert shipped.pop("acme-wheel").endswith("acme_wheel-1.0-py3-none-any.whl")
+    assert shipped == sources
+
+
+def test_the_rest_is_pinned_with_hashes(bundle):
+    pins = bundle["pins"]
+
+    assert set(pins) == {"django", "asgiref", "sqlparse"}
+    assert all(len(sha256) == 64 for hashes in pins.values() for sha256 in hashes)
+    assert all(len(hashes) >= 2 for hashes in pins.values())  # a wheel and an sdist at least
+
+
+def test_what_only_the_deployer_and_the_developer_need_stays_here(bundle):
+    left_out = set(bundle["left_out"])
+
+    assert left_out >= {"paramiko", "pip-tools", "rich", "platformdirs", "packaging", "cryptography"}
+    assert left_out >= {"pip", "setuptools", "wheel", "build"}
+    assert "acme-uv" in left_out  # the project's "dev" group names it
+    assert not left_out & set(bundle["distributions"])
+
+
+def test_project_is_the_one_with_the_settings(bundle):
+    assert (bundle["project"], bundle["version"]) == ("acme-site", "1.0")
+
+
+def test_wheels_hold_modules_and_data(bundle):
+    built = wheels(bundle)
+
+    assert "acme_site/templates/acme_site/page.html" in content(built["acme-site"])
+    assert content(built["acme-src"]) == ["acme_src/__init__.py"]
+    assert content(built["acme-legacy"]) == ["acme_legacy/__init__.py"]
+    assert content(built["acme-pdm"]) == ["acme_pdm/__init__.py"]
+
+
+def test_lost_templates_are_told(bundle):
+    assert bundle["warnings"] == [
+        "The wheel of acme-src lacks files of its packages: src/acme_src/templates/acme_src/lost.html."
+    ]
+
+
+def test_vcs_installation_has_its_commit(bundle, workshop):
+    commit = workshop.run("git", "rev-parse", "HEAD", cwd=workshop.sources / "vcs").strip()
+
+    revision = wheels(bundle)["acme-vcs"]["revision"]
+
+    assert revision == {"vcs": "git", "id": commit, "branch": "", "dirty": False}
+
+
+def test_events_tell_of_builds_and_the_end(bundle):
+    kinds = [event["event"] for event in bundle["events"]]
+    last = bundle["events"][-1]
+
+    assert kinds.count("build.started") == kinds.count("build.finished") == 10  # a wheel needs no build
+    assert last["event"] == "bundle.ready"
+    assert (last["distributions"], last["wheels"]) == (14, 11)
+    assert last["bytes"] == sum(wheel["size"] for wheel in bundle["wheels"])
+
+
+def test_unchanged_environment_builds_and_asks_nothing(bundle, workshop):
+    nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+
+    again = workshop.bundle(environ=nowhere)
+
+    assert again["wheels"] == bundle["wheels"]
+    assert again["pins"] == bundle["pins"]
+    built = [event for event in again["events"] if event["event"].startswith("build.")]
+    assert all(event["event"] == "build.finished" and event["cached"] for event in built)
+
+
+def test_neither_the_folder_nor_pythonpath_can_hide_a_record(bundle, workshop, tmp_path):
+    stray = tmp_path / "acme_flit.egg-info"
+    stray.mkdir()
+    stray.joinpath("PKG-INFO").write_text("Metadata-Version: 2.1\nName: acme-flit\nVersion: 9\n")
+
+    again = workshop.bundle(cwd=tmp_path, environ={"PYTHONPATH": str(tmp_path)})
+
+    assert again["wheels"] == bundle["wheels"]
+
+
+def test_new_content_of_the_same_version_is_another_wheel(bundle, workshop, edited):
+    with edited("flit") as folder:
+        folder.joinpath("acme_flit", "__init__.py").write_text("VALUE = 2\n")
+        again = workshop.bundle()
+
+    old, new = wheels(bundle)["acme-flit"], wheels(again)["acme-flit"]
+    assert old["version"] == new["version"]
+    assert old["sha256"] != new["sha256"]
+    assert zipfile.ZipFile(new["path"]).read("acme_flit/__init__.py") == b"VALUE = 2\n"
+
+
+def test_requirement_that_is_not_installed_is_refused(workshop, edited):
+    with edited("flit") as folder:
+        project = folder / "pyproject.toml"
+        project.write_text(project.read_text() + 'dependencies = ["acme-new>=2", "django<2"]\n')
+        answer = workshop.bundle()
+
+    assert answer["error"] == (
+        "The environment is not what its sources require by now: acme-flit 1.0 requires acme-new>=2, which "
+        "is not installed here; acme-flit 1.0 requires django<2, but "
+        f"{workshop.run(workshop.python, '-m', 'django', '--version').strip()} is installed here."
+    )
+
+
+def test_requirement_that_was_left_out_is_refused(workshop, edited):
+    with edited("flit") as folder:
+        project = folder / "pyproject.toml"
+        project.write_text(project.read_text() + 'dependencies = ["acme-uv"]\n')
+        answer = workshop.bundle()
+
+    assert answer["error"] == (
+        "The environment is not what its sources require by now: "
+        "acme-flit 1.0 requires acme-uv, which is installed here but was left out."
+    )
+
+
+def test_settings_that_the_build_leaves_out_are_refused(workshop, edited):
+    with edited("poetry") as folder:
+        folder.joinpath("rogue.py").write_text("")
+        answer = workshop.bundle(settings_module="rogue")
+
+    assert answer["error"] == "The wheel of acme-poetry does not hold the settings module rogue."
+    assert answer["remedy"] == f"Name its package in the build settings of {folder}."
+
+
+def test_plain_project_is_told_what_it_lacks(workshop, tmp_path):
+    settings = tmp_path / "plain" / "settings.py"
+    settings.parent.mkdir()
+    settings.touch()
+
+    answer = workshop.bundle(settings_module="plain.settings", environ={"PYTHONPATH": str(tmp_path)})
+
+    assert answer["error"] == (
+        f"The settings module plain.settings ({settings.resolve()}) belongs to no installed distribution."
+    )
+    assert answer["remedy"].startswith(
+        "Put this into a pyproject.toml beside manage.py and run `pip install -e .`"
+    )
+    assert 'name = "plain"' in answer["remedy"]
+
+
+def test_unclean_project_is_refused_on_demand(workshop):
+    project = workshop.sources / "setuptools_flat"
+    workshop.run("git", "init", "-q", cwd=project)
+    workshop.run("git", "add", ".", cwd=project)
+    workshop.run("git", "commit", "-q", "-m", "first", cwd=project)
+    try:
+        clean = workshop.bundle(require_clean=True)
+        project.joinpath("new.py").touch()
+        dirty = workshop.bundle(require_clean=True)
+        allowed = workshop.bundle()
+    finally:
+        shutil.rmtree(project / ".git")
+        project.joinpath("new.py").unlink(missing_ok=True)
+
+    assert clean["revision"]["dirty"] is False
+    assert dirty["error"] == f"REQUIRE_CLEAN is set, but {project} has uncommitted changes: new.py."
+    assert allowed["revision"]["dirty"] is True
+
+
+def test_closure_is_what_the_project_requires(workshop):
+    names = set(workshop.bundle(requirements="closure", extras=["cache"])["distributions"])
+
+    assert names == {"acme-site", "acme-src", "acme-flit", "django-deploy", "django", "asgiref", "sqlparse"}
+
+
+def test_lost_connection_is_told_for_every_distribution(workshop, tmp_path, index):
+    index.add("django", {})
+
+    answer = workshop.bundle(index_url=index.url)
+
+    assert answer["error"].startswith(
+        "No host could install these distributions as they are installed here:\n"
+    )
+    assert [line.split()[0] for line in answer["error"].splitlines()[1:]] == ["asgiref", "django", "sqlparse"]
+    assert answer["error"].count(": no index has this version") == 3
+
+
+def test_failed_build_shows_the_end_of_its_output(workshop, edited):
+    with edited("legacy") as folder:
+        folder.joinpath("setup.py").write_text(
+            "for n in range(100): print('line', n)\nraise SystemExit('no way')"
+        )
+        answer = workshop.bundle()
+
+    assert answer["error"].startswith(
+        f"The wheel of acme-legacy 1.0 ({folder}) cannot be built. The end of the output:\n  line 7"
+    )
+    assert answer["error"].endswith("  no way")
+    assert answer["remedy"] == f"`pip wheel --no-deps {folder}` shows all of it."
