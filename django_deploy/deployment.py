@@ -20,7 +20,15 @@ from typing import Any
 from .bundle.assembly import build_bundle
 from .bundle.manifest import Wheel
 from .bundle.tools import fetch_tool
-from .exceptions import BundleError, ConnectionLost, DeployError, HostError, Interrupted, RequestFailed, RolloutFailed
+from .exceptions import (
+    BundleError,
+    ConnectionLost,
+    DeployError,
+    HostError,
+    Interrupted,
+    RequestFailed,
+    RolloutFailed,
+)
 from .host.protocol import SILENCE, Event, Report, ignore
 from .plan import HostPlan, Plan, make_plan, platform_of, tools_needed
 from .target import Host, Step, Target
@@ -152,7 +160,7 @@ def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> st
 
     Only releases that were live once, and that every host has, are offered.
     """
-    offered = set.intersection(
+    offered: set[str] = set.intersection(
         *({r["id"] for r in fact["releases"] if r["state"] in ("live", "retired")} for fact in facts)
     )
     live = {fact["live"] for fact in facts}
@@ -203,7 +211,8 @@ def _make_plan(target: Target, fleet: Fleet, clock: Clock) -> Plan:
 def _fetch_tools(target: Target, host: Host, facts: Mapping[str, Any]) -> dict[str, Wheel]:
     if "error" in facts["python"]:
         return {}  # make_plan says so, with all other hosts' troubles
-    platform, found = platform_of(host, facts), {}
+    platform = platform_of(host, facts)
+    found: dict[str, Wheel] = {}
     for name in tools_needed(target, facts):
         try:
             found[name] = fetch_tool(name, platform, index_url=target.index_url)

@@ -1,7 +1,7 @@
 """Starts what belongs to a release in its environment. Copied into each release as ``launch.py``.
 
 ``python launch.py NAME`` replaces itself with the process NAME of ``release.json``; the release's
-``manage.py`` calls ``manage()``. It stands alone: nothing else of the host program is there later.
+``manage.py`` calls ``enter()``. It stands alone: nothing else of the host program is there later.
 """
 
 from __future__ import annotations
@@ -68,16 +68,13 @@ def start(name: str) -> None:
         )
 
 
-def manage() -> None:
-    """``manage.py``: in the release's own virtualenv and environment, whichever Python ran it."""
+def enter() -> None:
+    """Make this process one of the release, in its virtualenv and environment; for ``manage.py``."""
     env = environment(os.environ)
     if not _runs_already(env):
         python = os.path.join(folder(), "venv", "bin", "python")
         os.execve(python, [python, os.path.join(folder(), "manage.py"), *sys.argv[1:]], env)
     os.environ.update(env)
-    from django.core.management import execute_from_command_line  # the release's Django, not ours
-
-    execute_from_command_line(sys.argv)
 
 
 def _runs_already(env: Mapping[str, str]) -> bool:

@@ -48,7 +48,7 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
 
 
 def _is_unfinished(layout: Layout, holder: dict[str, Any] | None) -> bool:
-    """A transaction is open, or was left open; one that was confirmed and whose program still drains is neither."""
+    """A transaction is open, or was left open; one that was confirmed and still drains is neither."""
     try:
         phase = json.loads((layout.private / "transaction.json").read_text())["phase"]
     except FileNotFoundError:

@@ -36,9 +36,15 @@ KEEP_FAILED = 2
 MANAGE = """\
 #!{python}
 \"\"\"manage.py of release {id}, with the target's settings and environment.\"\"\"
+import sys
+
 import launch
 
-launch.manage()
+launch.enter()
+
+from django.core.management import execute_from_command_line
+
+execute_from_command_line(sys.argv)
 """
 
 
