@@ -8,7 +8,6 @@ a transaction whose program was killed is undone, or finished, by the next one.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from pathlib import Path
@@ -511,18 +510,26 @@ def prune(layout: Layout, store: Store, keep: int) -> list[str]:
         release.delete()
     for leftover in layout.releases.glob(".*.deleted"):
         shutil.rmtree(leftover)
-    wanted = {wheel["sha256"] for release in layout.all_releases() for wheel in _wheels(release)}
-    tools = layout.private / "tools"
-    store.prune(wanted | set(os.listdir(tools) if tools.is_dir() else []))
+    records = [record for record in map(_read_record, layout.all_releases()) if record]
+    tools = {Path(path).name for record in records for path in record["tools"].values()}
+    _prune_tools(layout, tools)
+    store.prune(tools | {wheel["sha256"] for record in records for wheel in record["wheels"]})
     return [release.id for release in doomed]
 
 
-def _wheels(release: Release) -> list[dict[str, Any]]:
+def _prune_tools(layout: Layout, wanted: set[str]) -> None:
+    folder = layout.private / "tools"
+    for tool in folder.iterdir() if folder.is_dir() else ():
+        # A supervisord runs for as long as the host does, and from the folder that it was started in.
+        if tool.name not in wanted and not (tool / "supervisor").is_dir():
+            shutil.rmtree(tool)
+
+
+def _read_record(release: Release) -> dict[str, Any]:
     try:
-        wheels = release.record.get("wheels", [])
+        return release.record
     except Failure:
-        return []
-    return list(wheels)
+        return {}
 
 
 def _has_socket(process: dict[str, Any]) -> bool:
