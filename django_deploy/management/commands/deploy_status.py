@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_module
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django_deploy.bundle.manifest import Revision
 from django_deploy.exceptions import DeployError
-from django_deploy.host.protocol import ignore
+from django_deploy.host.protocol import Event, ignore
 from django_deploy.management.base import DeployCommand
 from django_deploy.reporters import duration
 
@@ -40,10 +39,11 @@ class Command(DeployCommand):
         with self.reporting(json=json, options={**options, "verbosity": 0}) as reporter:
             terminal = self.terminal(reporter, json=json)
             hosts = self.deployment.status(chosen, report=ignore, prompts=terminal)
-        for host in hosts:
-            lines = [_as_json(host)] if json else self.describe(host, time.time())
-            for line in lines:
-                self.say(line)
+            for host in hosts:
+                if json:
+                    reporter(_as_event(host))
+                else:
+                    self.say("\n".join(self.describe(host, time.time())))
         if silent := [host.host for host in hosts if host.error]:
             raise DeployError(f"Without an answer: {', '.join(silent)}.")
 
@@ -81,8 +81,8 @@ class Command(DeployCommand):
         label = "go back to"
         for release in sorted(status.releases, key=lambda release: str(release["id"]), reverse=True):
             if release["state"] == "retired":
-                origin = self._line(_origin(release))
-                yield f"  {label:10}  {self._line(release['id'])}, {_age(release, now)}: {origin}"
+                origin = f": {self._line(_origin(release))}" if _origin(release) else ""
+                yield f"  {label:10}  {self._line(release['id'])}, {_age(release, now)}{origin}"
                 label = ""
 
     def _line(self, text: object) -> str:
@@ -108,13 +108,11 @@ def _age(release: Mapping[str, Any], now: float) -> str:
     return f"{duration(now - created)} old" if created else "of unknown age"
 
 
-def _as_json(status: HostStatus) -> str:
-    return json_module.dumps(
-        {
-            "host": status.host,
-            "error": status.error,
-            "live": status.live,
-            "releases": [dict(release) for release in status.releases],
-            "processes": [dict(process) for process in status.processes],
-        }
-    )
+def _as_event(status: HostStatus) -> Event:
+    fields = {
+        "error": status.error,
+        "live": status.live,
+        "releases": status.releases,
+        "processes": status.processes,
+    }
+    return Event("host.status", status.host, fields=fields)

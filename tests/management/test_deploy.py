@@ -1,0 +1,322 @@
+"""The commands as people call them; what they call is a use case of our own that answers as it is told."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from contextlib import nullcontext
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.test import override_settings
+
+from django_deploy.bundle.manifest import Manifest
+from django_deploy.deployment import Outcome
+from django_deploy.exceptions import ConfigError, DeployError, Interrupted, RequestFailed, RolloutFailed
+from django_deploy.host.protocol import Event
+from django_deploy.management.base import Terminal
+from django_deploy.management.commands import deploy, deploy_rollback, deploy_to
+from django_deploy.plan import HostPlan, Plan
+
+TARGETS = {
+    "staging": {
+        "HOSTS": ["web1"],
+        "ROOT": "/srv/shop",
+        "PROCESSES": {"web": "gunicorn {socket}"},
+        "ENV": {"PASSWORD": "hunter22"},
+    },
+    "production": {"HOSTS": ["deploy@web2", "deploy@web3"], "ROOT": "/srv/shop"},
+}
+
+
+def make_plan(target):
+    manifest = Manifest("shop", "1.0", "3.12.1", (), (), 0.0, "anna@laptop")
+    host = HostPlan(target.hosts[0], "old", False, "uv", "systemd", {}, (), (), True)
+    return Plan(target, manifest, "new", "f" * 64, (host,))
+
+
+class Deployment:
+    """The use cases' interface: reports, asks, answers or fails as it was told."""
+
+    def __init__(self, error=None, events=()):
+        self.error = error
+        self.events = events
+        self.calls = []
+
+    def deploy(self, target, *, report, prompts, confirm):
+        self.calls.append(("deploy", target))
+        self._work(report)
+        outcome = "deployed" if confirm(make_plan(target)) else "declined"
+        return Outcome(outcome, "new", "old", ("web1",), (), 8.3)
+
+    def preview(self, target, *, report, prompts):
+        self.calls.append(("preview", target))
+        self._work(report)
+        return make_plan(target)
+
+    def rollback(self, target, release=None, *, report, prompts):
+        self.calls.append(("rollback", target, release))
+        self._work(report)
+        return Outcome("rolled back", release or "old", "new", ("web1",), (), 1.0)
+
+    def _work(self, report):
+        for event in self.events:
+            report(event)
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture(autouse=True)
+def targets():
+    with override_settings(DEPLOY_TARGETS=TARGETS):
+        yield
+
+
+def run(command, *argv, deployment=None):
+    """As from a shell: (exit status, standard output, standard error)."""
+    out, err = io.StringIO(), io.StringIO()
+    made = command(stdout=out, stderr=err)
+    made.deployment = deployment or Deployment()
+    try:
+        made.run_from_argv(["manage.py", "deploy", *argv])
+    except SystemExit as leaving:
+        return leaving.code, out.getvalue(), err.getvalue()
+    return 0, out.getvalue(), err.getvalue()
+
+
+def test_deploy_shows_the_plan_and_needs_no_terminal():
+    deployment = Deployment(events=[Event("phase.finished", fields={"phase": "bundle", "seconds": 1.2})])
+
+    status, out, err = run(deploy.Command, "staging", deployment=deployment)
+
+    assert (status, err) == (0, "")
+    assert out.splitlines()[:3] == [
+        "bundle: 1.2 s",
+        "shop 1.0: 0 distributions",
+        "Release new on staging:",
+    ]
+    ((name, target),) = deployment.calls
+    assert (name, target.name, target.lock_wait) == ("deploy", "staging", 0.0)
+
+
+def test_deploy_to_is_the_same_command():
+    deployment = Deployment()
+
+    status, _, _ = run(deploy_to.Command, "staging", deployment=deployment)
+
+    assert status == 0
+    assert [call[0] for call in deployment.calls] == ["deploy"]
+
+
+def test_plan_changes_nothing():
+    deployment = Deployment()
+
+    status, out, _ = run(deploy.Command, "staging", "--plan", deployment=deployment)
+
+    assert status == 0
+    assert "shop 1.0: 0 distributions\n" in out
+    assert [call[0] for call in deployment.calls] == ["preview"]
+
+
+def test_wait_overrides_the_setting():
+    deployment = Deployment()
+
+    run(deploy.Command, "staging", "--wait", "90", deployment=deployment)
+
+    assert deployment.calls[0][1].lock_wait == 90.0
+
+
+@pytest.mark.parametrize("wait", ["-1", "nan", "inf"])
+def test_wait_for_no_time(wait):
+    assert run(deploy.Command, "staging", f"--wait={wait}") == (
+        2,
+        "",
+        f"CommandError: --wait must be 0 or more seconds, not {wait}.\n",
+    )
+
+
+def test_json_is_events_and_nothing_else():
+    deployment = Deployment(events=[Event("phase.started", at=1.0, fields={"phase": "bundle"})])
+
+    status, out, err = run(deploy.Command, "staging", "--json", deployment=deployment)
+
+    assert (status, err) == (0, "")
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {"event": "phase.started", "host": "", "at": 1.0, "phase": "bundle"}
+    ]
+
+
+def test_a_doubtful_setting_is_said():
+    _, out, _ = run(deploy.Command, "production")
+
+    assert out.startswith("warning: DEPLOY_TARGETS['production']: has neither PROCESSES nor RESTART:")
+
+
+def test_without_a_target_they_are_listed():
+    assert run(deploy.Command) == (
+        2,
+        "staging     web1                      /srv/shop\nproduction  deploy@web2, deploy@web3  /srv/shop\n",
+        "CommandError: Name one of the targets: nothing was deployed.\n",
+    )
+    assert run(deploy.Command, "--json")[1] == ""
+
+
+@override_settings(DEPLOY_TARGETS={})
+def test_without_any_target_there_is_an_example():
+    status, out, err = run(deploy.Command)
+
+    assert (status, out) == (2, "")
+    assert err.startswith(
+        "CommandError: No target is configured.\nIn the settings, say:\n\nDEPLOY_TARGETS = {\n"
+    )
+
+
+def test_an_unknown_target():
+    assert run(deploy.Command, "stagin") == (
+        2,
+        "",
+        "CommandError: There is no target 'stagin'.\nDid you mean 'staging'?\n",
+    )
+
+
+@override_settings(DEPLOY_TARGETS={"staging": {"HOST": "web1", "ROOT": "srv"}})
+def test_all_mistakes_of_the_settings():
+    deployment = Deployment()
+
+    status, out, err = run(deploy.Command, "staging", deployment=deployment)
+
+    assert (status, out, deployment.calls) == (2, "", [])
+    assert err == (
+        "CommandError: The settings of the target 'staging' have 3 mistakes.\n"
+        "  DEPLOY_TARGETS['staging']['HOST']: is not a key that is known. Did you mean 'HOSTS'?\n"
+        "  DEPLOY_TARGETS['staging']: needs the key 'HOSTS'.\n"
+        "  DEPLOY_TARGETS['staging']['ROOT']: must be an absolute path of a folder of its own, not 'srv'."
+        " Write the whole path, say '/srv/shop'.\n"
+    )
+
+
+STEP_FAILED = RequestFailed("web1", "the step failed.", type="StepFailed")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (DeployError("It failed.", remedy="Mend it."), 1, "It failed.\nMend it."),
+        (ConfigError("It is wrong."), 2, "It is wrong."),
+        (
+            RolloutFailed("web1 serves old.", errors=[STEP_FAILED]),
+            1,
+            "web1: the step failed.\nweb1 serves old.",
+        ),
+        (RolloutFailed("Not reverted: web1.", errors=[], unreverted=["web1"]), 3, "Not reverted: web1."),
+        (Interrupted("Interrupted. Nothing was changed."), 130, "Interrupted. Nothing was changed."),
+        (KeyboardInterrupt(), 130, "Interrupted."),
+        (
+            DeployError("The password is hunter22,\n\x1b[31mhunter22\x1b[0m."),
+            1,
+            "The password is ****,\n****.",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    ("command", "argv"), [(deploy.Command, ["staging"]), (deploy_rollback.Command, ["staging"])]
+)
+def test_expected_errors_have_a_message_and_a_status(command, argv, error, status, message):
+    assert run(command, *argv, deployment=Deployment(error)) == (status, "", f"CommandError: {message}\n")
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run(deploy.Command, "staging", deployment=Deployment(ZeroDivisionError()))
+
+
+def test_call_command_raises_what_django_users_expect():
+    with pytest.raises(CommandError) as caught:
+        call_command("deploy", "nowhere", stdout=io.StringIO())
+
+    assert caught.value.returncode == 2
+    assert isinstance(caught.value.__cause__, ConfigError)
+
+
+def test_rollback():
+    deployment = Deployment()
+
+    assert run(deploy_rollback.Command, "staging", deployment=deployment) == (0, "", "")
+    assert run(deploy_rollback.Command, "staging", "20261121T101500Z-77aa0e1", deployment=deployment)[0] == 0
+
+    assert [call[2] for call in deployment.calls] == [None, "20261121T101500Z-77aa0e1"]
+
+
+class Keyboard(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Screen(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "err"),
+    [
+        ("\n", 0, ""),
+        ("y\n", 0, ""),
+        ("Yes\n", 0, ""),
+        ("n\n", 1, "CommandError: Nothing was deployed, as you wished.\n"),
+        ("what?\n", 1, "CommandError: Nothing was deployed, as you wished.\n"),
+        ("", 1, "CommandError: Nothing was deployed, as you wished.\n"),
+    ],
+)
+def test_at_a_terminal_one_is_asked(answer, status, err, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", Keyboard(answer))
+    errors = io.StringIO()
+    command = deploy.Command(stdout=Screen(), stderr=errors, no_color=True)
+    command.deployment = Deployment()
+
+    with pytest.raises(SystemExit, match=f"^{status}$") if status else nullcontext():
+        command.run_from_argv(["manage.py", "deploy", "staging"])
+
+    assert errors.getvalue() == err
+    assert "Deploy to staging? [Y/n] " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--yes", "--json"])
+def test_who_does_not_want_to_be_asked(option, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", Keyboard("n\n"))
+    command = deploy.Command(stdout=Screen(), stderr=io.StringIO())
+    command.deployment = Deployment()
+
+    command.run_from_argv(["manage.py", "deploy", "staging", option])
+
+    assert sys.stdin.read() == "n\n"
+
+
+def terminal(answer, monkeypatch, *, is_interactive=True):
+    monkeypatch.setattr(sys, "stdin", Keyboard(answer))
+    return Terminal(nullcontext, is_interactive=is_interactive)
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_accepted"), [("y\n", True), ("yes\n", True), ("\n", False), ("n\n", False), ("", False)]
+)
+def test_an_unknown_host_key_is_shown_and_asked_about(answer, is_accepted, monkeypatch, capsys):
+    accepted = terminal(answer, monkeypatch).accept_host_key("web1", "ssh-ed25519", "SHA256:abc\x1b[2J")
+
+    assert accepted is is_accepted
+    assert capsys.readouterr().out == (
+        "The key of web1 is not known.\nssh-ed25519 SHA256:abc\n"
+        "Is this the host that you mean, and trusted from now on? [y/N] "
+    )
+
+
+def test_without_a_terminal_nobody_is_asked(monkeypatch, capsys):
+    silent = terminal("y\n", monkeypatch, is_interactive=False)
+
+    assert silent.accept_host_key("web1", "ssh-ed25519", "SHA256:abc") is False
+    assert silent.passphrase("/keys/deploy") is None
+    assert capsys.readouterr().out == ""
