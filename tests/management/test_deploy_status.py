@@ -11,7 +11,7 @@ from django.test import override_settings
 from django_deploy.deployment import HostStatus
 from django_deploy.management.commands import deploy_status
 
-NOW = 1_800_000_000.0
+NOW = time.time()
 LIVE, RETIRED, OLDER, FAILED = (
     {
         "id": id,
@@ -28,7 +28,7 @@ LIVE, RETIRED, OLDER, FAILED = (
             "live",
             "1.4",
             {"vcs": "git", "id": "3f9c2a1b22dd77", "branch": "main", "dirty": True},
-            11_400,
+            11_430,
         ),
         ("r3", "retired", "1.3", {"vcs": "hg", "id": "aa", "branch": "", "dirty": False}, 200_000),
         ("r1", "retired", "1.1", None, 0),
@@ -41,7 +41,7 @@ GOOD = HostStatus(
     live="r4",
     releases=(OLDER, FAILED, RETIRED, LIVE),
     processes=(
-        {"name": "web", "release": "r4", "state": "running", "since": NOW - 11_000, "pid": 1},
+        {"name": "web", "release": "r4", "state": "running", "since": NOW - 11_010, "pid": 1},
         {"name": "worker", "release": "r4", "state": "failed", "since": 0, "pid": 0},
         {"name": "web", "release": "r3", "state": "running", "since": NOW - 200_000, "pid": 2},
     ),
@@ -74,9 +74,7 @@ def run(*hosts, argv=(), error=""):
     return out.getvalue()
 
 
-def test_a_host(monkeypatch):
-    monkeypatch.setattr(time, "time", lambda: NOW)
-
+def test_a_host():
     assert run(GOOD) == (
         "deploy@web1\n"
         "  live        r4, 3 h 10 min old\n"
@@ -101,7 +99,7 @@ def test_a_host_that_does_not_answer():
     assert out == "web1\n  live        nothing yet\nweb2\n  no route to host. Is it on?\n"
 
 
-def test_json_is_one_host_a_line():
+def test_json_is_one_event_a_host():
     out = run(GOOD, HostStatus("web2", error="gone"), argv=["--json"], error="Without an answer: web2.")
 
     first, second = map(json.loads, out.splitlines())
@@ -109,7 +107,15 @@ def test_json_is_one_host_a_line():
     assert first["live"] == "r4"
     assert [release["id"] for release in first["releases"]] == ["r1", "r2", "r3", "r4"]
     assert first["processes"][1]["state"] == "failed"
-    assert second == {"host": "web2", "error": "gone", "live": None, "releases": [], "processes": []}
+    del second["at"]
+    assert second == {
+        "event": "host.status",
+        "host": "web2",
+        "error": "gone",
+        "live": None,
+        "releases": [],
+        "processes": [],
+    }
 
 
 def test_what_a_host_says_is_data():
@@ -118,4 +124,5 @@ def test_what_a_host_says_is_data():
     out = run(HostStatus("web1", live="r4", releases=(release,)))
 
     assert "\x1b" not in out
+    assert "hunter22" not in run(HostStatus("web1", live="r4", releases=(release,)), argv=["--json"])
     assert "**** 1.4, git 3f9c2a1b22dd (main) with uncommitted changes, by a b\n" in out
