@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import json
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +100,7 @@ def _ask(distributions: Sequence[Distribution], sources: Sources) -> dict[Distri
             )
     finally:
         index.close()
-    unanswered = [item for item, answer in answers.items() if answer.ask_pip]
-    return {**answers, **_compile(unanswered, sources, answers)}
+    return {**answers, **_ask_pip([item for item, answer in answers.items() if answer.ask_pip], sources)}
 
 
 def _look_up(distribution: Distribution, index: Index) -> _Answer:
@@ -137,58 +135,20 @@ def _best_archive(files: Iterable[File]) -> Path | None:
     return best[0] if best else None
 
 
-def _compile(
-    distributions: Sequence[Distribution], sources: Sources, answers: Mapping[Distribution, _Answer]
-) -> dict[Distribution, _Answer]:
-    """Lets pip-tools find hashes: all at once, or one by one to learn which it cannot find."""
+def _ask_pip(distributions: Sequence[Distribution], sources: Sources) -> dict[Distribution, _Answer]:
+    """Answers of those that pip-tools finds hashes for; see ``hashing``."""
     if not distributions:
         return {}
-    hashes = _run_pip_compile(distributions, sources)
-    if hashes is None and len(distributions) > 1:
-        single = (_compile([item], sources, answers) for item in distributions)
-        return {item: answer for found in single for item, answer in found.items()}
-    found = hashes or {}
-    return {
-        item: _Answer(found[item.name]) if item.name in found else _Answer(problem=answers[item].problem)
-        for item in distributions
-    }
-
-
-def _run_pip_compile(
-    distributions: Iterable[Distribution], sources: Sources
-) -> dict[str, tuple[str, ...]] | None:
-    """Hashes by name; None when pip-compile fails.
-
-    It may download every file in order to hash it, so it is the last resort.
-    """
     from django_deploy.bundle.backend import CommandFailed, run
 
-    lines = [f"{item.name}=={item.version}\n" for item in distributions]
-    with tempfile.TemporaryDirectory(prefix="django-deploy-") as folder:
-        requirements, output = Path(folder, "requirements.in"), Path(folder, "requirements.txt")
-        requirements.write_text("".join(lines), encoding="utf-8")
-        command = [sys.executable, "-m", "piptools", "compile", "--generate-hashes", "--allow-unsafe"]
-        command += ["--no-header", "--no-annotate", "--no-emit-options", "--strip-extras", "--no-config"]
-        command += ["--pip-args", "--no-deps", "--output-file", str(output), str(requirements)]
-        index = {"PIP_INDEX_URL": sources.index_url} if sources.index_url else {}
-        try:
-            run(command, environment=index)
-        except CommandFailed:
-            return None
-        return parse_hashes(output.read_text("utf-8"))
-
-
-def parse_hashes(text: str) -> dict[str, tuple[str, ...]]:
-    """The hashes of each name in a requirements file."""
-    from packaging.utils import canonicalize_name
-
-    found: dict[str, tuple[str, ...]] = {}
-    for line in text.replace("\\\n", " ").splitlines():
-        match = re.match(r"([A-Za-z0-9][A-Za-z0-9._-]*)==", line)
-        if match:
-            hashes = re.findall(r"--hash=sha256:([0-9a-f]{64})", line)
-            found[canonicalize_name(match[1])] = tuple(sorted(hashes))
-    return {name: hashes for name, hashes in found.items() if hashes}
+    requirements = {f"{item.name}=={item.version}": item for item in distributions}
+    index = {"PIP_INDEX_URL": sources.index_url} if sources.index_url else {}
+    try:
+        output = run([sys.executable, "-m", "django_deploy.bundle.hashing", *requirements], environment=index)
+    except CommandFailed:
+        return {}
+    found = json.loads(next(line for line in output.splitlines() if line.startswith("{")))
+    return {requirements[text]: _Answer(tuple(hashes)) for text, hashes in found.items()}
 
 
 def _refuse_missing(answers: Mapping[Distribution, _Answer]) -> None:

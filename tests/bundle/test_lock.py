@@ -9,7 +9,7 @@ import pytest
 
 from django_deploy.bundle.environment import Distribution
 from django_deploy.bundle.index import archive_version
-from django_deploy.bundle.lock import lock, parse_hashes
+from django_deploy.bundle.lock import lock
 from django_deploy.bundle.manifest import Pin
 from django_deploy.bundle.sources import Sources
 from django_deploy.exceptions import BundleError
@@ -68,7 +68,8 @@ def test_html_page(index, tmp_path):
     index.add_html(
         "x",
         f"""<!DOCTYPE html><base href="/files/"><a href="x-1.0-py3-none-any.whl#sha256={A}">one</a>
-        <a href="../x-1.0.tar.gz#sha256={B}" data-requires-python="&gt;=3">two</a><a href="x-2.0.zip#sha256={C}">""",
+        <a href="../x-1.0.tar.gz#sha256={B}" data-requires-python="&gt;=3">two</a>
+        <a href="x-2.0.zip#sha256={C}">three</a>""",
     )
 
     assert pins(index, tmp_path, installed("x")) == (Pin("x", "1.0", (A, B)),)
@@ -299,9 +300,3 @@ def test_all_failures_are_told_at_once(index, tmp_path):
 )
 def test_version_of_an_archive(filename, version):
     assert archive_version(filename, "acme-x") == version
-
-
-def test_hashes_of_a_requirements_file():
-    text = f"Acme.X==1.0 \\\n    --hash=sha256:{B} \\\n    --hash=sha256:{A}\n# via\nplain==2\n"
-
-    assert parse_hashes(text) == {"acme-x": (A, B)}

@@ -1,0 +1,235 @@
+"""Wheels of source trees, archives and addresses; what is built again and what is not."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from django_deploy.bundle.environment import Distribution
+from django_deploy.bundle.manifest import Wheel
+from django_deploy.bundle.wheels import BuiltWheel, build_wheels, check_requirements
+from django_deploy.exceptions import BundleError
+from tests.bundle.archives import make_wheel
+
+
+def editable(name: str, source: Path, version: str = "1.0") -> Distribution:
+    return Distribution(name, version, "editable", (), Path("/nowhere"), source=source)
+
+
+def build(distribution: Distribution, cache: Path) -> BuiltWheel:
+    (built,) = build_wheels([distribution], cache=cache)
+    return built
+
+
+def content(built: BuiltWheel) -> list[str]:
+    with zipfile.ZipFile(built.wheel.path) as archive:
+        return [name for name in archive.namelist() if ".dist-info/" not in name]
+
+
+def test_wheel_is_described(sample, build_cache):
+    project = sample("flit")
+
+    wheel = build(editable("acme-flit", project), build_cache).wheel
+
+    data = wheel.path.read_bytes()
+    assert (wheel.name, wheel.version, wheel.source) == ("acme-flit", "1.0", str(project))
+    assert (wheel.sha256, wheel.size) == (hashlib.sha256(data).hexdigest(), len(data))
+
+
+def test_same_tree_elsewhere_gives_the_same_bytes(sample, build_cache, tmp_path):
+    project = sample("setuptools_src")
+    other = Path(shutil.copytree(project, tmp_path / "elsewhere"))
+    other.joinpath("src/acme_src/__init__.py").touch()
+
+    first = build(editable("acme-src", project), build_cache)
+    shutil.rmtree(build_cache / "wheels")
+    second = build(editable("acme-src", other), build_cache)
+
+    assert first.wheel.sha256 == second.wheel.sha256
+
+
+def test_module_that_was_deleted_is_not_in_the_wheel(sample, build_cache):
+    project = sample("setuptools_src")
+    stale = project / "build" / "lib" / "acme_src" / "gone.py"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    egg_info = project / "src" / "acme_src.egg-info"
+    egg_info.mkdir()
+    egg_info.joinpath("SOURCES.txt").write_text("src/acme_src/gone.py")
+
+    built = build(editable("acme-src", project), build_cache)
+
+    assert content(built) == ["acme_src/__init__.py"]
+
+
+def test_tree_is_left_as_it_was(sample, build_cache):
+    project = sample("setuptools_src")
+    before = sorted(project.rglob("*"))
+
+    build(editable("acme-src", project), build_cache)
+
+    assert sorted(project.rglob("*")) == before
+
+
+def test_damaged_wheel_of_the_cache_is_made_again(sample, build_cache):
+    distribution = editable("acme-flit", sample("flit"))
+    first = build(distribution, build_cache)
+    first.wheel.path.write_bytes(b"")
+
+    assert build(distribution, build_cache) == first
+    assert first.wheel.path.stat().st_size == first.wheel.size
+
+
+def test_new_version_of_the_sources(sample, build_cache):
+    project = sample("flit")
+    text = (project / "pyproject.toml").read_text()
+    (project / "pyproject.toml").write_text(text.replace("1.0", "1.1"))
+
+    assert build(editable("acme-flit", project), build_cache).wheel.version == "1.1"
+
+
+def test_secret_in_a_package_is_refused(sample, build_cache):
+    project = sample("flit")
+    project.joinpath("acme_flit", ".env").write_text("SECRET=1")
+
+    with pytest.raises(BundleError) as caught:
+        build(editable("acme-flit", project), build_cache)
+
+    assert (
+        caught.value.message
+        == "acme_flit-1.0-py2.py3-none-any.whl would carry acme_flit/.env to the servers."
+    )
+
+
+def test_all_failures_are_told_at_once(tmp_path, build_cache):
+    gone = [editable(name, tmp_path / name) for name in ("a", "b")]
+
+    with pytest.raises(BundleError) as caught:
+        build_wheels(gone, cache=build_cache)
+
+    message = "{0} 1.0 was installed from {1}, which does not exist any more."
+    assert message.format("a", tmp_path / "a") in caught.value.message
+    assert message.format("b", tmp_path / "b") in caught.value.message
+
+
+def test_folder_that_is_no_project(tmp_path, build_cache):
+    with pytest.raises(BundleError) as caught:
+        build(editable("x", tmp_path), build_cache)
+
+    assert caught.value.message == f"{tmp_path} has neither a pyproject.toml nor a setup.py."
+
+
+def test_back_end_that_does_not_exist(tmp_path, build_cache):
+    tmp_path.joinpath("pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "nothing"\n'
+    )
+
+    with pytest.raises(BundleError) as caught:
+        build(editable("x", tmp_path), build_cache)
+
+    assert "nothing is not a build back end" in caught.value.message
+
+
+def test_version_from_git_is_the_installed_one(sample, build_cache):
+    project = sample("hatchling")
+    project.joinpath("pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling", "hatch-vcs"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "acme-hatch"\ndynamic = ["version"]\n[tool.hatch.version]\nsource = "vcs"\n'
+    )
+
+    built = build(editable("acme-hatch", project, "1.2.dev3+gabc"), build_cache)
+
+    assert built.wheel.version == "1.2.dev3+gabc"
+
+
+def local_archive(wheel: Path, **fields: str) -> Distribution:
+    return Distribution("acme-x", "1.0", "local", (), Path("/nowhere"), source=wheel, **fields)
+
+
+def test_wheel_file_is_shipped_as_it_is(tmp_path, build_cache):
+    path = make_wheel(tmp_path, "acme-x", requires=("six",))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    built = build(local_archive(path, sha256=sha256), build_cache)
+
+    assert built == BuiltWheel(
+        Wheel("acme-x", "1.0", path, sha256, path.stat().st_size, source=str(path)), ("six",)
+    )
+    assert build(local_archive(path), build_cache) == built
+
+
+def test_wheel_file_that_has_changed_is_refused(tmp_path, build_cache):
+    path = make_wheel(tmp_path, "acme-x")
+
+    with pytest.raises(BundleError) as caught:
+        build(local_archive(path, sha256="0" * 64), build_cache)
+
+    assert caught.value.message == f"{path} has changed since acme-x 1.0 was installed from it."
+    assert caught.value.remedy == f"Install it again: pip install --force-reinstall {path}"
+
+
+def test_third_party_wheel_may_hold_test_keys(tmp_path, build_cache):
+    path = make_wheel(tmp_path, "acme-x", files={"x/tests/server.key": "-----BEGIN PRIVATE KEY-----"})
+
+    assert content(build(local_archive(path), build_cache)) == ["x/tests/server.key"]
+
+
+def test_sdist_is_built(sample, build_cache, tmp_path):
+    project = sample("flit")
+    archive = shutil.make_archive(tmp_path / "acme_flit-1.0", "gztar", tmp_path, project.name)
+    distribution = Distribution("acme-flit", "1.0", "local", (), Path("/nowhere"), source=Path(archive))
+
+    built = build(distribution, build_cache)
+
+    assert content(built) == ["acme_flit/__init__.py"]
+    assert build(distribution, build_cache) == built
+
+
+def test_address_of_a_wheel(index, tmp_path, build_cache):
+    wheel = make_wheel(tmp_path, "acme-x")
+    index.pages[f"/{wheel.name}"] = (200, "application/octet-stream", wheel.read_bytes())
+    url = f"http://{index.address}/{wheel.name}"
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    distribution = Distribution("acme-x", "1.0", "url", (), Path("/nowhere"), url=url, sha256=sha256)
+
+    built = build(distribution, build_cache)
+
+    assert (built.wheel.sha256, built.wheel.source) == (sha256, url)
+    asked = len(index.requests)
+    assert build(distribution, build_cache) == built
+    assert len(index.requests) == asked
+
+
+# Requirements of what was built
+
+
+def built_wheel(name: str, *requires: str) -> BuiltWheel:
+    return BuiltWheel(Wheel(name, "1.0", Path("/x.whl"), "", 0), requires)
+
+
+def installed(**versions: str) -> list[Distribution]:
+    return [Distribution(name, version, "index", (), Path("/")) for name, version in versions.items()]
+
+
+def test_requirements_that_hold():
+    wheel = built_wheel("x", "six>=1", 'gone; python_version < "3"', 'more; extra == "more"', "other")
+
+    check_requirements([wheel, built_wheel("other")], installed(six="1.17"), installed(six="1.17"))
+
+
+def test_new_version_counts_for_other_wheels():
+    wheel, other = built_wheel("x", "other>=1"), built_wheel("other")
+
+    check_requirements([wheel, other], installed(other="0.9"), installed(other="0.9"))
+
+
+def test_deployers_requirements_of_django_deploy_do_not_count():
+    check_requirements([built_wheel("django-deploy", "paramiko", "django")], installed(django="5.2"), [])
+
+
+def test_pre_release_satisfies():
+    check_requirements([built_wheel("x", "six>=1")], installed(six="2rc1"), [])
