@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Any, Callable, Optional
 
 from . import protocol
@@ -139,15 +140,23 @@ class Program:
 
     def _leave(self) -> int:
         if self._confirmed_keep is not None and self._transaction is not None:
-            self._lock.show_phase("draining")
             self._link.flush()
-            self._transaction.finish(self._confirmed_keep, DRAIN_TIME)
-            self._lock.release()
+            self._drain(self._transaction, self._confirmed_keep)
             return 0
         was_open = self._transaction is not None
         reverted = self._revert(self._link.reason)
         self._link.flush()
         return 1 if was_open or not reverted else 0
+
+    def _drain(self, transaction: Transaction, keep: int) -> None:
+        """Nobody waits for this, so the lock is free meanwhile; whoever takes it sweeps in our place."""
+        transaction.close_steps()
+        self._lock.release()
+        time.sleep(DRAIN_TIME)
+        if self._lock.take_again("draining"):
+            transaction.finish(keep)
+            self._lock.release()
+        self._layout.delete_buried()
 
 
 def _refuse(message: dict[str, Any]) -> dict[str, Any]:

@@ -88,6 +88,11 @@ class Layout:
         fresh.symlink_to(to)
         os.replace(fresh, link)
 
+    def delete_buried(self) -> None:
+        """Delete what was buried; somebody else may be at it, too."""
+        for folder in self.releases.glob(".*.deleted"):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def socket_link(self, process: str) -> Path:
         return self.inside("run", f"{process}.sock")
 
@@ -127,11 +132,9 @@ class Release:
             raise Failure("NoSuchRelease", f"release {self.id} is damaged: release.json is no record")
         return record
 
-    def delete(self) -> None:
-        """Rename first: a deletion that is cut short leaves no half release behind."""
-        doomed = self.path.with_name(f".{self.id}.deleted")
-        os.replace(self.path, doomed)
-        shutil.rmtree(doomed)
+    def bury(self) -> None:
+        """Take it away in one step; what is left of it is deleted at leisure, and at the next chance."""
+        os.replace(self.path, self.path.with_name(f".{self.id}.deleted"))
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:

@@ -73,6 +73,16 @@ class Lock:
         self._descriptor, self._holder = descriptor, holder
         self.show_phase("preparing")
 
+    def take_again(self, phase: str) -> bool:
+        """Take the lock once more if nobody has it; gives whether it was taken."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not _try_lock(descriptor):
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        self.show_phase(phase)
+        return True
+
     def show_phase(self, phase: str) -> None:
         text = json.dumps({**self._holder, "phase": phase, "pid": os.getpid()}).encode()
         os.ftruncate(self.descriptor, 0)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import shutil
+import time
 from typing import Any
 
 from . import virtualenv
@@ -14,7 +14,10 @@ from .lock import Lock
 from .processes import choose_manager, has_systemd, lingers, open_manager
 from .protocol import Failure
 from .store import Store
-from .transaction import CONFIRM
+from .transaction import CONFIRM, read_journal
+
+#: Seconds after confirm in which the old processes should have been stopped.
+DRAINED_AFTER = 60.0
 
 #: Fields of ``release.json`` that the deployer plans and reports with.
 RELEASE_FIELDS = (
@@ -25,7 +28,6 @@ RELEASE_FIELDS = (
 
 def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | None) -> dict[str, Any]:
     """Facts only; nothing is created or changed."""
-    holder = lock.holder()
     return {
         "user": pwd.getpwuid(os.geteuid()).pw_name,
         "node": os.uname().nodename,
@@ -35,27 +37,24 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
         "manager": choose_manager(manager),
         "systemd": has_systemd(),
         "lingers": lingers(),
-        "lock": holder,
+        "lock": lock.holder(),
         "live": layout.live(),
         "releases": [_describe(release) for release in layout.all_releases()],
         "store": store.names(),
         "tools": sorted(os.listdir(layout.private / "tools")) if (layout.private / "tools").is_dir() else [],
         "processes": _processes(layout),
         "free_bytes": _free_bytes(layout),
-        "unfinished": _is_unfinished(layout, holder),
+        "unfinished": _is_unfinished(layout),
         "cleanup_failed": _read(layout, "cleanup-failed"),
     }
 
 
-def _is_unfinished(layout: Layout, holder: dict[str, Any] | None) -> bool:
-    """A transaction is open, or was left open; one that was confirmed and still drains is neither."""
-    try:
-        phase = json.loads((layout.private / "transaction.json").read_text())["phase"]
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError, KeyError):
-        return True
-    return bool(phase != CONFIRM or holder is None)
+def _is_unfinished(layout: Layout) -> bool:
+    """A transaction is open, or was left open; one that was confirmed just now still drains."""
+    journal = read_journal(layout)
+    if journal.get("phase") == CONFIRM:
+        return abs(time.time() - float(journal["at"])) > DRAINED_AFTER
+    return bool(journal)
 
 
 def _describe(release: Release) -> dict[str, Any]:

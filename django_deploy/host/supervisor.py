@@ -91,6 +91,7 @@ class Supervisor:
 
     def start(self, release: str, processes: Sequence[dict[str, Any]]) -> None:
         self._ensure_running()
+        self._forget_stopped()
         for process in processes:
             self._write_program(release, process)
         self._call("reloadConfig")
@@ -108,18 +109,19 @@ class Supervisor:
     def stop(self, release: str, names: Sequence[str], wait: bool) -> None:
         for name in names:
             # Without its file it does not come back, whatever happens to supervisord.
-            (self._programs / f"{name}@{release}.conf").unlink(missing_ok=True)
+            self._program_file(release, name).unlink(missing_ok=True)
         if not self._is_running():
             return
         for name in names:
             self._ignore_fault("stopProcessGroup", f"{name}@{release}", wait)
-        if wait:
-            for name in names:
-                self._ignore_fault("removeProcessGroup", f"{name}@{release}")
+            self._ignore_fault("removeProcessGroup", f"{name}@{release}")  # one that stops still, stays
 
     def states(self) -> list[ProcessState]:
         if not self._is_running():
             return []
+        return [state for state in self._all_states() if state.state != "stopped" or self._is_wanted(state)]
+
+    def _all_states(self) -> list[ProcessState]:
         found = []
         for info in self._call("getAllProcessInfo"):
             match = PROGRAM_NAME.fullmatch(info["name"])
@@ -129,6 +131,15 @@ class Supervisor:
                 found.append(ProcessState(match[1], match[2], state, since, int(info["pid"])))
         return found
 
+    def _is_wanted(self, state: ProcessState) -> bool:
+        return self._program_file(state.release, state.name).exists()
+
+    def _forget_stopped(self) -> None:
+        """Drop the programs that were told to stop and had not stopped yet at that time."""
+        for state in self._all_states():
+            if state.state == "stopped" and not self._is_wanted(state):
+                self._ignore_fault("removeProcessGroup", f"{state.name}@{state.release}")
+
     def log(self, release: str, name: str) -> list[str]:
         try:
             with self._log_file(release, name).open("rb") as file:
@@ -136,6 +147,9 @@ class Supervisor:
                 return file.read().decode("utf-8", "replace").splitlines()[-30:]
         except OSError as error:
             return [f"(its log cannot be read: {error})"]
+
+    def _program_file(self, release: str, name: str) -> Path:
+        return self._programs / f"{name}@{release}.conf"
 
     def _log_file(self, release: str, name: str) -> Path:
         return self._folder / f"{name}@{release}.log"
@@ -151,7 +165,7 @@ class Supervisor:
             log=_expanded(self._log_file(release, process["name"])),
             stop_timeout=max(1, process["stop_timeout"]),
         )
-        write_atomically(self._programs / f"{process['name']}@{release}.conf", text)
+        write_atomically(self._program_file(release, process["name"]), text)
 
     def _ensure_running(self) -> None:
         if self._is_running():

@@ -71,8 +71,7 @@ class Systemd:
             return
         self._systemctl("disable", "--quiet", *units, check=False)
         self._systemctl("stop", *([] if wait else ["--no-block"]), *units, check=False)
-        if wait:
-            self._systemctl("reset-failed", *units, check=False)
+        self._systemctl("reset-failed", *units, check=False)  # else a killed unit is listed for ever
 
     def states(self) -> list[ProcessState]:
         pattern = f"{self._prefix}-*@*.service"

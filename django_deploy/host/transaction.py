@@ -77,20 +77,15 @@ class Transaction:
         return {"live": live}
 
     def _recover(self) -> None:
-        try:
-            self.journal = json.loads(self._journal_file.read_text())
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError):
-            self._journal_file.unlink()  # it is written by rename: damage means that nothing had begun
-            return
-        if self.journal["phase"] == CONFIRM:
-            self.finish(keep=None)
-            action = "finished"
-        else:
+        self.journal = read_journal(self._layout)
+        if self.journal.get("phase") == CONFIRM:
+            # It drains still, or was killed then: what it left is swept at the end of this transaction.
+            self._settle_states()
+            self._journal_file.unlink()
+        elif self.journal:
+            release = self.journal["release"]
             self.undo("its host program was killed")
-            action = "undone"
-        self._link.report("recovered", release=self.journal.get("release", ""), action=action)
+            self._link.report("recovered", release=release, action="undone")
         self.journal = {}
 
     def _note(self, phase: str, **fields: Any) -> None:
@@ -363,7 +358,7 @@ class Transaction:
         if self.journal.get("phase") != SWITCH:
             raise Failure("BadRequest", "nothing was activated")
         self._stop_if_lost()
-        self._note(CONFIRM)
+        self._note(CONFIRM, at=round(time.time(), 3))
         self._settle_states()
         self._record_history(message.get("by", ""), message.get("action", "deploy"))
         release, previous = self.journal["release"], self.journal["previous"]
@@ -387,15 +382,17 @@ class Transaction:
         with (self._layout.private / "history.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 
-    def finish(self, keep: Optional[int], drain: float = 0.0) -> None:
-        """After confirm: let the old processes go, prune, close the journal. Never fails the deployment."""
-        self._close_steps()
-        self._settle_states()
-        time.sleep(drain)
-        self._stop_all_but(self.journal["release"])
-        self._journal_file.unlink(missing_ok=True)
-        if keep is not None:
-            self._prune(keep)
+    def finish(self, keep: int) -> None:
+        """After confirm and a while: let the old processes go, prune, close the journal.
+
+        Nothing is left to do where another deployment has begun since: it sweeps as well.
+        """
+        found = read_journal(self._layout)
+        if (found.get("phase"), found.get("release")) != (CONFIRM, self.journal["release"]):
+            return
+        self._stop_all_but(self.journal["release"], wait=False)
+        self._journal_file.unlink()
+        self._prune(keep)
 
     def _prune(self, keep: int) -> None:
         notice = self._layout.private / "cleanup-failed"
@@ -451,7 +448,7 @@ class Transaction:
         if singletons:
             self._manager(release).start(previous, singletons)
 
-    def _stop_all_but(self, live: Optional[str]) -> None:
+    def _stop_all_but(self, live: Optional[str], *, wait: bool = True) -> None:
         """No process or socket of any other release is left, not even one of an earlier crash."""
         for manager in self._managers():
             running: dict[str, list[str]] = {}
@@ -461,7 +458,7 @@ class Transaction:
             for release, names in running.items():
                 for name in names:
                     self._link.report("process.stopping", process=name, release=release)
-                manager.stop(release, names, wait=True)
+                manager.stop(release, names, wait=wait)
         self._remove_sockets(live)
 
     def _remove_sockets(self, live: Optional[str]) -> None:
@@ -489,7 +486,8 @@ class Transaction:
         tool = record.get("tools", {}).get("supervisor")
         return open_manager(record["manager"], self._layout, Path(tool) if tool else None)
 
-    def _close_steps(self) -> None:
+    def close_steps(self) -> None:
+        """Wait until the step process, which holds the lock with us, has gone."""
         if self._steps is not None:
             self._steps.close()
             self._steps = None
@@ -497,7 +495,16 @@ class Transaction:
     def _kill_steps(self) -> None:
         if self._steps is not None:
             self._steps.kill()
-            self._close_steps()
+            self.close_steps()
+
+
+def read_journal(layout: Layout) -> dict[str, Any]:
+    """The transaction that is open or was left open, empty when there is none."""
+    try:
+        journal = json.loads((layout.private / "transaction.json").read_text())
+    except (OSError, ValueError):
+        return {}  # it is written by rename: damage means that nothing had begun
+    return journal if isinstance(journal, dict) else {}
 
 
 def prune(layout: Layout, store: Store, keep: int) -> list[str]:
@@ -507,9 +514,7 @@ def prune(layout: Layout, store: Store, keep: int) -> list[str]:
     failed = [r for r in layout.all_releases() if r.state == FAILED]
     doomed = [r for r in good[: -max(keep, 2)] if r.id != live] + failed[:-KEEP_FAILED]
     for release in doomed:
-        release.delete()
-    for leftover in layout.releases.glob(".*.deleted"):
-        shutil.rmtree(leftover)
+        release.bury()
     records = [record for record in map(_read_record, layout.all_releases()) if record]
     tools = {Path(path).name for record in records for path in record["tools"].values()}
     _prune_tools(layout, tools)

@@ -79,12 +79,13 @@ def test_a_folder_in_the_place_of_current_is_refused(layout):
     assert caught.value.remedy == f"Move it out of the way: mv {layout.current} {layout.current}.old"
 
 
-def test_a_deletion_renames_first(layout, monkeypatch):
+def test_a_release_is_buried_in_one_step_and_deleted_later(layout):
     (layout.releases / ID / "venv").mkdir(parents=True)
-    release = layout.release(ID)
 
-    release.delete()
+    layout.release(ID).bury()
+    assert layout.all_releases() == []
 
+    layout.delete_buried()
     assert list(layout.releases.iterdir()) == []
 
 
