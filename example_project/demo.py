@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -196,27 +196,8 @@ def open_door(demo: Demo, port: int) -> str:
     """The site's address; the front door of an earlier run stays."""
     door = front_door.find(demo.door)
     if door is None:
-        with front_door.listen(port) as listener:
-            start_door(demo, listener)
-            port = listener.getsockname()[1]
-    else:
-        port = door.port
-    return f"http://127.0.0.1:{port}/"
-
-
-def start_door(demo: Demo, listener: socket.socket) -> None:
-    """In a process of its own that outlives this one. It listens already: nobody has to wait."""
-    command = [sys.executable, front_door.__file__, str(listener.fileno()), str(demo.socket), str(demo.door)]
-    with (demo.folder / "door.log").open("ab") as log:
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=[listener.fileno()],
-            start_new_session=True,
-        )
-    wait_until(lambda: front_door.find(demo.door) is not None, "the front door", seconds=10)
+        door = front_door.open_for(demo.socket, demo.door, demo.folder / "door.log", port)
+    return f"http://127.0.0.1:{door.port}/"
 
 
 class Answer(NamedTuple):
@@ -282,14 +263,16 @@ class UnixTransport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: object) -> http.client.HTTPConnection:
-        return UnixConnection(str(self._path))
+        self._connection = host, UnixConnection(str(self._path))  # where close() looks for it
+        return self._connection[1]
 
 
 def shut_down_supervisor(path: Path) -> bool:
     """Ask it to stop its processes and itself, and wait; false when there is none."""
     if not accepts(path):
         return False
-    with xmlrpc.client.ServerProxy("http://supervisor", transport=UnixTransport(path)) as server:
+    # It may leave before it has answered; whether it has left is seen below.
+    with suppress(OSError), xmlrpc.client.ServerProxy("http://unix", transport=UnixTransport(path)) as server:
         server.supervisor.shutdown()
     wait_until(lambda: not accepts(path), "the site", seconds=60)
     return True

@@ -1,8 +1,8 @@
 """Stands in for nginx in the demo: passes each connection on to the site's Unix socket.
 
 The path is looked up for every connection, so traffic moves when a deployment switches the link.
-``python front_door.py LISTENING_DESCRIPTOR SOCKET STATE_FILE`` runs until SIGTERM. The state file says
-``PID PORT`` and is locked for as long as the front door is open, so that no stale one is believed.
+The front door is a process of its own. Its state file says ``PID PORT`` and is locked for as long as
+the process lives (it inherits the lock), so that no stale file is believed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import fcntl
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -32,8 +33,8 @@ class OpenDoor(NamedTuple):
 def find(state_file: Path) -> OpenDoor | None:
     """The front door that holds the lock of its state file."""
     try:
-        with state_file.open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with state_file.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return None
     except BlockingIOError:
@@ -42,8 +43,29 @@ def find(state_file: Path) -> OpenDoor | None:
     return None
 
 
+def open_for(site: Path, state_file: Path, log_file: Path, port: int) -> OpenDoor:
+    """Start a front door that outlives this process; ``site`` is the path of the Unix socket.
+
+    It listens on ``port`` of the loopback address, or on a free one if that is taken.
+    """
+    with listen(port) as listener, state_file.open("a") as state, log_file.open("ab") as log:
+        fcntl.flock(state, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        inherited = listener.fileno(), state.fileno()
+        subprocess.run(
+            [sys.executable, __file__, *map(str, inherited), str(site)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=inherited,
+            start_new_session=True,
+            check=True,
+        )
+    door = find(state_file)
+    assert door is not None, f"the front door fell shut, see {log_file}"
+    return door
+
+
 def listen(port: int) -> socket.socket:
-    """A listening socket on ``port`` of the loopback address, or on a free one if that is taken."""
     try:
         return socket.create_server(("127.0.0.1", port))
     except OSError:
@@ -64,6 +86,7 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pa
     try:
         site_reader, site_writer = await asyncio.open_unix_connection(path)
     except OSError:
+        await reader.read(65536)  # an unread request would reset the connection
         writer.write(CLOSED)
         writer.close()
         return
@@ -83,13 +106,14 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         writer.close()  # this side is gone: the other direction ends, too
 
 
-def main(descriptor: str, path: str, state_file: str) -> None:
-    listener = socket.socket(fileno=int(descriptor))
-    with Path(state_file).open("a+") as state:
-        fcntl.flock(state, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        state.truncate(0)
-        state.write(f"{os.getpid()} {listener.getsockname()[1]}\n")
-        state.flush()
+def main(listening: str, locked: str, path: str) -> None:
+    """Leave a process behind that serves, and its number in the state file."""
+    listener = socket.socket(fileno=int(listening))
+    pid = os.fork()
+    if pid:
+        os.ftruncate(int(locked), 0)
+        os.write(int(locked), f"{pid} {listener.getsockname()[1]}\n".encode())
+    else:
         asyncio.run(serve(listener, path))
 
 
