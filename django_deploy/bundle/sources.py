@@ -123,7 +123,8 @@ def _read_options(environ: Mapping[str, str], prefix: Path) -> dict[str, str]:
         for name, value in environ.items()
         if name.startswith("PIP_") and value
     }
-    return sections["global"] | sections["install"] | variables
+    install = {name: value for name, value in sections["install"].items() if value}
+    return sections["global"] | install | variables
 
 
 def _configuration_files(environ: Mapping[str, str], prefix: Path) -> Iterator[Path]:

@@ -27,15 +27,10 @@ def configure(file: Path, text: str) -> None:
     file.write_text(text)
 
 
-def what_pip_reads(environ: dict[str, str], option: str) -> str:
-    """pip's own answer, of the files and the environment."""
-    script = (
-        "from pip._internal.configuration import Configuration as C; c = C(isolated=False); c.load();"
-        "d = dict((k, v) for k, v in c.items()) if not hasattr(c, '_dictionary') else c._dictionary;"
-        f"print(d.get(':env:.{option}') or d.get('install.{option}') or d.get('global.{option}') or '')"
-    )
-    command = [sys.executable, "-c", script]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.strip()
+def what_pip_reads(environ: dict[str, str], key: str) -> str:
+    """pip's own answer."""
+    command = [sys.executable, "-m", "pip", "config", "get", key]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def test_files_in_the_order_of_pip(home, tmp_path):
@@ -49,8 +44,8 @@ def test_files_in_the_order_of_pip(home, tmp_path):
 
     sources = read_sources(environ=home, prefix=tmp_path / "venv")
 
-    assert sources.index_url == what_pip_reads(home, "index-url") == "http://user/"
-    assert sources.proxy == what_pip_reads(home, "proxy") == "http://legacy:1"
+    assert sources.index_url == what_pip_reads(home, "global.index-url") == "http://user/"
+    assert sources.proxy == what_pip_reads(home, "global.proxy") == "http://legacy:1"
     assert sources.timeout == 7
 
 
@@ -67,7 +62,16 @@ def test_section_of_install_wins_over_global(home, tmp_path):
 
     sources = read_sources(environ=home, prefix=tmp_path)
 
-    assert sources.index_url == what_pip_reads(home, "index-url") == "http://install/"
+    assert sources.index_url == what_pip_reads(home, "install.index-url") == "http://install/"
+
+
+def test_empty_option_is_none(home, tmp_path):
+    configure(tmp_path / "etc/pip/pip.conf", "[global]\nindex-url = http://site/\nproxy = http://site:1\n")
+    configure(tmp_path / "config/pip/pip.conf", "[global]\nproxy =\n[install]\nindex-url =\n")
+
+    sources = read_sources(environ=home, prefix=tmp_path)
+
+    assert (sources.index_url, sources.proxy) == ("http://site/", "")
 
 
 def test_named_file_replaces_the_users(home, tmp_path):
@@ -79,7 +83,7 @@ def test_named_file_replaces_the_users(home, tmp_path):
     sources = read_sources(environ=home, prefix=tmp_path / "venv")
 
     assert (sources.index_url, sources.proxy) == ("http://named/", "http://site:1")
-    assert sources.cert == what_pip_reads(home, "cert")
+    assert sources.cert == what_pip_reads(home, "global.cert")
 
 
 def test_no_files_when_pip_reads_none(home, tmp_path):
