@@ -28,8 +28,13 @@ def configure(file: Path, text: str) -> None:
 
 
 def what_pip_reads(environ: dict[str, str], key: str) -> str:
-    """pip's own answer."""
-    command = [sys.executable, "-m", "pip", "config", "get", key]
+    """pip's own answer; its command ``config get`` reads only one file."""
+    program = (
+        "import sys; from pip._internal.configuration import Configuration;"
+        "configuration = Configuration(isolated=False); configuration.load();"
+        "print(configuration.get_value(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", program, key]
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False).stdout.strip()
 
 
