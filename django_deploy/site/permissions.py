@@ -28,9 +28,11 @@ from django.db import connections, router, transaction
 NAMED = 100
 
 # On Linux a descriptor without the right to read is enough, so that files which their owner may not
-# read can be mended too; it is changed by its name under /proc. Elsewhere it has to be readable.
-_HAS_PATH_DESCRIPTORS = hasattr(os, "O_PATH")
-_OPEN = (os.O_PATH if _HAS_PATH_DESCRIPTORS else os.O_RDONLY | os.O_NONBLOCK) | os.O_NOFOLLOW | os.O_CLOEXEC
+# read are fixed too; what it stands for is changed by its name under /proc. Elsewhere it must be readable.
+PATH_ONLY = getattr(os, "O_PATH", 0)
+
+#: Links (the BSDs say EMLINK) and sockets cannot be opened for reading without following them.
+NO_FILES = (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EOPNOTSUPP)
 
 
 @dataclass
@@ -118,7 +120,7 @@ class Fixer:
 
     def _set(self, descriptor: int, status: os.stat_result) -> str:
         """Nothing when it worked, else the reason why not."""
-        target = f"/proc/self/fd/{descriptor}" if _HAS_PATH_DESCRIPTORS else descriptor
+        target = f"/proc/self/fd/{descriptor}" if PATH_ONLY else descriptor
         try:
             if self.wanted.group is not None:
                 os.chown(target, -1, self.wanted.group)
@@ -146,14 +148,14 @@ class Fixer:
         except FileNotFoundError:
             pass  # the site is live: uploads come and go
         except OSError as error:
-            # Without path descriptors, links and unreadable files end here.
-            if error.errno != errno.ELOOP:
+            if error.errno not in NO_FILES:
                 self.outcome.skipped[str(path)] = _reason(error)
 
 
 @contextmanager
 def _opened(name: str, folder: int | None = None) -> Iterator[int]:
-    descriptor = os.open(name, _OPEN, dir_fd=folder)
+    way = PATH_ONLY or os.O_RDONLY | os.O_NONBLOCK
+    descriptor = os.open(name, way | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         yield descriptor
     finally:

@@ -21,7 +21,7 @@ input. End of input ends the process with status 0.
     ``{"ok": false, "seconds": S, "result": {...}, "exit": STATUS, "error": TEXT}`` when it fails.
     ``result`` is structured, and honest after a failure as well: see ``results.py``.
 
-A request that is none of these is answered with ``{"ok": false, "error": TEXT}``.
+A request that is none of these, or that cannot be answered, gets ``{"ok": false, "error": TEXT}``.
 """
 
 from __future__ import annotations
@@ -78,6 +78,9 @@ def answer(line: str) -> Reply:
         return REQUESTS[request["do"]](request)
     except BadRequest as error:
         return {"ok": False, "error": str(error)}
+    except Exception as error:  # the settings may be such that they cannot even be described
+        _print_error(error, with_traceback=True)
+        return {"ok": False, "error": _short(error)}
     finally:
         # The next request may come minutes later, on connections that a server has given up.
         connections.close_all()

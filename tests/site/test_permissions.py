@@ -1,4 +1,5 @@
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.test import modify_settings, override_settings
 
+from django_deploy.site import permissions
 from django_deploy.site.permissions import (
     Fixer,
     Outcome,
@@ -18,6 +20,16 @@ from django_deploy.site.permissions import (
 )
 
 WANTED = Wanted(file_mode=0o644, folder_mode=0o755)
+
+
+@pytest.fixture(autouse=True, params=["Linux", "elsewhere"])
+def system(request, monkeypatch):
+    """Both ways to hold a file."""
+    if request.param == "elsewhere":
+        monkeypatch.setattr(permissions, "PATH_ONLY", 0)
+    elif not permissions.PATH_ONLY:
+        pytest.skip("this system has no O_PATH")
+    return request.param
 
 
 def fix(root, wanted=WANTED, **options):
@@ -82,7 +94,9 @@ def test_dry_run_only_counts(media):
     assert mode(cover) == "0o600"
 
 
-def test_files_without_any_right_are_fixed_too(media):
+def test_files_without_any_right_are_fixed_too(media, system):
+    if system == "elsewhere" and os.geteuid() != 0:
+        pytest.skip("needs O_PATH")
     covers = make_folder(media / "covers", 0o755)
     cover = make_file(covers / "emma.png", 0o000)
     covers.chmod(0o000)
@@ -123,8 +137,11 @@ def test_hard_links_are_left_and_named(media, tmp_path):
     assert mode(key) == "0o600"
 
 
-def test_pipes_are_left_alone(media):
+def test_pipes_and_sockets_are_left_alone(media, monkeypatch):
     os.mkfifo(media / "pipe", 0o600)
+    monkeypatch.chdir(media)  # the path of a socket has to be short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
 
     assert fix(media) == Outcome()
     assert mode(media / "pipe") == "0o600"

@@ -54,6 +54,14 @@ def test_describe_paths_are_texts(tmp_path):
     assert reply["ssl_header"] is None
 
 
+def test_settings_that_cannot_be_described(capsys):
+    with override_settings(ALLOWED_HOSTS=None):
+        reply = ask(do="describe")
+
+    assert reply == {"ok": False, "error": "TypeError: 'NoneType' object is not iterable"}
+    assert "description.py" in capsys.readouterr().err
+
+
 def test_run_lets_the_command_talk(capsys):
     reply = run("behave", "talk")
 
