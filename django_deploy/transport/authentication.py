@@ -20,9 +20,28 @@ _keys = KeyRing()
 
 
 class Transport(paramiko.Transport):
-    """Keeps the reason that the server gives when it hangs up, in ``last_words``."""
+    """Offers several keys in one login, and keeps the reason of a server that hangs up in ``last_words``."""
 
     last_words = ""
+
+    def auth_publickey(
+        self, username: str, key: paramiko.PKey, event: threading.Event | None = None
+    ) -> list[str]:
+        """As in paramiko; but the service is asked for once (RFC 4252, 4), not again with each key.
+
+        That spares a round trip, and some servers hang up when they are asked twice.
+        """
+        handler = self.auth_handler
+        # Private: what paramiko does when the service was granted. Should it go, each key asks again.
+        offer = getattr(handler, "_parse_service_accept", None)
+        if handler is None or offer is None or event is None:
+            return super().auth_publickey(username, key, event)
+        handler.auth_event, handler.username, handler.private_key = event, username, key
+        granted = paramiko.Message()
+        granted.add_string("ssh-userauth")
+        granted.rewind()
+        offer(granted)
+        return []
 
     def _parse_disconnect(self, message: paramiko.Message) -> None:
         # Private, but paramiko only logs the reason. Should the method go, the reason is missing
@@ -91,7 +110,7 @@ class _Attempt:
         try:
             self._transport.auth_publickey(self._login.config.user, key, is_answered)
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise self.failure() from error
+            raise self.failure(str(error)) from error
         while not is_answered.wait(self._login.timeout):
             if not key.is_signing:  # signing may wait for a person, and that is not the server's fault
                 message = f"{self._address} did not answer the login within {self._login.timeout:g} s"
@@ -118,9 +137,7 @@ class _Attempt:
         if self._locked is not None:
             return f"Unlock the key first: {shlex.join(['ssh-add', str(self._locked)])}"
         if not self._offered:
-            return (
-                "Name a key in KEY_FILE or in ssh_config (IdentityFile), or give one to your agent (ssh-add)."
-            )
+            return "Name a key in KEY_FILE or ssh_config (IdentityFile), or give one to your agent (ssh-add)."
         return (
             f"Is {self._login.config.user} the right user, and is one of these keys in its authorized_keys "
             f"there? Try: {self._login.command('-v')}"

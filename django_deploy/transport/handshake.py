@@ -67,6 +67,11 @@ def _explain(error: Exception, login: Login, transport: Transport, wire: Wire) -
     remedy = f"Try: {login.command('-v')}"
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         message = f"{wire.address} offers no algorithm that we know: {printable(str(error))}"
+    elif wire.complaint:
+        message, remedy = (
+            f"the way to {wire.address} failed{quoted}",
+            "Check ProxyCommand in your ssh_config.",
+        )
     elif wire.is_ended:
         message = f"{wire.address} closed the connection during the handshake{quoted}"
         remedy = "It may have too many logins at once (MaxStartups) or refuse this address for a while."

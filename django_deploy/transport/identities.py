@@ -117,7 +117,7 @@ def find(
     then key files, then key files for which somebody must be asked. A certificate precedes its key.
     """
     certificates = list(_certificates(config))
-    files = [_from_file(path, ring, ask) for path in config.identity_files if path.is_file()]
+    files = [_from_file(path, ring, ask) for path in config.identity_files if _is_there(path)]
     held = [_from_agent(key) for key in agent_keys]
     named = {identity.plain_blob for identity in files} | {key.plain.blob for key in certificates}
     chosen = [identity for identity in held if identity.plain_blob in named]
@@ -127,6 +127,10 @@ def find(
     rest = [identity for identity in files if not identity.public or identity.plain_blob not in in_agent]
     rest.sort(key=lambda identity: identity.path is not None and is_sealed(identity.path))
     return list(_with_certificates([*chosen, *rest], certificates))
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_file() or public_half(path) is not None
 
 
 def _from_file(path: Path, ring: KeyRing, ask: AskPassphrase) -> Identity:

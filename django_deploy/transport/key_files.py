@@ -84,9 +84,15 @@ def read_public_key(path: Path) -> PublicKey | None:
 
 
 def public_half(path: Path) -> PublicKey | None:
-    """The public key of a private key file, without its passphrase; None where nothing tells it."""
+    """The public key of a private key file, without its passphrase; None where nothing tells it.
+
+    As in OpenSSH the file may be missing where its public one is there, or be a public one itself:
+    so people name a key that only their agent has.
+    """
     header = _openssh_header(_read(path))
-    return header.public if header else read_public_key(path.with_name(path.name + ".pub"))
+    if header is not None:
+        return header.public
+    return read_public_key(path) or read_public_key(path.with_name(path.name + ".pub"))
 
 
 def is_sealed(path: Path) -> bool:

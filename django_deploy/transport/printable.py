@@ -10,5 +10,6 @@ def printable(text: str | bytes, limit: int = LIMIT) -> str:
     """The first ``limit`` characters, without control and invisible ones; line breaks stay."""
     if isinstance(text, bytes):
         text = text[: 4 * limit].decode("utf-8", "replace")
-    kept = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text[:limit])
+    text = text[:limit].replace("\r\n", "\n")
+    kept = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
     return kept.strip()

@@ -1,8 +1,7 @@
-"""SSH connections to hosts, and the channels that carry their host programs."""
+"""SSH connections to hosts: by which way, and as often as it takes."""
 
 from __future__ import annotations
 
-import contextlib
 import random
 import threading
 import time
@@ -14,34 +13,21 @@ from django_deploy.exceptions import ConnectionFailed
 from django_deploy.target import Host
 from django_deploy.transport import ssh_config as configuration
 from django_deploy.transport._paramiko import paramiko
-from django_deploy.transport.authentication import Transport
+from django_deploy.transport.connection import Connection
 from django_deploy.transport.handshake import Dropped, log_in
 from django_deploy.transport.login import Login, Prompts
 from django_deploy.transport.printable import printable
 from django_deploy.transport.ssh_config import HostConfig
-from django_deploy.transport.watchdog import GIVE_UP_AFTER, Watchdog
 from django_deploy.transport.wire import Wire, address_text, open_command, open_tcp
 
-__all__ = ["Connection", "Prompts", "SSHChannel", "connect", "no_prompts"]
-
-#: What goes into one packet: OpenSSH's limit of 32 kB less the header.
-CHUNK = 32768 - 64
-
-#: sshd grows the buffer of a backlogged channel in small copies; so on a short way no more is in flight.
-IN_FLIGHT = 512 * 1024
-SHORT_ROUND_TRIP = 0.002
-SHORT_OPENING = 0.020
-
-#: Of standard error, the last bytes that are kept.
-MAX_ERROR_TEXT = 64 * 1024
+__all__ = ["Connection", "Prompts", "connect", "no_prompts"]
 
 #: A server that is busy with logins (MaxStartups, by default 10) drops further ones.
 LOGINS_AT_ONCE = 8
 RETRIES = 3
+#: How long to wait before the first retry, in seconds, at least and at most; twice that each time.
+PAUSE = (0.2, 0.8)
 
-MAX_JUMPS = 8
-
-_watchdog = Watchdog()
 _turns: dict[tuple[str, int], threading.Semaphore] = {}
 
 
@@ -72,14 +58,18 @@ def connect(
 
 @dataclass(frozen=True)
 class _Route:
-    """The way to one host. ``jumps`` overrides the configuration's: we are on the way to another."""
+    """The way to one host.
+
+    Of a jump host, ``beyond`` are the hosts that it leads to, and ``jumps``, where the
+    configuration of one of those names several, overrides its own.
+    """
 
     host: Host
     prompts: Prompts
     config_file: Path | None
     timeout: float
     jumps: tuple[Host, ...] = ()
-    depth: int = 0
+    beyond: tuple[Host, ...] = ()
 
     def connect(self) -> Connection:
         config = configuration.read(self.host, self.config_file)
@@ -91,7 +81,7 @@ class _Route:
                 return route._try(config)
             except Dropped:
                 # Not all at the same moment again: whoever was dropped came together with others.
-                time.sleep(random.SystemRandom().uniform(0.2, 0.8) * 2**attempt)
+                time.sleep(random.SystemRandom().uniform(*PAUSE) * 2**attempt)
         return route._try(config)
 
     def _try(self, config: HostConfig) -> Connection:
@@ -114,13 +104,8 @@ class _Route:
     def _unreachable(self, config: HostConfig, address: str, error: Exception) -> ConnectionFailed:
         name, remedy = self.host.name, ""
         if isinstance(error, gaierror | UnicodeError):
-            alias = (
-                ""
-                if config.hostname == self.host.address
-                else f", HostName of {self.host.address} in ssh_config"
-            )
-            message = f"the name {config.hostname}{alias} is not found"
-            remedy = "Check its spelling and the network."
+            message = f"the name {config.hostname} is not found"
+            remedy = "Check its spelling (HostName in ssh_config?) and the network."
         elif isinstance(error, TimeoutError):
             message = f"no answer from {address} within {self.timeout:g} s"
             remedy = f"Is the host up, and does every firewall let port {config.port} through?"
@@ -134,15 +119,17 @@ class _Route:
     def _open_through(self, jumps: tuple[Host, ...], config: HostConfig) -> Wire:
         """A wire through the last of ``jumps``, which is reached through those before it."""
         *before, last = jumps
-        if self.depth == MAX_JUMPS:
-            message = f"more than {MAX_JUMPS} jump hosts lie before it: does ProxyJump lead in a circle?"
+        beyond = (*self.beyond, self.host)
+        if last in beyond:
+            circle = " through ".join(host.name for host in (*beyond, last))
+            message = f"ProxyJump leads in a circle: {circle}"
             raise ConnectionFailed(self.host.name, message, remedy="Check ProxyJump in your ssh_config.")
-        route = _Route(last, self.prompts, self.config_file, self.timeout, tuple(before), self.depth + 1)
         try:
-            hop = route.connect()
+            hop = _Route(last, self.prompts, self.config_file, self.timeout, tuple(before), beyond).connect()
         except ConnectionFailed as error:
+            kind = ConnectionFailed if isinstance(error, Dropped) else type(error)  # it was tried again
             message = f"its jump host {last.name} is out of reach: {error.message}"
-            raise type(error)(self.host.name, message, remedy=error.remedy) from error
+            raise kind(self.host.name, message, remedy=error.remedy) from error
         try:
             return hop.reach(config.hostname, config.port, self.timeout)
         except (paramiko.SSHException, EOFError, OSError) as error:
@@ -150,185 +137,3 @@ class _Route:
             address = address_text(config.hostname, config.port)
             message = f"its jump host {last.name} cannot reach {address}: {printable(str(error), 200)}"
             raise ConnectionFailed(self.host.name, message) from error
-
-
-class Connection:
-    """A host that we are logged in to; watched, so that its silence ends within 16 seconds.
-
-    ``address`` is ``ip:port``, or the name where a jump host or a proxy command resolves it.
-    """
-
-    def __init__(self, transport: Transport, wire: Wire, name: str) -> None:
-        self._transport = transport
-        self._wire = wire
-        self._name = name
-        self._is_silent = False
-        _watchdog.watch(self)
-
-    @property
-    def address(self) -> str:
-        return self._wire.address
-
-    def execute(self, command: str) -> SSHChannel:
-        """Run ``command`` in the user's login shell there. Raises ``ConnectionFailed``."""
-        started = time.monotonic()
-        try:
-            channel = self._transport.open_session()
-            is_short_way = self._is_short_way(time.monotonic() - started)
-            channel.exec_command(command)
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            why = self.why_lost() or printable(str(error), 200)
-            raise ConnectionFailed(self._name, f"{self.address} does not run commands: {why}") from error
-        return SSHChannel(channel, self, is_short_way=is_short_way)
-
-    def reach(self, hostname: str, port: int, timeout: float) -> Wire:
-        """A wire from there to another host; closing it closes this connection."""
-        channel = self._transport.open_channel(
-            "direct-tcpip", (hostname, port), ("127.0.0.1", 0), timeout=timeout
-        )
-        return Wire(channel, address_text(hostname, port), on_close=self._close_silently)
-
-    def close(self) -> None:
-        """At once, from any thread; whoever sends or receives is released."""
-        _watchdog.release(self)
-        self._wire.close()
-        self._transport.close()
-
-    def why_lost(self) -> str:
-        """Why the link is gone, if it is and not by our own ``close``."""
-        if self._is_silent:
-            return f"{self.address} has been silent for {GIVE_UP_AFTER} s"
-        if self._transport.last_words:
-            return f"{self.address} hung up: {self._transport.last_words}"
-        if self._wire.is_ended:
-            return f"{self.address} cut the connection"
-        return ""
-
-    # What the watchdog asks of a link
-
-    @property
-    def heard(self) -> int:
-        return self._wire.heard
-
-    def ask(self) -> None:
-        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
-            self._transport.global_request("keepalive@openssh.com", wait=True)
-
-    def give_up(self) -> None:
-        self._is_silent = True
-        self.close()
-
-    def _is_short_way(self, opening: float) -> bool:
-        # Two measures: a relay on this machine answers the TCP handshake at once, whatever lies behind it.
-        round_trip = self._wire.round_trip
-        is_short = round_trip is not None and round_trip < SHORT_ROUND_TRIP and opening < SHORT_OPENING
-        return is_short and self._transport.remote_version.startswith("SSH-2.0-OpenSSH_")
-
-    def _close_silently(self) -> str:
-        self.close()
-        return ""
-
-
-class SSHChannel:
-    """The channel to a program on the host: its standard input, output and error."""
-
-    def __init__(self, channel: paramiko.Channel, connection: Connection, *, is_short_way: bool) -> None:
-        self._channel = channel
-        self._connection = connection
-        self._errors = bytearray()
-        self._throttle = _Throttle(channel) if is_short_way else None
-        # Both loops below go on after it: it is when the one looks after standard error and the
-        # other after its throttle. Silence is the watchdog's.
-        channel.settimeout(1.0)
-
-    def send(self, data: bytes | memoryview) -> None:
-        rest = memoryview(data).cast("B")
-        while rest:
-            rest = rest[self._send_some(bytes(rest[:CHUNK])) :]
-
-    def receive(self, size: int) -> bytes:
-        """At most ``size`` bytes; ``b""`` at the end. Raises ``OSError`` where the link broke before it."""
-        while True:
-            self._drain()
-            try:
-                data = self._channel.recv(size)
-            except TimeoutError:
-                continue
-            if not data:
-                self._end()
-            return data
-
-    def finish(self) -> tuple[int | None, str]:
-        """After the end: the exit status (None if unknown) and the end of standard error."""
-        self._drain()
-        status = self._channel.recv_exit_status() if self._channel.exit_status_ready() else -1
-        return (status if status >= 0 else None), self._errors.decode("utf-8", "replace")
-
-    def close(self) -> None:
-        """At once, from any thread. A peer that takes nothing any more costs the whole connection."""
-        farewell = threading.Thread(target=self._close, name="ssh close", daemon=True)
-        farewell.start()
-        farewell.join(0.2)
-        if farewell.is_alive():
-            self._connection.close()
-
-    def _close(self) -> None:
-        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
-            self._channel.close()
-
-    def _send_some(self, data: bytes) -> int:
-        if self._throttle is not None:
-            self._throttle.hold()
-        try:
-            sent = self._channel.send(data)
-        except TimeoutError:
-            if self._throttle is not None:
-                self._throttle.release()
-            return 0
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise ConnectionError(self._connection.why_lost() or "the channel is closed") from error
-        if sent == 0:
-            raise ConnectionError(self._connection.why_lost() or "the channel is closed")
-        return sent
-
-    def _end(self) -> None:
-        """The output has ended: by the program, which then has an exit status, or with the link."""
-        why = self._connection.why_lost()
-        if why and not self._channel.eof_received:
-            raise ConnectionError(why)
-        self._channel.status_event.wait(1.0)
-        self._drain()
-
-    def _drain(self) -> None:
-        """Keep the end of standard error; what nobody reads would in time hold up the output."""
-        while self._channel.recv_stderr_ready():
-            self._errors += self._channel.recv_stderr(1 << 16)
-            del self._errors[:-MAX_ERROR_TEXT]
-
-
-class _Throttle:
-    """Holds back a part of the window that sshd granted, so that less is in flight.
-
-    There is no public way to it; where paramiko's attributes change, nothing is held back. Only
-    OpenSSH's way of granting is known never to wait for what is held back; still ``release``
-    returns it, should nothing move.
-    """
-
-    def __init__(self, channel: paramiko.Channel) -> None:
-        self._channel = channel
-        self._held: int | None = None
-
-    def hold(self) -> None:
-        """Once, as soon as the window is there."""
-        if self._held is not None:
-            return
-        with self._channel.lock:
-            self._held = max(0, getattr(self._channel, "out_window_size", 0) - IN_FLIGHT)
-            if self._held:
-                self._channel.out_window_size -= self._held
-
-    def release(self) -> None:
-        held, self._held = self._held, 0
-        if held:
-            with self._channel.lock:
-                self._channel.out_window_size += held

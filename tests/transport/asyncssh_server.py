@@ -18,6 +18,18 @@ class Server(asyncssh.SSHServer):
         return True
 
 
+async def pump(source, sink) -> None:
+    """Copy until the source ends or the sink is gone."""
+    try:
+        while data := await source.read(1 << 16):
+            sink.write(data)
+            await sink.drain()
+        if isinstance(sink, asyncio.StreamWriter):
+            sink.close()
+    except (OSError, asyncssh.Error):
+        pass
+
+
 async def serve(folder: Path, home: Path) -> None:
     async def run(process: asyncssh.SSHServerProcess) -> None:
         child = await asyncio.create_subprocess_exec(
@@ -30,8 +42,10 @@ async def serve(folder: Path, home: Path) -> None:
             cwd=home,
             env=os.environ | {"HOME": str(home)},
         )
-        await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+        feeding = asyncio.create_task(pump(process.stdin, child.stdin))
+        await asyncio.gather(pump(child.stdout, process.stdout), pump(child.stderr, process.stderr))
         process.exit(await child.wait())
+        feeding.cancel()
 
     listener = await asyncssh.listen(
         "127.0.0.1",

@@ -120,7 +120,7 @@ def make_key(path: Path, type: str = "ssh-ed25519", passphrase: str | None = Non
     """A new key pair in ``path`` and ``path.pub``."""
     options = {"key_size": 2048} if type == "ssh-rsa" else {}
     key = asyncssh.generate_private_key(type, comment=path.name, **options)
-    key.write_private_key(path, passphrase=passphrase, rounds=1)
+    key.write_private_key(path, passphrase=passphrase, rounds=1, ignore_few_rounds=True)
     key.write_public_key(f"{path}.pub")
     path.chmod(0o600)
     return key
@@ -207,6 +207,7 @@ class Relay:
         self._open = threading.Event()
         self._open.set()
         self._sockets = ExitStack()
+        self._ends: list[socket.socket] = []
         self._listener = self._sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -216,8 +217,9 @@ class Relay:
 
     def close(self) -> None:
         self._open.set()
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        for end in (self._listener, *self._ends):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)  # which wakes the threads
         self._sockets.close()
 
     def _accept(self) -> None:
@@ -225,6 +227,7 @@ class Relay:
             while True:
                 near = self._sockets.enter_context(self._listener.accept()[0])
                 far = self._sockets.enter_context(socket.create_connection(("127.0.0.1", self._target)))
+                self._ends += near, far
                 for source, sink in ((near, far), (far, near)):
                     threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
 
