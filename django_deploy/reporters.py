@@ -310,6 +310,7 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
         f"{w['wheel']} as before" if w.get("cached") == "True" else f"built {w['wheel']} in {w['seconds']}"
     ),
     "bundle.ready": _bundle,
+    "plan.ready": lambda w: "planned",
     "lock.waiting": lambda w: f"waiting for another deployment to end: {w['holder']}",
     "recovered": lambda w: f"mended what an earlier deployment left: {w['release']} {w['action']}",
     "upload.progress": lambda w: f"sent {w['done']} of {w['total']}",
@@ -339,15 +340,8 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
 #: Shown with ``--verbosity 0``, and only with 2 or more. The others need 1.
 _QUIET = frozenset({"warning", "host.failed", "reverted", "rollout.finished"})
 _VERBOSE = frozenset(
-    {
-        "build.started",
-        "install.started",
-        "install.output",
-        "step.output",
-        "process.started",
-        "confirmed",
-        "pruned",
-    }
+    {"build.started", "confirmed", "install.output", "install.started", "phase.finished", "plan.ready"}
+    | {"process.started", "pruned", "step.output"}
 )
 
 
@@ -365,13 +359,18 @@ class _LastLines:
         self._lines: defaultdict[str, deque[str]] = defaultdict(lambda: deque(maxlen=LAST_LINES))
 
     def take(self, event: Event) -> None:
-        if event.kind in {"step.started", "install.started"}:
+        if event.kind in {"step.started", "step.finished", "install.started", "install.finished"}:
             self._lines[event.host].clear()
         elif event.kind in {"step.output", "install.output"}:
             self._lines[event.host].append(sentence(event))
 
-    def of(self, host: str) -> list[str]:
-        return list(self._lines.pop(host, ()))
+    def before(self, failure: Event) -> list[str]:
+        """What to show of a failed host: the lines that its error brings along, else those that ran by."""
+        kept = list(self._lines.pop(failure.host, ()))
+        brought = failure.fields.get("lines")
+        if not isinstance(brought, list) or not brought:
+            return kept
+        return [f"| {line}" for line in brought[-LAST_LINES:]]
 
 
 class LineReporter(Reporter):
@@ -381,12 +380,15 @@ class LineReporter(Reporter):
         super().__init__(stream, secrets)
         self._verbosity = verbosity
         self._last_lines = _LastLines()
+        self._phase = ""
 
     def __call__(self, event: Event) -> None:
         event = self.secrets.clean_event(event)
         with self._lock:
             self._last_lines.take(event)
             self.show(self._lines(event))
+            if event.kind == "phase.started":
+                self._phase = str(event.fields.get("phase"))
 
     def show(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -398,7 +400,7 @@ class LineReporter(Reporter):
             return
         host = f"{event.host}: " if event.host else ""
         if event.kind == "host.failed" and self._verbosity < 2:
-            yield from (f"{host}{line}" for line in self._last_lines.of(event.host))
+            yield from (f"{host}{line}" for line in self._last_lines.before(event))
         yield f"{host}{sentence(event)}"
         if event.kind == "rollout.finished" and event.fields.get("phases") and self._verbosity > 0:
             yield _Words(event.fields)["phases"]
@@ -406,6 +408,8 @@ class LineReporter(Reporter):
     def _is_shown(self, event: Event) -> bool:
         if event.kind == "upload.progress":
             return self._verbosity > 0 and event.fields.get("done") == event.fields.get("total")
+        if event.kind == "phase.started" and event.fields.get("phase") == self._phase:
+            return self._verbosity > 1  # several stages make one phase
         if event.kind in _QUIET:
             return True
         return self._verbosity > (1 if event.kind in _VERBOSE else 0)
@@ -766,7 +770,7 @@ class LiveReporter(Reporter):
     def _lasting(self, event: Event) -> Iterator[tuple[str, str]]:
         host = f"{event.host}: " if event.host else ""
         if event.kind == "host.failed":
-            yield from ((f"{host}{line}", "dim") for line in self._last_lines.of(event.host))
+            yield from ((f"{host}{line}", "dim") for line in self._last_lines.before(event))
         elif event.kind in {"warning", "recovered"}:
             yield f"{host}{sentence(event)}", "yellow"
         elif event.kind in {"step.output", "install.output"} and self._verbosity > 1:

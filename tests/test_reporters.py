@@ -212,7 +212,7 @@ def test_every_kind_of_event_has_a_sentence_and_may_lack_its_fields():
     for kind, names in EVENTS.items():
         numbers = dict.fromkeys({"seconds", "bytes", "done", "total"} & set(names.split()), 1)
         full = sentence(event(kind, **{**dict.fromkeys(names.split(), "word"), **numbers}))
-        assert "word" in full or kind == "upload.progress", kind
+        assert "word" in full or kind in {"upload.progress", "plan.ready"}, kind
         assert "?" not in full, kind
         assert sentence(event(kind)) != "", kind
 
@@ -236,34 +236,44 @@ def test_lines_of_a_deployment():
         "built shop-1.0-py3-none-any.whl in 0.8 s",
         "cart-2.0-py3-none-any.whl as before",
         "53 distributions, 2 wheels, 1.3 MB, git 3f9c2a1 (main)",
-        "bundle: 1.2 s",
         "prepare ...",
         "web1: sent 20.0 MB of 20.0 MB",
         "web1: installed 53 distributions with uv in 0.6 s",
-        "prepare: 3.8 s",
         "steps ...",
         "web1: compress --force: left out, the site has no compressor",
         "web1: migrate --noinput ...",
         "web1: migrate --noinput: 0.7 s",
-        "steps: 0.8 s",
         "activate ...",
         "web1: run/web.sock answered 200 in 42 ms",
         "web1: serves new",
-        "activate: 1.1 s",
         "new is live: deployed in 8.3 s",
         "bundle 1.2 s, steps 0.8 s",
     ]
 
 
 def test_lines_of_a_failure_show_the_output_of_the_step():
-    assert lines_of(FAILURE)[-7:] == [
+    assert lines_of(FAILURE)[-6:] == [
         "web1: migrate --noinput ...",
         "web1: | Applying shop.0002... OK",
         "web1: | no such table",
         "web1: failed: the step failed. Look at it.",
         "revert ...",
         "web1: reverted: serves old, as before",
-        "revert: 0.2 s",
+    ]
+
+
+def test_lines_that_an_error_brings_along_are_shown():
+    failure = event("host.failed", "web1", message="web stopped.", lines=["\x1b[31mImportError\x1b[0m"])
+
+    assert lines_of([*DEPLOYMENT[:18], failure])[-2:] == ["web1: | ImportError", "web1: failed: web stopped."]
+
+
+def test_output_of_a_step_that_went_well_is_not_shown():
+    failure = event("host.failed", "web1", message="no answer.")
+
+    assert lines_of([*DEPLOYMENT[:19], failure])[-2:] == [
+        "web1: migrate --noinput: 0.7 s",
+        "web1: failed: no answer.",
     ]
 
 
@@ -271,6 +281,16 @@ def test_more_and_less_verbose():
     assert lines_of(DEPLOYMENT, verbosity=0) == ["new is live: deployed in 8.3 s"]
     assert "web1: | Applying shop.0002... OK" in lines_of(DEPLOYMENT, verbosity=2)
     assert lines_of(FAILURE, verbosity=2).count("web1: | no such table") == 1
+
+
+def test_a_phase_of_several_stages_is_named_once():
+    stage = [event("phase.started", phase="steps"), event("phase.finished", phase="steps", seconds=1)]
+
+    assert lines_of([*stage, *stage, event("phase.started", phase="activate")]) == [
+        "steps ...",
+        "activate ...",
+    ]
+    assert len(lines_of([*stage, *stage], verbosity=2)) == 4
 
 
 def test_lines_mask_secrets_and_control_characters():
