@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 from django_deploy.bundle.audit import provides_module
 from django_deploy.bundle.cache import default_cache
-from django_deploy.bundle.environment import discover, select
+from django_deploy.bundle.environment import discover
 from django_deploy.bundle.lock import lock
 from django_deploy.bundle.manifest import Manifest
-from django_deploy.bundle.project import find_project, require_clean
+from django_deploy.bundle.project import find_project
+from django_deploy.bundle.revision import require_clean
+from django_deploy.bundle.selection import select
 from django_deploy.bundle.sources import read_sources
 from django_deploy.bundle.wheels import build_wheels, check_requirements
 from django_deploy.exceptions import BundleError

@@ -9,14 +9,13 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, HookMissing
 
 from django_deploy.bundle.cache import digest, locked, read_record, write_record
-from django_deploy.bundle.environment import read_toml
+from django_deploy.bundle.pyproject import read_build_system
 from django_deploy.bundle.sources import read_sources, uv_variables
 from django_deploy.exceptions import BundleError
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from django_deploy.bundle.environment import Distribution
+    from django_deploy.bundle.pyproject import BuildSystem
     from django_deploy.bundle.tree import Tree
 
 #: What builds take for the time (2020-01-01): the same tree gives the same bytes.
@@ -38,33 +38,6 @@ _LEAKS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DJANGO_SETTINGS_MODULE")
 
 class CommandFailed(Exception):
     """A command has failed; its output is the message."""
-
-
-@dataclass(frozen=True)
-class BuildSystem:
-    """The ``[build-system]`` table (PEP 518), with the defaults for sources that have none."""
-
-    requires: tuple[str, ...] = ("setuptools>=40.8.0",)
-    backend: str = "setuptools.build_meta:__legacy__"
-    backend_path: tuple[str, ...] | None = None
-
-
-def read_build_system(source: Path) -> BuildSystem:
-    """How a source tree wants to be built; ``BundleError`` when it is no Python project."""
-    file = source / "pyproject.toml"
-    if not file.is_file():
-        if (source / "setup.py").is_file():
-            return BuildSystem()
-        raise BundleError(f"{source} has neither a pyproject.toml nor a setup.py.")
-    table = read_toml(file).get("build-system")
-    if table is None:
-        return BuildSystem()
-    path = table.get("backend-path")
-    return BuildSystem(
-        tuple(table.get("requires", ())),
-        table.get("build-backend", BuildSystem.backend),
-        None if path is None else tuple(path),
-    )
 
 
 def build_tree(

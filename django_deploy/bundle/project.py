@@ -1,19 +1,15 @@
-"""The project: the distribution that provides the settings module, and where it stands in its VCS."""
+"""The project: the distribution that provides the settings module."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from django_deploy.bundle.manifest import Revision
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from importlib.machinery import ModuleSpec
 
     from django_deploy.bundle.environment import Distribution
@@ -95,118 +91,3 @@ def _source_owner(file: Path, distributions: Iterable[Distribution]) -> Distribu
     sources = [(item.source.resolve(), item) for item in distributions if item.source is not None]
     owners = [(len(source.parts), item) for source, item in sources if file.is_relative_to(source)]
     return max(owners, key=lambda owner: owner[0])[1] if owners else None
-
-
-@dataclass(frozen=True)
-class WorkingCopy:
-    """A source folder in its VCS: the revision, and the files of the folder that differ from it."""
-
-    revision: Revision
-    dirty_files: tuple[str, ...]
-
-
-def find_working_copy(folder: Path) -> WorkingCopy | None:
-    """What git or Mercurial say about a folder.
-
-    None where the folder is under neither, has no commit yet, or the command is missing or fails.
-    Files that are not tracked and not ignored make it dirty as well.
-    """
-    for parent in (folder, *folder.parents):
-        for metadata, read in ((".git", _read_git), (".hg", _read_mercurial)):
-            if (parent / metadata).exists():
-                return read(folder)
-    return None
-
-
-def find_revision(folder: Path) -> Revision | None:
-    """The revision of a source folder; see ``find_working_copy``."""
-    copy = find_working_copy(folder)
-    return copy.revision if copy else None
-
-
-def _read_git(folder: Path) -> WorkingCopy | None:
-    output = _run(
-        ["git", "status", "--porcelain=v2", "--branch", "--untracked-files=normal", "-z", "--", "."],
-        folder,
-        # A status must not take the lock that a commit in another window needs.
-        GIT_OPTIONAL_LOCKS="0",
-    )
-    if output is None:
-        return None
-    headers, files = _parse_git_status(output)
-    commit, branch = headers.get("branch.oid", ""), headers.get("branch.head", "")
-    if not commit or commit == "(initial)":
-        return None
-    branch = "" if branch == "(detached)" else branch
-    return WorkingCopy(Revision("git", commit, branch, is_dirty=bool(files)), files)
-
-
-def _parse_git_status(output: str) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Headers and file names of ``git status --porcelain=v2 --branch -z``."""
-    headers: dict[str, str] = {}
-    files: list[str] = []
-    entries = iter(output.split("\0"))
-    for entry in entries:
-        kind, _, rest = entry.partition(" ")
-        if kind == "#":
-            key, _, value = rest.partition(" ")
-            headers[key] = value
-        elif kind == "?":
-            files.append(rest)
-        elif kind in _FIELDS_BEFORE_NAME:
-            files.append(rest.split(" ", _FIELDS_BEFORE_NAME[kind])[-1])
-            if kind == "2":
-                next(entries)  # the name before it was renamed
-    return headers, tuple(files)
-
-
-#: Per kind of line (changed, renamed, unmerged): the fields between the kind and the file's name.
-_FIELDS_BEFORE_NAME = {"1": 7, "2": 8, "u": 9}
-
-
-def _read_mercurial(folder: Path) -> WorkingCopy | None:
-    node = _run(["hg", "log", "--rev", ".", "--template", "{node} {branch}"], folder, HGPLAIN="1")
-    changed = _run(["hg", "status", "--print0", "--no-status", "."], folder, HGPLAIN="1")
-    if node is None or changed is None:
-        return None
-    id, _, branch = node.partition(" ")
-    files = tuple(name for name in changed.split("\0") if name)
-    return WorkingCopy(Revision("hg", id, branch, is_dirty=bool(files)), files) if id else None
-
-
-def _run(command: list[str], folder: Path, **environment: str) -> str | None:
-    """What a command prints; None when it is missing or fails."""
-    try:
-        result = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return result.stdout.decode("utf-8", "surrogateescape")
-
-
-def require_clean(folder: Path) -> None:
-    """REQUIRE_CLEAN: ``BundleError`` that names what is not committed."""
-    copy = find_working_copy(folder)
-    if copy is None:
-        raise BundleError(
-            f"REQUIRE_CLEAN is set, but neither git nor Mercurial knows a revision of {folder}.",
-            remedy="Commit the project first, or set REQUIRE_CLEAN to False.",
-        )
-    if copy.dirty_files:
-        names = list(_first(copy.dirty_files, 10))
-        raise BundleError(
-            f"REQUIRE_CLEAN is set, but {folder} has uncommitted changes: {', '.join(names)}.",
-            remedy="Commit or stash them.",
-        )
-
-
-def _first(names: Sequence[str], count: int) -> Iterator[str]:
-    yield from names[:count]
-    if len(names) > count:
-        yield f"and {len(names) - count} more"

@@ -17,9 +17,9 @@ from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.audit import check_secrets, find_lost_files, read_metadata
 from django_deploy.bundle.cache import digest, read_record, sha256_of, write_record
-from django_deploy.bundle.environment import is_needed_on_hosts
 from django_deploy.bundle.manifest import Revision, Wheel
-from django_deploy.bundle.project import find_revision
+from django_deploy.bundle.revision import find_revision
+from django_deploy.bundle.selection import is_needed_on_hosts
 from django_deploy.bundle.tree import Tree
 from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore

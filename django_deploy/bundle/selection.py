@@ -1,0 +1,248 @@
+"""Which of the installed distributions are deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from django_deploy.bundle.pyproject import read_dependency_groups
+from django_deploy.exceptions import BundleError
+
+if TYPE_CHECKING:
+    from packaging.utils import NormalizedName
+
+    from django_deploy.bundle.environment import Distribution
+
+SELF = canonicalize_name("django-deploy")
+
+#: What django-deploy needs on a server; its other requirements serve the deployer only.
+NEEDED_ON_HOSTS = frozenset({canonicalize_name("django")})
+
+#: Tools that install: never deployed unless something that is deployed requires them.
+TOOLS = ("pip", "setuptools", "wheel", "uv", "build", "pip-tools")
+
+#: Development tools that the default EXCLUDE leaves out, beside the project's own dependency groups.
+DEVELOPMENT_TOOLS = (
+    *("pytest", "pytest-*", "coverage", "hypothesis", "tox", "tox-*", "nox", "django-test-plus"),
+    *("factory-boy", "model-bakery", "responses", "vcrpy", "freezegun", "time-machine", "selenium"),
+    *("playwright", "ruff", "black", "isort", "flake8", "flake8-*", "pylint", "pylint-*", "bandit"),
+    *("autopep8", "pyupgrade", "django-upgrade", "djlint", "codespell", "vulture", "pre-commit"),
+    *("mypy", "pyright", "basedpyright", "pyrefly", "ty", "types-*", "*-stubs", "import-linter"),
+    *("ipython", "ipdb", "pdbpp", "pudb", "jupyter", "notebook", "jupyterlab", "ipykernel"),
+    *("sphinx", "sphinx-*", "sphinxcontrib-*", "furo", "mkdocs", "mkdocs-*", "mkdocstrings"),
+    *("twine", "flit", "hatch", "poetry", "pdm", "bumpversion", "bump-my-version", "check-manifest"),
+    *("pip-audit", "pipdeptree", "pipx", "virtualenv", "watchfiles", "py-spy", "line-profiler"),
+)
+
+#: Dependency groups (PEP 735) of the project that the default EXCLUDE leaves out.
+DEVELOPMENT_GROUPS = ("dev", "test", "tests", "testing", "lint", "docs", "doc", "typing")
+
+
+def is_needed_on_hosts(name: str, required: str) -> bool:
+    """Whether what ``name`` requires counts on a server: always, but for the deployer's own part."""
+    return name != SELF or required in NEEDED_ON_HOSTS
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The distributions to deploy, those that stay here, and what the user should know."""
+
+    kept: tuple[Distribution, ...]
+    left_out: tuple[Distribution, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def select(
+    distributions: Sequence[Distribution],
+    requirements: str = "environment",
+    *,
+    project: Distribution,
+    extras: Iterable[str] = (),
+    exclude: Sequence[str] | None = None,
+    include: Iterable[str] = (),
+) -> Selection:
+    """What of the environment is deployed.
+
+    ``"environment"`` keeps all but what only the excluded, the tools and the deployer's side of
+    django-deploy need; ``"closure"`` keeps what the project requires; ``"freeze"`` keeps all.
+    ``exclude`` are names or patterns, None means the development tools. ``include`` are names,
+    possibly with extras. Raises ``BundleError`` for an ``include`` that is not installed.
+    """
+    graph = Graph(distributions)
+    extra_nodes = (Node(project.name, extra) for extra in extras)
+    always = [Node(project.name), *extra_nodes, *_parse_included(include, graph)]
+    if SELF in graph.distributions:
+        always.append(Node(SELF))
+    patterns = default_exclusions(project) if exclude is None else tuple(exclude)
+    excluded = frozenset(_matching(graph.distributions, patterns)) - {node.name for node in always}
+
+    if requirements == "freeze":
+        kept, excluded = frozenset(graph.distributions), frozenset()
+    elif requirements == "closure":
+        kept = graph.reach(always)
+    else:
+        unwanted = excluded | frozenset(map(canonicalize_name, TOOLS))
+        roots = [Node(name) for name in graph.roots(unwanted) if name not in unwanted]
+        kept = graph.reach([*always, *roots])
+    return Selection(
+        kept=tuple(item for item in distributions if item.name in kept),
+        left_out=tuple(item for item in distributions if item.name not in kept),
+        warnings=(*graph.still_required(excluded & kept, kept), *graph.missing(always, kept)),
+    )
+
+
+def default_exclusions(project: Distribution) -> tuple[str, ...]:
+    """The development tools, and what the project's own dependency groups for development name."""
+    return (*DEVELOPMENT_TOOLS, *_development_groups(project))
+
+
+def _development_groups(project: Distribution) -> Iterator[str]:
+    if project.source is not None:
+        groups = read_dependency_groups(project.source)
+        wanted = (group for group in groups if canonicalize_name(group) in DEVELOPMENT_GROUPS)
+        yield from (name for group in wanted for name in groups[group])
+
+
+def _matching(names: Iterable[NormalizedName], patterns: Sequence[str]) -> Iterator[NormalizedName]:
+    canonical = [canonicalize_name(pattern) for pattern in patterns]
+    return (name for name in names if any(fnmatchcase(name, pattern) for pattern in canonical))
+
+
+def _parse_included(include: Iterable[str], graph: Graph) -> Iterator[Node]:
+    for text in include:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            raise BundleError(f"INCLUDE: {text!r} is not the name of a distribution.") from None
+        name = canonicalize_name(requirement.name)
+        if name not in graph.distributions:
+            raise BundleError(
+                f"INCLUDE names {name}, which is not installed.", remedy=f"Run `pip install {text}`."
+            )
+        yield from (Node(name, extra) for extra in ("", *requirement.extras))
+
+
+@dataclass(frozen=True)
+class Node:
+    """A distribution, or one extra of it."""
+
+    name: NormalizedName
+    extra: str = ""
+
+
+#: Who requires whom, by name.
+Edges = Mapping["NormalizedName", "set[NormalizedName]"]
+
+
+class Graph:
+    """What requires what, by the markers of this environment and with only the extras asked for."""
+
+    def __init__(self, distributions: Iterable[Distribution]) -> None:
+        self.distributions = {distribution.name: distribution for distribution in distributions}
+        self._requirements: dict[NormalizedName, tuple[Requirement, ...]] = {}
+        self._targets: dict[Node, tuple[Node, ...]] = {}
+
+    def reach(self, start: Iterable[Node]) -> frozenset[NormalizedName]:
+        """The installed names among ``start``, and all that they need on a host."""
+        return frozenset(node.name for node in self._walk(start, self._needed_by))
+
+    def roots(self, unwanted: frozenset[NormalizedName]) -> Iterator[NormalizedName]:
+        """Those that nothing installed requires; see ``find_roots``."""
+        edges: dict[NormalizedName, set[NormalizedName]] = {name: set() for name in self.distributions}
+        for node in self._walk(map(Node, self.distributions), self._required_by):
+            required = {target.name for target in self._required_by(node)}
+            edges[node.name] |= (required & edges.keys()) - {node.name}
+        return find_roots(edges, unwanted)
+
+    def still_required(
+        self, names: frozenset[NormalizedName], kept: frozenset[NormalizedName]
+    ) -> Iterator[str]:
+        """Warnings for excluded names that stay because something kept needs them."""
+        for name in sorted(names):
+            nodes = (node for node in self._targets if node.name in kept - {name})
+            needed_by = {node.name for node in nodes if Node(name) in self._needed_by(node)}
+            if needed_by:
+                yield f"{name} is excluded, but it is deployed: {', '.join(sorted(needed_by))} needs it."
+
+    def missing(self, start: Iterable[Node], kept: frozenset[NormalizedName]) -> Iterator[str]:
+        """Warnings for what kept distributions require and this environment does not have."""
+        nodes = self._walk([*start, *map(Node, kept)], self._needed_by)
+        for node in sorted(nodes, key=lambda node: (node.name, node.extra)):
+            extra = f"[{node.extra}]" if node.extra else ""
+            for name in dict.fromkeys(target.name for target in self._needed_by(node)):
+                if name not in self.distributions:
+                    yield f"{node.name}{extra} requires {name}, which is not installed here."
+
+    def _walk(self, start: Iterable[Node], targets: Callable[[Node], Iterable[Node]]) -> set[Node]:
+        seen: set[Node] = set()
+        waiting = list(start)
+        while waiting:
+            node = waiting.pop()
+            if node not in seen and node.name in self.distributions:
+                seen.add(node)
+                waiting += targets(node)
+        return seen
+
+    def _needed_by(self, node: Node) -> list[Node]:
+        """What a node requires on a host."""
+        return [target for target in self._required_by(node) if is_needed_on_hosts(node.name, target.name)]
+
+    def _required_by(self, node: Node) -> tuple[Node, ...]:
+        if node not in self._targets:
+            self._targets[node] = tuple(self._evaluate(node))
+        return self._targets[node]
+
+    def _evaluate(self, node: Node) -> Iterator[Node]:
+        if node.extra:
+            yield Node(node.name)
+        for requirement in self._parsed(node.name):
+            marker = requirement.marker
+            if marker is None or marker.evaluate({"extra": node.extra}):
+                name = canonicalize_name(requirement.name)
+                yield from (Node(name, extra) for extra in ("", *requirement.extras))
+
+    def _parsed(self, name: NormalizedName) -> tuple[Requirement, ...]:
+        if name not in self._requirements:
+            self._requirements[name] = tuple(_parse_requirements(self.distributions[name]))
+        return self._requirements[name]
+
+
+def find_roots(edges: Edges, unwanted: frozenset[NormalizedName]) -> Iterator[NormalizedName]:
+    """The names that no other requires, and one of each cycle that nothing else requires.
+
+    Of a cycle it is one that is not ``unwanted``, if there is any.
+    """
+    required_by: dict[NormalizedName, set[NormalizedName]] = {name: set() for name in edges}
+    for name, targets in edges.items():
+        for target in targets:
+            required_by[target].add(name)
+    covered: set[NormalizedName] = set()
+    # In a cycle that nothing else requires, all that reach a name are reached by it.
+    for name in sorted(edges, key=lambda name: (bool(required_by[name]), name in unwanted, name)):
+        if name not in covered and _reachable(name, required_by) <= _reachable(name, edges):
+            yield name
+            covered |= _reachable(name, edges)
+
+
+def _reachable(name: NormalizedName, edges: Edges) -> set[NormalizedName]:
+    seen: set[NormalizedName] = set()
+    waiting = [name]
+    while waiting:
+        current = waiting.pop()
+        if current not in seen:
+            seen.add(current)
+            waiting += edges[current]
+    return seen
+
+
+def _parse_requirements(distribution: Distribution) -> Iterator[Requirement]:
+    for text in distribution.requires:
+        try:
+            yield Requirement(text)
+        except InvalidRequirement:
+            continue  # metadata from before PEP 508: it names nothing that could be looked up
