@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from . import base
+from .bookshop import Bookshop
 from .index import Index
+from .inspection import assert_consistent, live
 from .laptop import Laptop
 from .machines import Machine, boot
 from .network import Network
@@ -103,13 +105,91 @@ def machine(machines: Machines) -> Machine:
     return machines(1)[0]
 
 
+@pytest.fixture(scope="session")
+def developer(tmp_path_factory: pytest.TempPathFactory, laptop: Laptop, index: Index) -> Bookshop:
+    """The developer's environment; ``bookshop`` is for tests."""
+    return Bookshop(tmp_path_factory.mktemp("developer"), laptop, index)
+
+
+@pytest.fixture
+def bookshop(developer: Bookshop) -> Iterator[Bookshop]:
+    """The project as it is in the checkout; what a test changes is undone."""
+    yield developer
+    developer.restore()
+
+
+# Hosts that have a site already. They stay for the session: each test leaves them with a healthy release,
+# and where one did not, the next test gets a new host.
+
+
+@pytest.fixture(scope="session")
+def standing(disk: Path, network: Network, laptop: Laptop) -> Iterator[Machines]:
+    machines = Machines(disk, network, laptop)
+    yield machines
+    for machine in machines.made:
+        machine.destroy()
+
+
+@pytest.fixture(scope="session")
+def standing_host(standing: Machines) -> Machine:
+    return standing(1)[0]
+
+
+@pytest.fixture(scope="session")
+def standing_pair(standing: Machines) -> list[Machine]:
+    return standing(2)
+
+
+@pytest.fixture
+def host(standing_host: Machine, bookshop: Bookshop) -> Machine:
+    """A host that serves the bookshop; it is the target."""
+    serve([standing_host], bookshop)
+    return standing_host
+
+
+@pytest.fixture
+def pair(standing_pair: list[Machine], bookshop: Bookshop) -> list[Machine]:
+    """Two hosts that serve the same release of the bookshop; they are the target.
+
+    Each has a database of its own, made by its first deployment; later ones migrate the first host's.
+    """
+    serve(standing_pair, bookshop)
+    return standing_pair
+
+
+def serve(machines: list[Machine], bookshop: Bookshop) -> None:
+    release = live(machines[0])
+    try:
+        assert release
+        for machine in machines:
+            assert_consistent(machine, release)
+    except AssertionError:
+        first_deployment(machines, bookshop, is_clean=release is None)
+    bookshop.aim(machines)
+
+
+def first_deployment(machines: list[Machine], bookshop: Bookshop, *, is_clean: bool) -> None:
+    if not is_clean:
+        for machine in machines:
+            machine.reset()
+        boot(machines)
+    bookshop.aim(machines, STEPS=["collectstatic", {"COMMAND": "migrate", "ON": "each"}, "compress --force"])
+    bookshop.deployed()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With a failure, show what its hosts wrote to their journals."""
     report = yield
-    machines = getattr(item, "funcargs", {}).get("machines")
-    if report.when == "call" and report.failed and machines:
-        report.sections += [(f"journal of {made.name}", made.journal()) for made in machines.made]
+    fixtures = getattr(item, "funcargs", {})
+    if report.when == "call" and report.failed:
+        made = [
+            machine
+            for name in ("machines", "standing")
+            if name in fixtures
+            for machine in fixtures[name].made
+        ]
+        report.sections += [(f"journal of {machine.name}", machine.journal()) for machine in made]
     return report

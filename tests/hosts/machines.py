@@ -22,6 +22,7 @@ All that it made goes away with it; what a killed run leaves behind is removed w
 from __future__ import annotations
 
 import argparse
+import re
 import secrets
 import shlex
 import signal
@@ -57,6 +58,9 @@ server {{
     }}
 }}
 """
+
+#: What the journal says of every login.
+LOGIN = re.compile(r" sshd\[| systemd-logind\[| session-\d+\.scope")
 
 
 class Machine:
@@ -134,11 +138,13 @@ class Machine:
         return self.chroot("cat", path)
 
     def journal(self, *, lines: int = 60) -> str:
-        """The last lines of the journal, and of what nginx complained about; on or off."""
+        """The last lines of the journal, logins apart, and of what nginx complained about; on or off."""
         if not self.disk.is_mount():
             return "The host is gone."
+        journal = self.chroot("journalctl", "--no-pager", "--utc", "-n", str(20 * lines)).splitlines(True)
+        journal = [line for line in journal if not LOGIN.search(line)]
         tail = ["tail", "-n", str(lines), "/var/log/nginx/error.log"]
-        return self.chroot("journalctl", "--no-pager", "-n", str(lines)) + self.chroot(*tail)
+        return "".join(journal[-lines:]) + self.chroot(*tail)
 
     # Power
 

@@ -1,0 +1,121 @@
+"""One host: what a deployment takes there, and what it leaves alone."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .inspection import assert_serves, live, look, visit
+
+if TYPE_CHECKING:
+    from .bookshop import Bookshop
+    from .machines import Machine
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_first_deployment_to_a_minimal_host(machine: Machine, bookshop: Bookshop, installer: str) -> None:
+    mark = bookshop.new_edition()
+    bookshop.aim([machine], INSTALLER=installer)
+
+    result = bookshop.deploy("--json")
+
+    assert result.status == 0, result
+    assert result.one("install.finished")["installer"] == installer
+    assert result.one("plan.ready")["plan"]["hosts"][0]["live"] is None
+    assert_serves(machine, result.release, mark)
+
+
+def test_one_changed_line(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    mark = bookshop.new_edition()
+
+    result = bookshop.deploy("--json")
+
+    assert result.status == 0, result
+    [plan] = result.one("plan.ready")["plan"]["hosts"]
+    assert [change["name"] for change in plan["changes"]] == ["bookshop"]
+    assert plan["send"] == ["bookshop-1.0-py3-none-any.whl"]
+    assert_serves(host, result.release, mark)
+    assert look(host)["states"][old] == "retired"
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+def test_uncommitted_changes_are_deployed_and_said(host: Machine, bookshop: Bookshop) -> None:
+    git = ["git", "-C", str(bookshop.folder), "-c", "user.name=Anna", "-c", "user.email=anna@test"]
+    for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "The shop"]):
+        subprocess.run([*git, *words], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    mark = bookshop.new_edition()
+
+    result = bookshop.deploy()
+
+    assert result.status == 0, result
+    revision = f"git {head[:12]} (main) with uncommitted changes"
+    assert f"bookshop 1.0, {revision}: " in result.out, result
+    assert_serves(host, visit(host).release, mark)
+    assert revision in bookshop.run("deploy_status").out
+
+
+def test_dependencies_that_changed(host: Machine, bookshop: Bookshop) -> None:
+    bookshop.pip("install", "six==1.16.0")
+    added = bookshop.deploy()
+    first = visit(host).release
+    bookshop.pip("install", "six==1.17.0")
+    changed = bookshop.deploy()
+    second = visit(host).release
+
+    assert (added.status, changed.status) == (0, 0), (added, changed)
+    assert "    + six 1.16.0\n" in added.out
+    assert "    ~ six 1.16.0 -> 1.17.0\n" in changed.out
+    assert_serves(host, second)
+    assert [version_of_six(host, release) for release in (first, second)] == ["1.16.0\n", "1.17.0\n"]
+
+
+def version_of_six(host: Machine, release: str) -> str:
+    python = f"{host.root}/releases/{release}/venv/bin/python"
+    return host.run(python, "-c", "import six; print(six.__version__)").stdout
+
+
+def test_nothing_changed(host: Machine, bookshop: Bookshop) -> None:
+    release = bookshop.deployed()
+    assert_serves(host, release)
+    before = look(host)["folders"]
+
+    result = bookshop.deploy()
+
+    assert result.status == 0, result
+    assert f"Nothing to do: {release} is live already" in result.out, result
+    assert look(host)["folders"] == before
+    assert_serves(host, release)
+
+
+def test_wrong_settings(host: Machine, bookshop: Bookshop) -> None:
+    bookshop.target["PROCESES"] = bookshop.target.pop("PROCESSES")
+    bookshop.target["ROOT"] = "srv/site"
+
+    result = bookshop.deploy()
+
+    assert result.status == 2, result
+    assert result.out == ""
+    assert result.err == (
+        "CommandError: The settings of the target 'staging' have 2 mistakes.\n"
+        "  DEPLOY_TARGETS['staging']['PROCESES']: is not a key that is known. Did you mean 'PROCESSES'?\n"
+        "  DEPLOY_TARGETS['staging']['ROOT']: must be an absolute path of a folder of its own,"
+        " not 'srv/site'. Write the whole path, say '/srv/shop'.\n"
+    )
+
+
+def test_root_that_cannot_be_made(host: Machine, bookshop: Bookshop) -> None:
+    bookshop.target["ROOT"] = "/srv/other"
+
+    result = bookshop.deploy()
+
+    assert result.status == 1, result
+    assert result.err == (
+        f"CommandError: deploy@{host.address}: cannot create /srv/other: Permission denied\n"
+        "On the host, as root: install -d -o deploy /srv/other\n"
+        "Nothing is live: this was the first deployment, and it was undone.\n"
+    )
