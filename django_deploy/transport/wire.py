@@ -13,8 +13,9 @@ from typing import IO, Protocol
 
 from django_deploy.transport.printable import LIMIT, printable
 
-#: Unacknowledged data is given up by the kernel after this time, in milliseconds.
-USER_TIMEOUT = 15_000
+#: Unacknowledged data is given up by the kernel after this time, in milliseconds: after the watchdog,
+#: which says what happened.
+USER_TIMEOUT = 20_000
 
 #: How much of a server's greeting is kept, in bytes: an SSH one has at most 255 (RFC 4253, 4.2).
 GREETING = 255

@@ -18,6 +18,7 @@ import pytest
 
 from django_deploy.exceptions import AuthenticationFailed, ConnectionFailed, HostKeyError
 from django_deploy.target import Host
+from django_deploy.transport import ssh
 from django_deploy.transport.ssh import connect
 from tests.transport.servers import KINDS, add_to_agent, make_key, public_line
 
@@ -760,14 +761,14 @@ class TestEnds:
         receiver, sender = receiving.execute("cat"), sending.execute("cat >/dev/null")
 
         relay.silence()
-        calls = [
-            waiting(receiver.receive, 100),
-            waiting(sender.send, bytes(256 << 20)),
-            waiting(starting.execute, "true"),
-        ]
+        received = waiting(receiver.receive, 100)
+        sent = waiting(sender.send, bytes(256 << 20))
+        started = waiting(starting.execute, "true")
 
-        for call in calls:
-            with pytest.raises((ConnectionError, ConnectionFailed), match="has been silent for 15 s"):
+        with pytest.raises(ConnectionFailed, match="does not run commands: Timeout opening channel"):
+            started.result(timeout=20)
+        for call in (received, sent):
+            with pytest.raises(ConnectionError, match="has been silent for 15 s"):
                 call.result(timeout=20)
 
     @pytest.mark.slow
