@@ -126,6 +126,16 @@ class RequestFailed(HostError):
         self.details = dict(details or {})
         self.reverted = reverted
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What the failed command, step or process wrote last."""
+        lines = self.details.get("lines")
+        return tuple(str(line) for line in lines) if isinstance(lines, list | tuple) else ()
+
+    def __str__(self) -> str:
+        parts = [f"{self.host}: {self.message}", *(f"  | {line}" for line in self.lines)]
+        return "\n".join([*parts, self.remedy] if self.remedy else parts)
+
 
 class RolloutFailed(DeployError):
     """A deployment or rollback failed.

@@ -89,4 +89,4 @@ def _remedy(answer: str, wanted: dict[str, Any]) -> str:
         return f"Is {wanted['host']!r} in ALLOWED_HOSTS? Set HEALTH_CHECK's HOST to one that is."
     if answer.startswith("status 30"):
         return "It redirects: ask the final path, or set HEALTH_CHECK's STATUS."
-    return "Look at the site's log above, or ask the path in the project's own environment."
+    return "Ask the path in the project's own environment."

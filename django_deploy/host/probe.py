@@ -53,7 +53,7 @@ def _is_unfinished(layout: Layout) -> bool:
     """A transaction is open, or was left open; one that was confirmed just now still drains."""
     journal = read_journal(layout)
     if journal.get("phase") == CONFIRM:
-        return abs(time.time() - float(journal["at"])) > DRAINED_AFTER
+        return abs(time.time() - float(journal.get("at", 0))) > DRAINED_AFTER
     return bool(journal)
 
 

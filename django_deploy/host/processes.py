@@ -53,10 +53,16 @@ class ProcessManager(Protocol):
     name: str
 
     def start(self, release: str, processes: Sequence[dict[str, Any]]) -> None:
-        """Start processes of a release; they start again after a crash, and after a reboot."""
+        """Start processes of a release; one that ends is started again."""
 
     def stop(self, release: str, names: Sequence[str], wait: bool) -> None:
-        """SIGTERM, after the process's own stop timeout SIGKILL; never started again by itself."""
+        """SIGTERM, after the process's own stop timeout SIGKILL."""
+
+    def enable(self, release: str, names: Sequence[str]) -> None:
+        """Have them start with the host, too, from its next start on."""
+
+    def disable(self, release: str, names: Sequence[str]) -> None:
+        """Have them start with the host no more; what runs goes on."""
 
     def states(self) -> list[ProcessState]:
         """Every process of this ROOT that it knows, of any release."""
@@ -122,7 +128,7 @@ def raise_fallen(manager: ProcessManager, release: str, name: str) -> None:
     raise Failure(
         "ProcessFailed",
         f"process {name!r} of the new release does not stay up",
-        "Its last lines are above; try its command in the project's own environment.",
+        "Try its command in the project's own environment.",
         process=name,
         lines=manager.log(release, name),
     )

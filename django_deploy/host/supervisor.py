@@ -104,7 +104,15 @@ class Supervisor:
         except xmlrpc.client.Fault as fault:
             if "ALREADY_ADDED" not in fault.faultString:
                 raise
-            self._ignore_fault("startProcessGroup", program, False)
+            # Of an earlier time: it may run still, or be on its way out.
+            if all(
+                f"{state.name}@{state.release}" != program
+                for state in self.states()
+                if state.state == "running"
+            ):
+                self._ignore_fault("stopProcessGroup", program, True)
+                self._ignore_fault("removeProcessGroup", program)
+                self._call("addProcessGroup", program)
 
     def stop(self, release: str, names: Sequence[str], wait: bool) -> None:
         for name in names:
@@ -115,6 +123,12 @@ class Supervisor:
         for name in names:
             self._ignore_fault("stopProcessGroup", f"{name}@{release}", wait)
             self._ignore_fault("removeProcessGroup", f"{name}@{release}")  # one that stops still, stays
+
+    def enable(self, release: str, names: Sequence[str]) -> None:
+        """Nothing to do: whoever starts supervisord again gets every program that has a file."""
+
+    def disable(self, release: str, names: Sequence[str]) -> None:
+        """Nothing to do before ``stop``, which removes the file."""
 
     def states(self) -> list[ProcessState]:
         if not self._is_running():

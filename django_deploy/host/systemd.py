@@ -55,6 +55,8 @@ class Systemd:
         self._prefix = f"{slug}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:6]}"
         config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
         self._folder = Path(config) / "systemd" / "user"
+        # What ``systemctl enable`` makes of WantedBy= in the unit; only that reloads all units as well.
+        self._wants = self._folder / "default.target.wants"
 
     def start(self, release: str, processes: Sequence[dict[str, Any]]) -> None:
         written = [self._write_unit(process) for process in processes]
@@ -63,15 +65,25 @@ class Systemd:
         units = [self._unit(process["name"], release) for process in processes]
         if units:
             self._systemctl("reset-failed", *units, check=False)
-            self._systemctl("enable", "--quiet", "--now", *units)
+            self._systemctl("start", *units)
 
     def stop(self, release: str, names: Sequence[str], wait: bool) -> None:
         units = [self._unit(name, release) for name in names]
         if not units:
             return
-        self._systemctl("disable", "--quiet", *units, check=False)
         self._systemctl("stop", *([] if wait else ["--no-block"]), *units, check=False)
         self._systemctl("reset-failed", *units, check=False)  # else a killed unit is listed for ever
+
+    def enable(self, release: str, names: Sequence[str]) -> None:
+        self._wants.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            link = self._wants / self._unit(name, release)
+            link.unlink(missing_ok=True)
+            link.symlink_to(self._template(name))
+
+    def disable(self, release: str, names: Sequence[str]) -> None:
+        for name in names:
+            (self._wants / self._unit(name, release)).unlink(missing_ok=True)
 
     def states(self) -> list[ProcessState]:
         pattern = f"{self._prefix}-*@*.service"
@@ -92,6 +104,9 @@ class Systemd:
     def _unit(self, process: str, release: str) -> str:
         return f"{self._prefix}-{process}@{release}.service"
 
+    def _template(self, process: str) -> Path:
+        return self._folder / f"{self._prefix}-{process}@.service"
+
     def _write_unit(self, process: dict[str, Any]) -> bool:
         """The template says nothing that belongs to one release; gives whether it changed."""
         folder = f"{_quoted(self._layout.releases)}/%i"
@@ -103,7 +118,7 @@ class Systemd:
             folder=folder,
             stop_timeout=process["stop_timeout"],
         )
-        path = self._folder / f"{self._prefix}-{process['name']}@.service"
+        path = self._template(process["name"])
         if path.exists() and path.read_text() == text:
             return False
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -245,6 +245,8 @@ class Transaction:
         checked = self._start(release, record, previous)
         self._stop_if_lost()
         self._note(SWITCH)
+        # Both releases start with the host until confirm, so that wherever the links point is served.
+        self._manager(release).enable(release.id, _names(record))
         self._switch(record["processes"], release.id)
         self._link.report("switched", release=release.id, previous=previous)
         self._restart(record)
@@ -266,7 +268,7 @@ class Transaction:
             for process in processes
             if _has_socket(process) and record["health"]
         ]
-        names = [process["name"] for process in processes]
+        names = _names(record)
         answered = record["health"] and all(_has_socket(process) for process in processes)
         settled_at = started + (0.0 if answered else SETTLE_TIME)
         require_running(manager, release.id, names, settled_at, self._pause)
@@ -360,6 +362,7 @@ class Transaction:
         self._stop_if_lost()
         self._note(CONFIRM, at=round(time.time(), 3))
         self._settle_states()
+        self._disable(self.journal["previous"])
         self._record_history(message.get("by", ""), message.get("action", "deploy"))
         release, previous = self.journal["release"], self.journal["previous"]
         self._link.report("confirmed", release=release, previous=previous)
@@ -370,6 +373,16 @@ class Transaction:
         if previous not in (None, release):
             self._layout.release(previous).mark(RETIRED)
         self._layout.release(release).mark(LIVE)
+
+    def _disable(self, previous: Optional[str]) -> None:
+        """The old release goes on until it is drained, and does not come back when the host starts."""
+        if previous in (None, self.journal["release"]):
+            return
+        release = self._layout.release(previous)
+        try:
+            self._manager(release).disable(release.id, _names(release.record))
+        except Failure:
+            pass  # its record is damaged: the sweep goes by what runs
 
     def _record_history(self, by: str, action: str) -> None:
         line = {
@@ -458,6 +471,7 @@ class Transaction:
             for release, names in running.items():
                 for name in names:
                     self._link.report("process.stopping", process=name, release=release)
+                manager.disable(release, names)
                 manager.stop(release, names, wait=wait)
         self._remove_sockets(live)
 
@@ -535,6 +549,10 @@ def _read_record(release: Release) -> dict[str, Any]:
         return release.record
     except Failure:
         return {}
+
+
+def _names(record: dict[str, Any]) -> list[str]:
+    return [process["name"] for process in record["processes"]]
 
 
 def _has_socket(process: dict[str, Any]) -> bool:

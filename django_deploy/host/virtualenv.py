@@ -150,7 +150,7 @@ def _install_remedy(output: str) -> str:
         return "The host cannot reach its package index: set INDEX_URL to one that it can reach."
     if "no module named" in text and "venv" in text:
         return "The host's Python lacks its venv module: install it, or set INSTALLER to 'uv'."
-    return "The lines above say why; deploy_status shows that the live release is unchanged."
+    return "The lines above say why. Mend it and deploy again."
 
 
 def verify(release: Release, expected: Mapping[str, str]) -> None:
