@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import subprocess
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import pytest
 from django.core.management import call_command
@@ -320,3 +323,31 @@ def test_without_a_terminal_nobody_is_asked(monkeypatch, capsys):
     assert silent.accept_host_key("web1", "ssh-ed25519", "SHA256:abc") is False
     assert silent.passphrase("/keys/deploy") is None
     assert capsys.readouterr().out == ""
+
+
+ASK_PASSPHRASE = """
+from contextlib import nullcontext, suppress
+from django_deploy.management.base import Terminal
+print(Terminal(nullcontext, is_interactive=True).passphrase("/keys/deploy"))
+"""
+
+
+def test_a_passphrase_is_not_echoed():
+    master, slave = pty.openpty()
+    command = [sys.executable, "-c", ASK_PASSPHRASE]
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=subprocess.PIPE, stderr=slave, start_new_session=True, text=True
+    )
+
+    shown = os.read(master, 1000)  # typed only when asked for: then the echo is off
+    os.write(master, b"open sesame\n")
+    answer, _ = process.communicate(timeout=60)
+    os.close(slave)
+
+    assert answer == "open sesame\n"
+    assert shown == b"Passphrase of /keys/deploy: "
+    os.set_blocking(master, False)
+    with suppress(OSError):
+        shown += os.read(master, 1000)
+    os.close(master)
+    assert b"sesame" not in shown
