@@ -84,6 +84,8 @@ def build_bundle(
         left_out=tuple(item.name for item in selection.left_out),
         revision=next((item.wheel.revision for item in built if item.wheel.name == project.name), None),
         warnings=(*environment.warnings, *selection.warnings, *_warnings_of(built)),
+        requires=tuple(_requirements_of(selection.kept, built).items()),
+        extras=target.extras,
     )
     report(_ready(manifest))
     return manifest
@@ -109,6 +111,12 @@ def _check_settings_module(module: str, project: Distribution, built: Iterable[B
 def _version_of(project: Distribution, built: Iterable[BuiltWheel]) -> str:
     versions = (item.wheel.version for item in built if item.wheel.name == project.name)
     return next(versions, project.version)
+
+
+def _requirements_of(kept: Iterable[Distribution], built: Iterable[BuiltWheel]) -> dict[str, tuple[str, ...]]:
+    """What each distribution requires; a wheel's own metadata are newer than the environment's."""
+    installed: dict[str, tuple[str, ...]] = {item.name: item.requires for item in kept}
+    return installed | {item.wheel.name: item.requires for item in built}
 
 
 def _warnings_of(built: Iterable[BuiltWheel]) -> tuple[str, ...]:

@@ -6,8 +6,10 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +55,14 @@ def write_aside(file: Path) -> Iterator[Path]:
         aside.replace(file)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def prune(folder: Path, record: str, *, unused_for: float) -> None:
+    """Removes the subfolders whose ``record`` nobody has touched for so many seconds."""
+    for file in folder.glob(f"*/{record}"):
+        with suppress(OSError):  # another deployment may do the same
+            if file.stat().st_mtime < time.time() - unused_for:
+                shutil.rmtree(file.parent)
 
 
 @contextmanager

@@ -46,7 +46,11 @@ class Pin:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle holds and where it came from. ``created`` is in seconds since the epoch."""
+    """What a bundle holds and where it came from. ``created`` is in seconds since the epoch.
+
+    ``requires`` is what each distribution's metadata requires, ``extras`` are those of the project that
+    were asked for: a host with another Python may need more (``selection.missing_on_host``).
+    """
 
     project: str
     version: str
@@ -58,6 +62,8 @@ class Manifest:
     left_out: tuple[str, ...] = ()
     revision: Revision | None = None
     warnings: tuple[str, ...] = field(default=())
+    requires: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), repr=False)
+    extras: tuple[str, ...] = ()
 
     @property
     def distributions(self) -> Mapping[str, str]:

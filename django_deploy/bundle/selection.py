@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from packaging.utils import NormalizedName
 
     from django_deploy.bundle.environment import Distribution
+    from django_deploy.bundle.manifest import Manifest
 
 SELF = canonicalize_name("django-deploy")
 
@@ -92,8 +94,34 @@ def select(
     return Selection(
         kept=tuple(item for item in distributions if item.name in kept),
         left_out=tuple(item for item in distributions if item.name not in kept),
-        warnings=(*graph.still_required(excluded & kept, kept), *graph.missing(always, kept)),
+        warnings=(*graph.still_required(excluded & kept, kept), *_missing_here(graph, always, kept)),
     )
+
+
+def _missing_here(graph: Graph, always: Sequence[Node], kept: Iterable[NormalizedName]) -> Iterator[str]:
+    for needed_by, name in graph.missing([*always, *map(Node, kept)]):
+        yield f"{needed_by} requires {name}, which is not installed here."
+
+
+def missing_on_host(manifest: Manifest, markers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """What a host's interpreter needs beyond this environment: (by whom, name) for each.
+
+    Markers go by the patch level of Python and the platform (PEP 508): with 3.11.7 here and 3.11.2
+    there, redis lacks async-timeout. ``markers`` are ``HostPlatform.markers()``.
+    """
+    distributions = [_Required(canonicalize_name(name), requires) for name, requires in manifest.requires]
+    start = [Node(item.name) for item in distributions]
+    start += (Node(canonicalize_name(manifest.project), extra) for extra in manifest.extras)
+    here = set(Graph(distributions).missing(start))
+    return tuple(pair for pair in Graph(distributions, markers).missing(start) if pair not in here)
+
+
+@dataclass(frozen=True)
+class _Required:
+    """What the graph has to know of a distribution of a manifest."""
+
+    name: NormalizedName
+    requires: tuple[str, ...]
 
 
 def default_exclusions(project: Distribution) -> tuple[str, ...]:
@@ -140,11 +168,17 @@ Edges = Mapping["NormalizedName", "set[NormalizedName]"]
 
 
 class Graph:
-    """What requires what, by the markers of this environment and with only the extras asked for."""
+    """What requires what, with only the extras asked for.
 
-    def __init__(self, distributions: Iterable[Distribution]) -> None:
+    ``markers`` (PEP 508 variables) are those of another interpreter; None means this one.
+    """
+
+    def __init__(
+        self, distributions: Iterable[Distribution | _Required], markers: Mapping[str, str] | None = None
+    ) -> None:
         self.distributions = {distribution.name: distribution for distribution in distributions}
-        self._requirements: dict[NormalizedName, tuple[Requirement, ...]] = {}
+        self._markers = dict(markers or {})
+        self._requirements: dict[tuple[NormalizedName, bool], tuple[Requirement, ...]] = {}
         self._targets: dict[Node, tuple[Node, ...]] = {}
 
     def reach(self, start: Iterable[Node]) -> frozenset[NormalizedName]:
@@ -169,14 +203,18 @@ class Graph:
             if needed_by:
                 yield f"{name} is excluded, but it is deployed: {', '.join(sorted(needed_by))} needs it."
 
-    def missing(self, start: Iterable[Node], kept: frozenset[NormalizedName]) -> Iterator[str]:
-        """Warnings for what kept distributions require and this environment does not have."""
-        nodes = self._walk([*start, *map(Node, kept)], self._needed_by)
+    def missing(self, start: Iterable[Node]) -> Iterator[tuple[str, NormalizedName]]:
+        """What is required by ``start`` and all that it needs, and is not there: by whom, and its name."""
+        nodes = self._walk(start, self._needed_by)
+        told: set[tuple[NormalizedName, NormalizedName]] = set()
+        # A distribution comes before its extras, which repeat what it requires.
         for node in sorted(nodes, key=lambda node: (node.name, node.extra)):
             extra = f"[{node.extra}]" if node.extra else ""
-            for name in dict.fromkeys(target.name for target in self._needed_by(node)):
-                if name not in self.distributions:
-                    yield f"{node.name}{extra} requires {name}, which is not installed here."
+            for target in self._needed_by(node):
+                pair = (node.name, target.name)
+                if target.name not in self.distributions and pair not in told:
+                    told.add(pair)
+                    yield f"{node.name}{extra}", target.name
 
     def _walk(self, start: Iterable[Node], targets: Callable[[Node], Iterable[Node]]) -> set[Node]:
         seen: set[Node] = set()
@@ -200,16 +238,19 @@ class Graph:
     def _evaluate(self, node: Node) -> Iterator[Node]:
         if node.extra:
             yield Node(node.name)
-        for requirement in self._parsed(node.name):
+        for requirement in self._parsed(node.name, with_extras=bool(node.extra)):
             marker = requirement.marker
-            if marker is None or marker.evaluate({"extra": node.extra}):
+            if marker is None or marker.evaluate({**self._markers, "extra": node.extra}):
                 name = canonicalize_name(requirement.name)
                 yield from (Node(name, extra) for extra in ("", *requirement.extras))
 
-    def _parsed(self, name: NormalizedName) -> tuple[Requirement, ...]:
-        if name not in self._requirements:
-            self._requirements[name] = tuple(_parse_requirements(self.distributions[name]))
-        return self._requirements[name]
+    def _parsed(self, name: NormalizedName, *, with_extras: bool) -> tuple[Requirement, ...]:
+        key = (name, with_extras)
+        if key not in self._requirements:
+            requires = self.distributions[name].requires
+            wanted = (text for text in requires if with_extras or not _is_only_for_an_extra(text))
+            self._requirements[key] = tuple(_parse_requirements(wanted))
+        return self._requirements[key]
 
 
 def find_roots(edges: Edges, unwanted: frozenset[NormalizedName]) -> Iterator[NormalizedName]:
@@ -240,8 +281,17 @@ def _reachable(name: NormalizedName, edges: Edges) -> set[NormalizedName]:
     return seen
 
 
-def _parse_requirements(distribution: Distribution) -> Iterator[Requirement]:
-    for text in distribution.requires:
+def _is_only_for_an_extra(text: str) -> bool:
+    """Whether a requirement needs no parsing where no extra is asked for: most are of this kind."""
+    marker = text.partition(";")[2]
+    return _EXTRA.search(marker) is not None and " or " not in marker
+
+
+_EXTRA = re.compile(r"\bextra\s*==")
+
+
+def _parse_requirements(texts: Iterable[str]) -> Iterator[Requirement]:
+    for text in texts:
         try:
             yield Requirement(text)
         except InvalidRequirement:

@@ -68,6 +68,24 @@ class HostPlatform:
             yield from cpython_tags(minor, abis=abis, platforms=platforms)
         yield from compatible_tags(minor, interpreter, platforms)
 
+    def markers(self) -> dict[str, str]:
+        """The variables of environment markers (PEP 508) there, but for the kernel's version."""
+        full_version = ".".join(map(str, self.version))
+        is_cpython = self.implementation == "cpython"
+        return {
+            "implementation_name": self.implementation,
+            "implementation_version": full_version,
+            "os_name": "posix",
+            "platform_machine": self.machine,
+            "platform_python_implementation": "CPython" if is_cpython else "PyPy",
+            "platform_release": "",
+            "platform_system": self.system.capitalize(),
+            "platform_version": "",
+            "python_full_version": full_version,
+            "python_version": ".".join(map(str, self.version[:2])),
+            "sys_platform": self.system,
+        }
+
     def _tags_of_this_machine(self) -> Iterator[Tag]:
         if (self.system, self.machine) != (sys.platform, platform.machine()):
             raise BundleError(

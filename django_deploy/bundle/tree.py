@@ -44,39 +44,38 @@ class Tree:
 
     def __init__(self, folder: Path, *, ignore: frozenset[Path] = frozenset()) -> None:
         self.folder = folder.resolve()
-        self._ignore = ignore
+        self._ignore = frozenset(map(str, ignore))
 
     def files(self) -> Iterator[Path]:
         """All files that count, sorted within each folder."""
-        yield from self._walk(self.folder, frozenset())
+        return map(Path, self._walk(str(self.folder), frozenset()))
 
-    def _walk(self, folder: Path, above: frozenset[str]) -> Iterator[Path]:
-        real = os.path.realpath(folder)
-        if real in above:  # a link to a folder that contains it
+    def _walk(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+        # Trees have thousands of files, and every deployment walks them: strings, not Paths.
+        status = os.stat(folder)
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:  # a link to a folder that contains it
             return
         with os.scandir(folder) as scanned:
             entries = sorted(scanned, key=lambda entry: entry.name)
-        if folder != self.folder and any(entry.name == "pyvenv.cfg" for entry in entries):
+        at_root = not above
+        if not at_root and any(entry.name == "pyvenv.cfg" for entry in entries):
             return
         for entry in entries:
-            if self._is_ignored(entry, at_root=folder == self.folder):
+            if self._is_ignored(entry, at_root=at_root):
                 continue
-            path = folder / entry.name
             if entry.is_dir():
-                yield from self._walk(path, above | {real})
+                yield from self._walk(entry.path, above | {identity})
             elif entry.is_file():
-                yield path
+                yield entry.path
 
     def _is_ignored(self, entry: os.DirEntry[str], *, at_root: bool) -> bool:
-        if entry.name.endswith(IGNORED_SUFFIXES):
+        name = entry.name
+        if name.endswith(IGNORED_SUFFIXES) or name in IGNORED_FOLDERS:
             return True
-        if at_root and entry.name.endswith(IGNORED_SUFFIXES_AT_ROOT):
+        if at_root and (name in IGNORED_AT_ROOT or name.endswith(IGNORED_SUFFIXES_AT_ROOT)):
             return True
-        if not entry.is_dir():
-            return False
-        if entry.name in IGNORED_FOLDERS or (at_root and entry.name in IGNORED_AT_ROOT):
-            return True
-        return bool(self._ignore) and Path(entry.path) in self._ignore
+        return entry.path in self._ignore
 
     @cached_property
     def configuration(self) -> str:
@@ -92,33 +91,41 @@ class Tree:
     def digest(self) -> str:
         """sha256 over names, executable bits and contents of all files that count."""
         total = hashlib.sha256()
-        for name, file in self._named_files():
-            content = file.read_bytes()
-            executable = os.access(file, os.X_OK)
-            total.update(f"{name}\0{executable:d}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
+        for name, path in self._named_files():
+            with open(path, "rb") as file:
+                is_executable = os.fstat(file.fileno()).st_mode & 0o111 != 0
+                content = file.read()
+            total.update(f"{name}\0{is_executable:d}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
             total.update(content)
         return total.hexdigest()
 
-    def _named_files(self) -> Iterator[tuple[str, Path]]:
+    def _named_files(self) -> Iterator[tuple[str, str]]:
         """Every file with its path relative to the tree's folder."""
-        prefix = len(str(self.folder)) + 1
-        yield from ((str(file)[prefix:], file) for file in self.files())
+        yield from self._walk_named("")
         for name in self.outside():
             place = self.folder / name
-            tree = Tree(place) if place.is_dir() else None
-            for file in tree.files() if tree else (place,):
-                inner = str(file)[len(str(tree.folder)) :] if tree else ""
-                yield name + inner, file
+            if place.is_dir():
+                yield from Tree(place)._walk_named(f"{name}/")
+            else:
+                yield name, str(place)
+
+    def _walk_named(self, prefix: str) -> Iterator[tuple[str, str]]:
+        start = len(str(self.folder)) + 1
+        return ((prefix + path[start:], path) for path in self._walk(str(self.folder), frozenset()))
 
     def copy(self, folder: Path, name: str) -> Path:
         """Copies what counts to a new folder called ``name``, somewhere in ``folder``; returns it.
 
         Places outside of the tree lie in the copy as they lie here.
         """
-        depth = max((name.count("../") for name in self.outside()), default=0)
+        depth = max((outside.count("../") for outside in self.outside()), default=0)
         copy = folder.joinpath(*["above"] * depth, name)
-        for relative, file in self._named_files():
-            destination = Path(os.path.normpath(copy / relative))
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(file, destination)
+        made: set[str] = set()
+        for relative, path in self._named_files():
+            destination = os.path.normpath(f"{copy}/{relative}")
+            parent = os.path.dirname(destination)
+            if parent not in made:
+                os.makedirs(parent, exist_ok=True)
+                made.add(parent)
+            shutil.copy(path, destination)
         return copy

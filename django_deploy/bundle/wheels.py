@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import sysconfig
@@ -16,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.audit import check_secrets, find_lost_files, read_metadata
-from django_deploy.bundle.cache import digest, read_record, sha256_of, write_record
+from django_deploy.bundle.cache import digest, prune, read_record, sha256_of, write_record
 from django_deploy.bundle.manifest import Revision, Wheel
 from django_deploy.bundle.revision import find_revision
 from django_deploy.bundle.selection import is_needed_on_hosts
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
 RECIPE = 1
 
 BUILDS_AT_ONCE = 4
+
+#: The file that describes a wheel in its folder of the cache, and tells by its time when it was last used.
+RECORD = "built.json"
+
+#: Seconds after which a wheel that was not used leaves the cache.
+KEPT_FOR = 60 * 24 * 3600
 
 #: Build plug-ins that take the version from git or Mercurial.
 _SCM_VERSION = re.compile(
@@ -105,7 +112,7 @@ class WheelBuilder:
 
     def _build_tree(self, distribution: Distribution, tree: Tree) -> BuiltWheel:
         scm_version = distribution.version if _is_version_from_scm(tree) else ""
-        key = digest("tree", tree.digest(), distribution.name, scm_version, *_interpreter())
+        key = digest("tree", _digest_of(tree), distribution.name, scm_version, *_interpreter())
 
         def make(folder: Path) -> Path:
             from django_deploy.bundle.backend import build_tree
@@ -126,7 +133,7 @@ class WheelBuilder:
         if built is None:
             built = _describe(archive.resolve(), distribution)
             _refuse_changed(distribution, archive, built.wheel.sha256)
-            write_record(self._folder(key) / "built.json", _as_record(built))
+            write_record(self._folder(key) / RECORD, _as_record(built))
         return built
 
     def _fetch(self, distribution: Distribution) -> BuiltWheel:
@@ -146,12 +153,13 @@ class WheelBuilder:
 
     def _find(self, distribution: Distribution, key: str) -> BuiltWheel | None:
         """The wheel that an earlier deployment has made."""
-        record = read_record(self._folder(key) / "built.json")
+        record = read_record(self._folder(key) / RECORD)
         if record is None:
             return None
         built = _from_record(record, distribution.name)
         if not built.wheel.path.is_file() or built.wheel.path.stat().st_size != built.wheel.size:
             return None
+        os.utime(self._folder(key) / RECORD)
         self._report_finished(built, cached=True, seconds=0.0)
         return built
 
@@ -167,8 +175,9 @@ class WheelBuilder:
             warnings = _examine(made, distribution, tree)
             wheel = made.replace(self._folder(key) / made.name)
         built = _describe(wheel, distribution, warnings)
-        write_record(self._folder(key) / "built.json", _as_record(built))
+        write_record(self._folder(key) / RECORD, _as_record(built))
         self._report_finished(built, cached=False, seconds=time.monotonic() - started)
+        prune(self._cache / "wheels", RECORD, unused_for=KEPT_FOR)
         return built
 
     def _folder(self, key: str) -> Path:
@@ -223,6 +232,13 @@ def _what_is_there(requirement: Requirement, installed: Mapping[NormalizedName, 
 def _interpreter() -> tuple[str | None, str, int]:
     """What a wheel may depend on beside its sources."""
     return sys.implementation.cache_tag, sysconfig.get_platform(), RECIPE
+
+
+def _digest_of(tree: Tree) -> str:
+    try:
+        return tree.digest()
+    except OSError as error:
+        raise BundleError(f"{error.filename or tree.folder} cannot be read: {error.strerror}.") from None
 
 
 def _is_version_from_scm(tree: Tree) -> bool:

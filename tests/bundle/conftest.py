@@ -124,13 +124,25 @@ def workshop(tmp_path_factory, build_cache) -> Workshop:
         shutil.copytree(SAMPLES / name, shop.sources / name)
     editables = [argument for name in EDITABLE for argument in ("-e", str(shop.sources / name))]
     wheel = make_wheel(folder / "wheels", "acme-wheel")
-    shop.install("-e", CHECKOUT, *editables, f"acme-wheel @ {wheel.as_uri()}", "setuptools<70", "wheel")
+    shop.install(
+        "-e", _copy_of_ourselves(shop), *editables, f"acme-wheel @ {wheel.as_uri()}", "setuptools<70", "wheel"
+    )
     _install_from_folder_and_git(shop)
     # As pip did before PEP 660: an egg-link and no PEP 610 record.
     shop.run(
         shop.python, "-W", "ignore", "setup.py", "-q", "develop", "--no-deps", cwd=shop.sources / "legacy"
     )
     return shop
+
+
+def _copy_of_ourselves(shop: Workshop) -> Path:
+    """The checkout may change while tests run."""
+    ours = shop.sources / "django-deploy"
+    skip = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(CHECKOUT / "django_deploy", ours / "django_deploy", ignore=skip)
+    for name in ("pyproject.toml", "README.rst", "LICENSE"):
+        shutil.copy(CHECKOUT / name, ours)
+    return ours
 
 
 def _install_from_folder_and_git(shop: Workshop) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from django_deploy.bundle.environment import Distribution
 from django_deploy.bundle.manifest import Wheel
-from django_deploy.bundle.wheels import BuiltWheel, build_wheels, check_requirements
+from django_deploy.bundle.wheels import RECORD, BuiltWheel, build_wheels, check_requirements
 from django_deploy.exceptions import BundleError
 from tests.bundle.archives import make_wheel
 
@@ -233,3 +235,31 @@ def test_deployers_requirements_of_django_deploy_do_not_count():
 
 def test_pre_release_satisfies():
     check_requirements([built_wheel("x", "six>=1")], installed(six="2rc1"), [])
+
+
+def test_wheels_that_nobody_used_for_long_leave_the_cache(sample, tmp_path, build_cache):
+    project = sample("flit")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.joinpath("builders").symlink_to(build_cache / "builders")
+    old, used = editable("acme-flit", project), editable("acme-hatch", sample("hatchling"))
+    paths = [build(distribution, cache).wheel.path for distribution in (old, used)]
+    for path in paths:
+        os.utime(path.with_name(RECORD), (0, 0))
+
+    build(used, cache)
+    project.joinpath("acme_flit", "new.py").touch()
+    build(old, cache)
+
+    assert [path.exists() for path in paths] == [False, True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file that even root cannot read")
+def test_file_that_cannot_be_read(sample, build_cache):
+    project = sample("flit")
+    project.joinpath("odd").symlink_to("/proc/self/mem")
+
+    with pytest.raises(BundleError) as caught:
+        build(editable("acme-flit", project), build_cache)
+
+    assert caught.value.message == f"{project} cannot be read: Input/output error."
