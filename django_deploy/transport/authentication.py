@@ -85,7 +85,7 @@ class _Attempt:
         path = self._login.config.identity_agent
         try:
             return Agent(path) if path else None
-        except (OSError, paramiko.SSHException) as error:
+        except (OSError, ValueError, paramiko.SSHException) as error:
             self._unusable.append(f"the agent at {path}: {printable(str(error), 200)}")
             return None
 
@@ -114,7 +114,8 @@ class _Attempt:
         while not is_answered.wait(self._login.timeout):
             if not key.is_signing:  # signing may wait for a person, and that is not the server's fault
                 message = f"{self._address} did not answer the login within {self._login.timeout:g} s"
-                raise ConnectionFailed(self._login.host.name, message)
+                remedy = f"Try: {self._login.command('-v')}"
+                raise ConnectionFailed(self._login.host.name, message, remedy=remedy)
 
     def _stop_if_hopeless(self, error: Exception | None) -> None:
         if isinstance(error, paramiko.ssh_exception.PartialAuthentication):
@@ -127,11 +128,19 @@ class _Attempt:
     def failure(self, why: str = "") -> AuthenticationFailed:
         config, said = self._login.config, self._transport.last_words or printable(self._banner)
         lines = [f"{self._address} does not let {config.user} in{f': {printable(why)}' if why else ''}"]
-        missing = [f"{path}: there is no such file" for path in config.identity_files if _is_missed(path)]
+        missing = [
+            f"{path}: there is no such file" for path in config.identity_files if self._is_missed(path)
+        ]
         lines += _listed("offered:", self._offered) or ["no key was offered"]
-        lines += _listed("not usable:", [*self._unusable, *missing])
+        absent = [f"{path}: there is no such file" for path in missed]
+        lines += _listed("not usable:", [*self._unusable, *absent])
         lines += [f"the server says: {said}"] if said else []
         return AuthenticationFailed(self._login.host.name, "\n".join(lines), remedy=self._remedy())
+
+    def _is_missed(self, path: Path) -> bool:
+        """Whether a key file that somebody named is not there; the defaults (id_*) nobody named."""
+        is_named = self._login.host.key_file is not None or not path.name.startswith("id_")
+        return is_named and not path.is_file()
 
     def _remedy(self) -> str:
         if self._locked is not None:
@@ -142,11 +151,6 @@ class _Attempt:
             f"Is {self._login.config.user} the right user, and is one of these keys in its authorized_keys "
             f"there? Try: {self._login.command('-v')}"
         )
-
-
-def _is_missed(path: Path) -> bool:
-    """Whether a key file that somebody named is not there; the defaults (id_*) nobody named."""
-    return not path.name.startswith("id_") and not path.is_file()
 
 
 def _listed(title: str, lines: Sequence[str]) -> list[str]:

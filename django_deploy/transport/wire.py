@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from typing import IO, Protocol
@@ -49,6 +50,7 @@ class Wire:
     ) -> None:
         self._stream = stream
         self._on_close = on_close
+        self._closing = threading.Lock()
         self.complaint = ""
         self._acknowledge = _quick_acknowledgement(stream)
         self.address = address
@@ -85,14 +87,17 @@ class Wire:
 
     def close(self) -> None:
         """At once, from any thread: whoever sends or receives is released."""
-        if self._closed:
-            return
-        self._closed = True
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._end_stream()
+                self.complaint = self._on_close()
+
+    def _end_stream(self) -> None:
         if isinstance(self._stream, socket.socket):
             with contextlib.suppress(OSError):
                 self._stream.shutdown(socket.SHUT_RDWR)
             self._stream.close()
-        self.complaint = self._on_close()
 
 
 def open_tcp(hostname: str, port: int, family: socket.AddressFamily, timeout: float) -> Wire:
@@ -128,7 +133,7 @@ def open_command(command: str, address: str) -> Wire:
             stdin=theirs.fileno(),
             stdout=theirs.fileno(),
             stderr=errors,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C is for us: the link must live to say that we give up
         )
     return Wire(ours, address, on_close=lambda: _end(process, errors))
 

@@ -20,7 +20,7 @@ from django_deploy.exceptions import AuthenticationFailed, ConnectionFailed, Hos
 from django_deploy.target import Host
 from django_deploy.transport import ssh
 from django_deploy.transport.ssh import connect
-from tests.transport.servers import KINDS, add_to_agent, make_key, public_line
+from tests.transport.servers import KINDS, SSHD, add_to_agent, make_key, public_line
 
 needs_openssh_client = pytest.mark.skipif(not shutil.which("ssh"), reason="OpenSSH's client is not installed")
 needs_openssh_server = pytest.mark.skipif("openssh" not in KINDS, reason="OpenSSH's server is not installed")
@@ -365,6 +365,17 @@ class TestKeys:
             == "Name a key in KEY_FILE or ssh_config (IdentityFile), or give one to your agent (ssh-add)."
         )
 
+    def test_a_key_file_that_is_not_there(self, ssh_server):
+        host = replace(ssh_server.host, key_file="/nowhere/id_rsa")
+
+        error = failure(AuthenticationFailed, ssh_server, host)
+
+        assert error.message.splitlines()[1:] == [
+            "no key was offered",
+            "not usable:",
+            "  /nowhere/id_rsa: there is no such file",
+        ]
+
     def test_too_many_keys(self, ssh_server, tmp_path):
         for number in range(8):
             make_key(tmp_path / f"key{number}")
@@ -651,6 +662,19 @@ class TestUnreachable:
 
         assert caught.value.message.splitlines()[0] == message.format(address=f"127.0.0.1:{port}")
         assert "\x1b" not in caught.value.message
+
+    @needs_openssh_server
+    def test_no_common_algorithm(self, ssh_server):
+        sshd = f"{SSHD} -i -f {ssh_server.server.folder}/sshd_config"
+        ssh_server.configure(f"ProxyCommand {sshd} -o Ciphers=chacha20-poly1305@openssh.com")
+
+        error = failure(ConnectionFailed, ssh_server)
+
+        address = f"127.0.0.1:{ssh_server.port}"
+        assert error.message == (
+            f"{address} offers no algorithm that we know: Incompatible ssh server (no acceptable ciphers)"
+        )
+        assert [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)] == []
 
     def test_a_command_on_a_closed_connection(self, ssh_server, opened):
         connection = opened(ssh_server)
