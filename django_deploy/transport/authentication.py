@@ -128,9 +128,7 @@ class _Attempt:
     def failure(self, why: str = "") -> AuthenticationFailed:
         config, said = self._login.config, self._transport.last_words or printable(self._banner)
         lines = [f"{self._address} does not let {config.user} in{f': {printable(why)}' if why else ''}"]
-        missing = [
-            f"{path}: there is no such file" for path in config.identity_files if self._is_missed(path)
-        ]
+        missed = [path for path in config.identity_files if self._is_missed(path)]
         lines += _listed("offered:", self._offered) or ["no key was offered"]
         absent = [f"{path}: there is no such file" for path in missed]
         lines += _listed("not usable:", [*self._unusable, *absent])
