@@ -142,6 +142,10 @@ class Bookshop:
         """A file of the project."""
         (self.folder / path).write_text(text)
 
+    def append(self, path: str, text: str) -> None:
+        """More at the end of a file of the project."""
+        self.write(path, (self.folder / path).read_text() + text)
+
     def new_edition(self) -> str:
         """Change the one line that every page shows; returns what it says now."""
         mark = f"edition {next(self._editions)}"

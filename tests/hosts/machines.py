@@ -91,7 +91,7 @@ class Machine:
         """A fresh disk over the base, with the host's own name, keys and web server."""
         for part in ("root", "upper", "work"):
             (self.folder / part).mkdir()
-        layers = f"lowerdir={self.base},upperdir={self.folder}/upper,workdir={self.folder}/work"
+        layers = f"lowerdir={self.base},upperdir={self.folder}/upper,workdir={self.folder}/work,volatile"
         subprocess.run(["mount", "-t", "overlay", self.name, "-o", layers, self.disk], check=True)
         self._name()
         self._make_keys()
@@ -218,6 +218,10 @@ class Machine:
 
     # Inside
 
+    def command(self, *argv: str, user: str = "deploy") -> list[str]:
+        """The command of this machine that runs ``argv`` there."""
+        return ["ssh", "-F", str(self.laptop.config), f"{user}@{self.address}", shlex.join(argv)]
+
     def run(
         self,
         *argv: str,
@@ -227,8 +231,8 @@ class Machine:
         timeout: float = 60,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command over ssh as ``user``; with ``check``, a failure raises with all output."""
-        ssh = ["ssh", "-F", str(self.laptop.config), f"{user}@{self.address}", shlex.join(argv)]
-        done = subprocess.run(ssh, input=input or "", capture_output=True, text=True, timeout=timeout)
+        command = self.command(*argv, user=user)
+        done = subprocess.run(command, input=input or "", capture_output=True, text=True, timeout=timeout)
         if check and done.returncode != 0:
             raise RigError(
                 f"{self.name}: {shlex.join(argv)} exited with {done.returncode}:\n{done.stdout}{done.stderr}"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from .inspection import assert_serves, live, look, visit
+from .inspection import Page, assert_serves, live, look, visit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .bookshop import Bookshop
     from .machines import Machine
 
@@ -119,3 +123,104 @@ def test_root_that_cannot_be_made(host: Machine, bookshop: Bookshop) -> None:
         "On the host, as root: install -d -o deploy /srv/other\n"
         "Nothing is live: this was the first deployment, and it was undone.\n"
     )
+
+
+def test_host_that_lost_its_power_serves_again(host: Machine, bookshop: Bookshop) -> None:
+    mark = bookshop.new_edition()
+    release = bookshop.deployed()
+
+    host.crash()  # before the old processes are stopped
+    host.boot()
+    page = visit_when_up(host)
+    units = look(host)["units"]
+
+    assert (page.release, page.mark) == (release, mark)
+    assert {unit.partition("@")[2] for unit in units} == {f"{release}.service"}
+    bookshop.new_edition()
+    assert_serves(host, bookshop.deployed())
+
+
+def visit_when_up(host: Machine) -> Page:
+    """What the processes that boot started answer."""
+    deadline = time.monotonic() + 30
+    while (page := visit(host)).status != 200 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return page
+
+
+def test_processes_of_a_user_who_does_not_linger(machine: Machine, bookshop: Bookshop) -> None:
+    machine.run("loginctl", "disable-linger", "deploy", user="root")
+    mark = bookshop.new_edition()
+    bookshop.aim([machine])
+
+    result = bookshop.deploy("--json")
+
+    assert result.status == 0, result
+    assert result.one("plan.ready")["plan"]["hosts"][0]["manager"] == "supervisor"
+    page = visit(machine)
+    assert (page.release, page.mark) == (result.release, mark)
+
+
+def test_systemd_is_refused_for_a_user_who_has_none(machine: Machine, bookshop: Bookshop) -> None:
+    machine.run("systemctl", "mask", "--runtime", "user@1000.service", user="root")
+    machine.run("systemctl", "stop", "user@1000.service", user="root")
+    bookshop.aim([machine], PROCESS_MANAGER="systemd")
+
+    result = bookshop.deploy()
+
+    assert result.status == 1, result
+    assert result.err == (
+        f"CommandError: deploy@{machine.address}: no systemd user manager runs for deploy.\n"
+        "On the host, as root: loginctl enable-linger deploy. Or set PROCESS_MANAGER to 'supervisor'.\n"
+        "Nothing was changed.\n"
+    )
+
+
+#: Prints whether a secret is seen in the argv of any process of the host, until its input ends.
+WATCH_ARGV = """
+import os, pathlib, select, sys
+secret, seen = sys.stdin.buffer.readline().strip(), set()
+print("watching", flush=True)
+while not select.select([0], [], [], 0.005)[0]:
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes()
+        except OSError:
+            continue
+        if secret in words:
+            seen.add(words)
+print(sorted(seen))
+"""
+
+
+def test_secrets_stay_secret(host: Machine, bookshop: Bookshop) -> None:
+    with watching(host, bookshop.secret) as seen:
+        bookshop.new_edition()
+        verbose = bookshop.deploy("-v", "2")
+        bookshop.new_edition()
+        json = bookshop.deploy("--json")
+
+    assert verbose.status == json.status == 0, (verbose, json)
+    for result in (verbose, json):
+        assert bookshop.secret not in result.out + result.err
+    assert seen == ["[]\n"]
+    places = [host.root, "/home", "/tmp", "/run", "/var"]
+    grep = ["grep", "-rlsF", bookshop.secret, *places]
+    readable = host.run("runuser", "-u", "nobody", "--", *grep, user="root", check=False)
+    assert readable.stdout == ""
+    assert host.run(*grep, user="root", check=False).stdout.count("/environment.json\n") > 0
+
+
+@contextmanager
+def watching(host: Machine, secret: str) -> Iterator[list[str]]:
+    """While in it, the host's processes are watched; then the list holds what was seen."""
+    found: list[str] = []
+    command = host.command("python3", "-c", WATCH_ARGV)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as watch:
+        assert watch.stdin and watch.stdout
+        watch.stdin.write(f"{secret}\n")
+        watch.stdin.flush()
+        assert watch.stdout.readline() == "watching\n"
+        yield found
+        watch.stdin.close()
+        found.append(watch.stdout.read())
