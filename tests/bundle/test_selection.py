@@ -239,11 +239,11 @@ def manifest_of(**requirements: str) -> Manifest:
 def test_older_python_on_a_host_may_need_more():
     manifest = manifest_of(
         site='redis[fast]; extra == "cache"|gone',
-        redis='timeout; python_full_version < "3.11.3"|on-arm; extra == "fast" and platform_machine == "arm"',
+        redis='timeout; python_full_version < "3.9.3"|on-arm; extra == "fast" and platform_machine == "arm"',
     )
 
-    new = HostPlatform((3, 11, 7), machine="x86_64")
-    old = HostPlatform((3, 11, 2), machine="arm")
+    new = HostPlatform((3, 9, 7), machine="x86_64")
+    old = HostPlatform((3, 9, 2), machine="arm")
 
     assert missing_on_host(manifest, new.markers()) == ()
     assert missing_on_host(manifest, old.markers()) == (("redis", "timeout"), ("redis[fast]", "on-arm"))
