@@ -40,8 +40,6 @@ def log_in(login: Login, wire: Wire) -> Transport:
         host_keys.verify(login, public_key(host_key.asbytes()), entries)
         authenticate(login, transport, wire.address)
     except BaseException:
-        # The timer of an unfinished handshake would keep the interpreter from exiting.
-        transport.packetizer.complete_handshake()
         wire.close()
         transport.close()
         raise

@@ -647,7 +647,8 @@ class TestUnreachable:
                         return peer.close()
                     peer.sendall(greeting)
                     peer.shutdown(socket.SHUT_WR)
-                    peer.recv(100)
+                    while peer.recv(100):
+                        pass
                     peer.close()
 
             greeter = threading.Thread(target=greet)
@@ -674,7 +675,6 @@ class TestUnreachable:
         assert error.message == (
             f"{address} offers no algorithm that we know: Incompatible ssh server (no acceptable ciphers)"
         )
-        assert [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)] == []
 
     def test_a_command_on_a_closed_connection(self, ssh_server, opened):
         connection = opened(ssh_server)
