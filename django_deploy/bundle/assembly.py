@@ -19,7 +19,7 @@ from django_deploy.bundle.lock import lock
 from django_deploy.bundle.manifest import Manifest
 from django_deploy.bundle.project import find_project
 from django_deploy.bundle.revision import require_clean
-from django_deploy.bundle.selection import select
+from django_deploy.bundle.selection import SELF, select
 from django_deploy.bundle.sources import read_sources
 from django_deploy.bundle.wheels import build_wheels, check_requirements
 from django_deploy.exceptions import BundleError
@@ -51,6 +51,7 @@ def build_bundle(
     project = find_project(target.settings_module, environment.distributions)
     if target.require_clean and project.source is not None:
         require_clean(project.source)
+    _check_ourselves(environment.distributions)
     selection = select(
         environment.distributions,
         target.requirements,
@@ -89,6 +90,15 @@ def build_bundle(
     )
     report(_ready(manifest))
     return manifest
+
+
+def _check_ourselves(distributions: Iterable[Distribution]) -> None:
+    """``BundleError`` when the hosts could not get the commands that they run."""
+    if SELF not in (item.name for item in distributions):
+        raise BundleError(
+            "django-deploy runs here from a folder on the path, but it is not installed: no host would get it.",
+            remedy="Run `pip install django-deploy`, or `pip install -e` in its folder.",
+        )
 
 
 def _from_archives(kept: Iterable[Distribution], archives: Mapping[str, Path]) -> tuple[Distribution, ...]:

@@ -205,6 +205,19 @@ def test_plain_project_is_told_what_it_lacks(workshop, tmp_path):
     assert 'name = "plain"' in answer["remedy"]
 
 
+def test_django_deploy_must_be_installed(workshop):
+    (info,) = workshop.site_packages().glob("django_deploy-*.dist-info")
+    hidden = info.rename(workshop.folder / info.name)
+    try:
+        answer = workshop.bundle()
+    finally:
+        hidden.rename(info)
+
+    assert answer["error"] == (
+        "django-deploy runs here from a folder on the path, but it is not installed: no host would get it."
+    )
+
+
 def test_unclean_project_is_refused_on_demand(workshop):
     project = workshop.sources / "setuptools_flat"
     workshop.run("git", "init", "-q", cwd=project)
