@@ -354,7 +354,7 @@ UNLISTED = {
 
 
 def test_all_limits_are_documented():
-    words = r"TIMEOUT|PATIENCE|SILENCE|MAX_|LONGEST|MINIMUM|RETRIES|LAST_LINES|GIVE_UP|KEEP_"
+    words = r"TIMEOUT|PATIENCE|SILENCE|MAX_|LONGEST|MINIMUM|RETRIES|LAST_LINES|GIVE_UP|KEEP_|_FOR"
     documented = {literal(row[2]) for row in FIXED} | UNLISTED
     for file in sorted((ROOT / "django_deploy").rglob("*.py")):
         module = ".".join(file.relative_to(ROOT / "django_deploy").with_suffix("").parts)
@@ -382,3 +382,18 @@ def test_settable_limits_are_as_documented():
 def test_messages_that_are_explained_exist(message):
     for fragment in message.split("…"):
         assert fragment.strip() in SOURCES
+
+
+# The code's places
+
+
+def test_files_that_are_named_exist():
+    named = set(re.findall(r"``([\w/]+\.py|\w+/)``", text("contributing.rst"))) - {"manage.py"}
+    places = [ROOT, ROOT / "django_deploy"]
+
+    assert len(named) > 20
+    assert [name for name in named if not any((place / name).exists() for place in places)] == []
+    assert (
+        "DEVELOPMENT_TOOLS"
+        in (ROOT / re.search(r"``(django_deploy/\S+\.py)``", KEYS["EXCLUDE"])[1]).read_text()
+    )
