@@ -191,7 +191,7 @@ def run_agent(folder: Path) -> Iterator[Path]:
     path = folder / "agent"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
     with _stopping(agent):
-        _wait_for(path.exists, agent, path)
+        _wait_for(lambda: _is_answering(path), agent, path)
         yield path
 
 
@@ -245,6 +245,11 @@ def _without_penalties() -> str:
     found = re.search(r"OpenSSH_(\d+)\.(\d+)", version)
     is_new = found is not None and (int(found[1]), int(found[2])) >= (9, 8)
     return "PerSourcePenalties no\n" if is_new else ""
+
+
+def _is_answering(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0
 
 
 def _free_port() -> int:
