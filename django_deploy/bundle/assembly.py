@@ -26,10 +26,12 @@ from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from django_deploy.bundle.environment import Distribution
+    from django_deploy.bundle.manifest import Pin
+    from django_deploy.bundle.sources import Sources
     from django_deploy.bundle.wheels import BuiltWheel
     from django_deploy.target import Target
 
@@ -60,17 +62,9 @@ def build_bundle(
         exclude=target.exclude,
         include=target.include,
     )
-    sources = read_sources(target.index_url)
-
-    with ThreadPoolExecutor(2) as pool:
-        pinned = [item for item in selection.kept if item.kind == "index"]
-        locking = pool.submit(lock, pinned, sources, cache=cache)
-        shipped = [item for item in selection.kept if item.kind != "index"]
-        ignored = frozenset(folder.resolve() for folder in ignored_folders)
-        build = partial(build_wheels, cache=cache, report=report, ignored_folders=ignored)
-        built = build(shipped)
-        locked = locking.result()
-    built += build(_from_archives(selection.kept, locked.archives))
+    ignored = frozenset(folder.resolve() for folder in ignored_folders)
+    build = partial(build_wheels, cache=cache, report=report, ignored_folders=ignored)
+    built, pins = _build_and_lock(selection.kept, build, read_sources(target.index_url), cache)
     check_requirements(built, selection.kept, environment.distributions)
     _check_settings_module(target.settings_module, project, built)
 
@@ -79,7 +73,7 @@ def build_bundle(
         version=_version_of(project, built),
         python=platform.python_version(),
         wheels=tuple(item.wheel for item in built),
-        pins=locked.pins,
+        pins=pins,
         created=time.time(),
         created_by=f"{_user()}@{socket.gethostname()}",
         left_out=tuple(item.name for item in selection.left_out),
@@ -96,9 +90,23 @@ def _check_ourselves(distributions: Iterable[Distribution]) -> None:
     """``BundleError`` when the hosts could not get the commands that they run."""
     if SELF not in (item.name for item in distributions):
         raise BundleError(
-            "django-deploy runs here from a folder on the path, but it is not installed: no host would get it.",
+            "django-deploy runs here from a folder on the path, but is not installed: no host would get it.",
             remedy="Run `pip install django-deploy`, or `pip install -e` in its folder.",
         )
+
+
+def _build_and_lock(
+    kept: Sequence[Distribution],
+    build: Callable[[Iterable[Distribution]], tuple[BuiltWheel, ...]],
+    sources: Sources,
+    cache: Path,
+) -> tuple[tuple[BuiltWheel, ...], tuple[Pin, ...]]:
+    """Wheels of what no host could get elsewhere, and pins of the rest, at the same time."""
+    with ThreadPoolExecutor(1) as pool:
+        locking = pool.submit(lock, [item for item in kept if item.kind == "index"], sources, cache=cache)
+        built = build(item for item in kept if item.kind != "index")
+        locked = locking.result()
+    return (*built, *build(_from_archives(kept, locked.archives))), locked.pins
 
 
 def _from_archives(kept: Iterable[Distribution], archives: Mapping[str, Path]) -> tuple[Distribution, ...]:

@@ -214,7 +214,7 @@ def test_django_deploy_must_be_installed(workshop):
         hidden.rename(info)
 
     assert answer["error"] == (
-        "django-deploy runs here from a folder on the path, but it is not installed: no host would get it."
+        "django-deploy runs here from a folder on the path, but is not installed: no host would get it."
     )
 
 
