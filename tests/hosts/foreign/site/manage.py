@@ -1,0 +1,7 @@
+#!/usr/bin/env python
+import os
+
+from django.core.management import execute_from_command_line
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hpc.settings")
+execute_from_command_line()
