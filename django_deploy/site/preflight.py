@@ -2,7 +2,8 @@
 
 Loads the root URLconf, the applications that servers load, and runs Django's system checks as
 ``check --deploy`` does, without the database. Imports first: a module that is missing from the release
-is told as that, with the place, and not as whatever check stumbles over it.
+is told as that, with the place, and not as whatever check stumbles over it. Data that would not outlive
+the release is an error, too: that can be seen now, and else only when it is gone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from django.core import checks
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
+from .data import misplaced_databases, misplaced_media
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,6 +33,8 @@ def preflight() -> dict[str, Any]:
     if trouble := _trouble(f"ROOT_URLCONF {settings.ROOT_URLCONF!r}", _load_urls):
         errors.append(trouble)
     errors += _application_troubles()
+    errors += misplaced_databases()
+    warnings += misplaced_media()
     if asgi_trouble := _unnamed_asgi_trouble():
         warnings.append(asgi_trouble)
     if not trouble:  # without addresses the system checks cannot run
@@ -70,9 +75,14 @@ def _run_checks() -> tuple[list[str], list[str]]:
     # Where the site goes is judged on the machine that sends it: ids of our own are left out.
     loud = [m for m in messages if not m.is_silenced() and not (m.id or "").startswith("deploy.")]
     loud.sort(key=lambda message: message.id or "")  # Django keeps its checks in a set
-    errors = [_text(message) for message in loud if message.is_serious()]
-    warnings = [_text(message) for message in loud if not message.is_serious()]
+    errors = [_text(message) for message in loud if _is_in_the_way(message)]
+    warnings = [_text(message) for message in loud if not _is_in_the_way(message)]
     return ([trouble] if trouble else []) + errors, warnings
+
+
+def _is_in_the_way(message: checks.CheckMessage) -> bool:
+    """Django only warns of an empty ALLOWED_HOSTS, with which all that visitors ever get is 400."""
+    return message.is_serious() or (message.id == "security.W020" and not settings.DEBUG)
 
 
 def _text(message: checks.CheckMessage) -> str:

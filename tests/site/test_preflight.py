@@ -2,6 +2,7 @@ import sys
 
 import pytest
 from django.core import checks
+from django.db import connections
 from django.test import override_settings
 
 from django_deploy.site.preflight import preflight
@@ -51,6 +52,40 @@ def test_checks_at_error_and_above_are_errors():
         "(staticfiles.E001) The STATICFILES_DIRS setting is not a tuple or list. "
         "HINT: Perhaps you forgot a trailing comma?"
     ]
+
+
+def test_nobody_could_visit_a_site_without_allowed_hosts():
+    with override_settings(ALLOWED_HOSTS=[]):
+        outcome = preflight()
+
+    assert outcome["ok"] is False
+    assert outcome["errors"] == ["(security.W020) ALLOWED_HOSTS must not be empty in deployment."]
+
+
+def test_site_without_allowed_hosts_that_says_so():
+    with override_settings(ALLOWED_HOSTS=[], SILENCED_SYSTEM_CHECKS=["security.W020"]):
+        assert preflight()["ok"] is True
+
+
+def test_allowed_hosts_may_be_empty_with_debug():
+    with override_settings(ALLOWED_HOSTS=[], DEBUG=True):
+        outcome = preflight()
+
+    assert outcome["ok"] is True
+    assert "(security.W020) ALLOWED_HOSTS must not be empty in deployment." in outcome["warnings"]
+
+
+def test_data_that_would_end_with_the_release(tmp_path, monkeypatch):
+    monkeypatch.setenv("DJANGO_DEPLOY_RELEASE_DIR", str(tmp_path))
+    monkeypatch.setitem(connections["other"].settings_dict, "NAME", tmp_path / "db.sqlite3")
+
+    with override_settings(MEDIA_ROOT=tmp_path / "media"):
+        outcome = preflight()
+
+    assert outcome["ok"] is False
+    [error] = outcome["errors"]
+    assert error.startswith(f"The database 'other' would be {tmp_path}/db.sqlite3, inside of the release:")
+    assert outcome["warnings"][0].startswith(f"MEDIA_ROOT is {tmp_path}/media, inside of the release:")
 
 
 def test_missing_import_in_the_urlconf_names_the_line(module):
