@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, Optional
 
 from .commands import LineSplitter, OnLine, Output, end_group
@@ -18,6 +20,33 @@ from .protocol import MAX_LINE, Failure
 
 #: Seconds that the step process gets to leave after its input has ended.
 LEAVE_TIMEOUT = 10.0
+
+#: What helps when a release's Django does not start, by what it says then.
+REMEDIES = (
+    (
+        re.compile(r"Unknown command: 'deploy_steps'"),
+        "Add 'django_deploy' to INSTALLED_APPS of the target's SETTINGS_MODULE.",
+    ),
+    (
+        re.compile(r"No module named '([^'.]+)'"),
+        "The release has no module {0!r}. If it is the project's own, let the build find its package"
+        " (pyproject.toml); else it is not installed here, or EXCLUDE leaves it out.",
+    ),
+    (
+        re.compile(r"\b(?:KeyError|ImproperlyConfigured): "),
+        "Mend it and deploy again. What settings read from the environment, the target's ENV gives them.",
+    ),
+)
+
+
+def suggest_remedy(lines: Sequence[str]) -> str:
+    """What to do about a release that does not start, from the last lines that it wrote."""
+    for pattern, remedy in REMEDIES:
+        for line in reversed(lines):
+            match = pattern.search(line)
+            if match:
+                return remedy.format(*match.groups())
+    return "Mend it and deploy again."
 
 
 class StepProcess:

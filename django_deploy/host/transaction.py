@@ -18,7 +18,7 @@ from .layout import FAILED, LIVE, PREPARING, READY, RETIRED, Layout, Release, wr
 from .link import Link
 from .processes import DOWN, SETTLE_TIME, ProcessManager, open_manager, raise_fallen, require_running
 from .protocol import Failure
-from .steps import StepProcess
+from .steps import StepProcess, suggest_remedy
 from .store import Store
 from .virtualenv import Installer, carry_bytecode, unpack_tool
 
@@ -167,10 +167,8 @@ class Transaction:
 
     @staticmethod
     def _preflight_failure(why: str, lines: list[str]) -> Failure:
-        remedy = "Mend it and deploy again."
-        if any("Unknown command: 'deploy_steps'" in line for line in lines):
-            remedy = "Add 'django_deploy' to INSTALLED_APPS of the target's SETTINGS_MODULE."
-        return Failure("PreflightFailed", f"the new release does not start: {why}", remedy, lines=lines)
+        message = f"the new release does not start: {why}"
+        return Failure("PreflightFailed", message, suggest_remedy(lines), lines=lines)
 
     def step(self, message: dict[str, Any]) -> dict[str, Any]:
         """Run one ``manage.py`` command of the new release to its end."""

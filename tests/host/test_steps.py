@@ -1,0 +1,46 @@
+"""Steps: what to do about a release that does not start."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_deploy.host.steps import suggest_remedy
+
+MISSING_MODULE = (
+    "The release has no module 'home'. If it is the project's own, let the build find its package"
+    " (pyproject.toml); else it is not installed here, or EXCLUDE leaves it out."
+)
+MISSING_SETTING = (
+    "Mend it and deploy again. What settings read from the environment, the target's ENV gives them."
+)
+
+
+@pytest.mark.parametrize(
+    ("last_line", "remedy"),
+    [
+        (
+            "Unknown command: 'deploy_steps'",
+            "Add 'django_deploy' to INSTALLED_APPS of the target's SETTINGS_MODULE.",
+        ),
+        ("ModuleNotFoundError: No module named 'home'", MISSING_MODULE),
+        (
+            "ROOT_URLCONF 'mysite.urls' cannot be loaded: ModuleNotFoundError: No module named 'home' (urls.py:3)",
+            MISSING_MODULE,
+        ),
+        ("ModuleNotFoundError: No module named 'mysite.nothing'", "Mend it and deploy again."),
+        ("KeyError: 'SECRET_KEY'", MISSING_SETTING),
+        (
+            "django.core.exceptions.ImproperlyConfigured: Set the SECRET_KEY environment variable",
+            MISSING_SETTING,
+        ),
+        ("ZeroDivisionError: division by zero", "Mend it and deploy again."),
+    ],
+)
+def test_remedy_of_a_release_that_does_not_start(last_line: str, remedy: str) -> None:
+    lines = ["Traceback (most recent call last):", '  File "manage.py", line 11, in <module>', last_line]
+
+    assert suggest_remedy(lines) == remedy
+
+
+def test_remedy_without_any_output() -> None:
+    assert suggest_remedy([]) == "Mend it and deploy again."
