@@ -91,7 +91,7 @@ class Machine:
         """A fresh disk over the base, with the host's own name, keys and web server."""
         for part in ("root", "upper", "work"):
             (self.folder / part).mkdir()
-        layers = f"lowerdir={self.base},upperdir={self.folder}/upper,workdir={self.folder}/work,volatile"
+        layers = f"lowerdir={self.base},upperdir={self.folder}/upper,workdir={self.folder}/work"
         subprocess.run(["mount", "-t", "overlay", self.name, "-o", layers, self.disk], check=True)
         self._name()
         self._make_keys()

@@ -23,6 +23,9 @@ GATEWAY = "10.77.0.1"
 PREFIX = "10.77.0"
 SLOTS = range(11, 251)
 
+#: The most that one host may write.
+DISK_SIZE = "4g"
+
 #: One for the whole machine, whatever cache folders its runs use.
 STATE = Path("/run/django-deploy-hosts")
 
@@ -70,6 +73,10 @@ class Slot:
         self.file.write(str(folder))
         self.file.flush()
         folder.mkdir(parents=True)
+        # In memory: tests write and drop thousands of small files, and fsync waits for no disk.
+        subprocess.run(
+            ["mount", "-t", "tmpfs", self.name, "-o", f"size={DISK_SIZE},mode=755", folder], check=True
+        )
         ip("netns", "add", self.name)
         # Always the same hardware address: the next host here is found without waiting for ARP.
         end = ["name", "eth0", "address", f"02:00:0a:4d:00:{self.number:02x}", "netns", self.name]
@@ -87,6 +94,7 @@ class Slot:
             return
         self.kill()
         unmount(folder / "root")
+        unmount(folder)
         with suppress(RigError):
             ip("link", "delete", self.name)
         with suppress(RigError):

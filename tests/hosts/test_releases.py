@@ -1,0 +1,171 @@
+"""Releases that are no good: the site goes on as before, and the error says what to mend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .bookshop import WEB, WORKER
+from .inspection import assert_serves, live, look
+
+if TYPE_CHECKING:
+    from .bookshop import Bookshop
+    from .deployer import Result
+    from .machines import Machine
+
+MIGRATION = """\
+from django.db import migrations
+
+def work(apps, schema_editor):
+    print("counting the books")
+    raise RuntimeError("book 7 has no author")
+
+class Migration(migrations.Migration):
+    dependencies = [("catalogue", "0002_first_books")]
+    operations = [migrations.RunPython(work, migrations.RunPython.noop)]
+"""
+
+
+def assert_reverted(result: Result, host: Machine, old: str | None, message: str, *lines: str) -> None:
+    """The deployment failed with this error, these lines of output in it, and the old release is served."""
+    assert result.status == 1, result
+    first, *others = result.err.splitlines()
+    assert first == f"CommandError: deploy@{host.address}: {message}"
+    assert others[-1] == f"Nothing changed: the host serves {old}, as before.", result
+    for line in lines:
+        assert line in others, result
+    assert old
+    assert_serves(host, old)
+
+
+def test_failing_migration(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    bookshop.write("catalogue/migrations/0003_authors.py", MIGRATION)
+
+    result = bookshop.deploy()
+
+    message = "step 'migrate --noinput' failed: RuntimeError: book 7 has no author"
+    lines = ["  | RuntimeError: book 7 has no author", "Mend it and deploy again."]
+    assert_reverted(result, host, old, message, *lines)
+    assert f"deploy@{host.address}: |   Applying catalogue.0003_authors...counting the books\n" in result.out
+    bookshop.write("catalogue/migrations/0003_authors.py", MIGRATION.replace("raise", "return"))
+    assert_serves(host, bookshop.deployed())
+
+
+def test_release_that_fails_its_preflight(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    bookshop.write("bookshop/wsgi.py", "import bookshop.nothing\n")
+
+    result = bookshop.deploy()
+
+    message = "the new release does not start: its checks found errors"
+    assert_reverted(result, host, old, message, "Mend it and deploy again.")
+    assert (
+        "  | WSGI_APPLICATION 'bookshop.wsgi.application' cannot be loaded:"
+        " ModuleNotFoundError: No module named 'bookshop.nothing' ("
+    ) in result.err
+
+
+def test_settings_that_lack_the_environment(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    del bookshop.target["ENV"]["BOOKSHOP_SECRET_KEY"]
+
+    result = bookshop.deploy()
+
+    message = "the new release does not start: manage.py ended with status 1"
+    assert_reverted(result, host, old, message, "  | KeyError: 'BOOKSHOP_SECRET_KEY'")
+
+
+def test_web_process_that_does_not_start(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    bookshop.target["PROCESSES"]["web"] = WEB.replace("bookshop.wsgi", "bookshop.nothing")
+
+    result = bookshop.deploy()
+
+    assert_reverted(
+        result,
+        host,
+        old,
+        "process 'web' of the new release does not stay up",
+        "  | ModuleNotFoundError: No module named 'bookshop.nothing'",
+        "Try its command in the project's own environment.",
+    )
+
+
+def test_worker_that_does_not_start(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    bookshop.target["PROCESSES"]["worker"] = "python manage.py restock --every soon"
+
+    result = bookshop.deploy()
+
+    message = "process 'worker' of the new release does not stay up"
+    line = "  | manage.py restock: error: argument --every: invalid float value: 'soon'"
+    assert_reverted(result, host, old, message, line)
+
+
+def test_program_that_is_not_there(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    bookshop.target["PROCESSES"]["web"] = "uvicorn bookshop.asgi --uds {socket}"
+
+    result = bookshop.deploy()
+
+    line = "  | cannot start uvicorn of process 'web': No such file or directory. Is it installed in the release?"
+    assert_reverted(result, host, old, "process 'web' of the new release does not stay up", line)
+
+
+FAILING_VIEW = """\
+from django.http import HttpResponse
+from django.urls import path
+from bookshop.urls import urlpatterns as others
+
+urlpatterns = [path("broken/", lambda request: HttpResponse("the till is broken", status=500)), *others]
+"""
+
+
+def test_health_check_that_says_500(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    bookshop.write("catalogue/broken.py", FAILING_VIEW)
+    bookshop.append("bookshop/settings.py", 'ROOT_URLCONF = "catalogue.broken"\n')
+    bookshop.target["HEALTH_CHECK"] = "/broken/"
+
+    result = bookshop.deploy()
+
+    message = f"{host.root}/run/web.sock:/broken/ answered status 500; expected status 200"
+    remedy = "Ask the path in the project's own environment."
+    assert_reverted(result, host, old, message, "  | the till is broken", remedy)
+
+
+def test_singleton_that_was_stopped_runs_again(host: Machine, bookshop: Bookshop) -> None:
+    bookshop.target["PROCESSES"]["worker"] = {"COMMAND": WORKER, "SINGLETON": True}
+    old = bookshop.deployed()
+    bookshop.target["PROCESSES"]["web"] = WEB.replace("bookshop.wsgi", "bookshop.nothing")
+
+    result = bookshop.deploy("--json")
+
+    stopped = [(event["process"], event["release"]) for event in result.all("process.stopping")]
+    assert ("worker", old) in stopped
+    assert_reverted(result, host, old, "process 'web' of the new release does not stay up")
+
+
+def test_failed_releases_are_kept_to_look_at_but_not_to_go_back_to(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    assert old
+    bookshop.write("bookshop/wsgi.py", "import bookshop.nothing\n")
+    for _ in range(3):
+        assert bookshop.deploy().status == 1
+    failed = failed_releases(host)
+
+    result = bookshop.run("deploy_rollback", failed[-1])
+
+    assert result.status == 1, result
+    assert result.err.startswith(
+        f"CommandError: Not every host has a release {failed[-1]} that was live.\nThere is: "
+    )
+    assert_serves(host, old)
+    bookshop.restore()
+    bookshop.new_edition()
+    assert_serves(host, bookshop.deployed())
+    assert failed_releases(host) == failed[-2:]
+
+
+def failed_releases(host: Machine) -> list[str]:
+    return sorted(id for id, state in look(host)["states"].items() if state == "failed")
