@@ -86,7 +86,18 @@ def deploy(
     ``Interrupted`` every host that can be reached serves what it served before.
     """
     clock = Clock(report)
-    with _interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+    while True:
+        try:
+            return _deploy_once(target, clock, prompts, confirm)
+        except RolloutFailed as failure:
+            if not (target.lock_wait and all(is_stale(error) for error in failure.errors)):
+                raise
+            message = "Another deployment ended while this one waited; the plan is made anew."
+            report(Event("warning", fields={"message": message, "remedy": ""}))
+
+
+def _deploy_once(target: Target, clock: Clock, prompts: Prompts, confirm: Callable[[Plan], bool]) -> Outcome:
+    with _interruptible(), Fleet(target, report=clock.report, prompts=prompts) as fleet:
         plan = _make_plan(target, fleet, clock)
         previous = plan.hosts[0].live
         names = tuple(host.name for host in target.hosts)
@@ -95,7 +106,7 @@ def deploy(
         if not confirm(plan):
             return clock.finish(Outcome("declined", previous or "", previous, names, (), 0.0, plan.warnings))
         rollout = Rollout(target, fleet, clock, plan.release, {host.host: host.live for host in plan.hosts})
-        rollout.run(_deploy_stages(plan, report))
+        rollout.run(_deploy_stages(plan, clock.report))
         return clock.finish(
             Outcome("deployed", plan.release, previous, names, rollout.checked(), 0.0, plan.warnings)
         )
@@ -514,6 +525,11 @@ def _causes(errors: Sequence[DeployError]) -> list[DeployError]:
     causes = [error for error in errors if not (isinstance(error, RequestFailed) and error.type == "Aborted")]
     lost = [error for error in causes if isinstance(error, ConnectionLost)]
     return [error for error in causes if error not in lost] + lost[:1] or list(errors[:1])
+
+
+def is_stale(error: DeployError) -> bool:
+    """The host's live release is not the one that the plan was made for."""
+    return isinstance(error, RequestFailed) and error.type == "Changed"
 
 
 def who() -> str:

@@ -100,35 +100,43 @@ def open_manager(name: str, layout: Layout, supervisor: Path | None) -> ProcessM
     return Supervisor(layout, supervisor)
 
 
-def require_running(
-    manager: ProcessManager,
-    release: str,
-    names: Sequence[str],
-    settled_at: float,
-    pause: Callable[[float], None],
-) -> None:
-    """Watch processes until ``settled_at`` (monotonic); raises ``Failure`` with the log of one that fell."""
-    give_up = time.monotonic() + START_TIMEOUT
-    while True:
-        states = {state.name: state for state in manager.states() if state.release == release}
-        for name in names:
-            state = states[name].state if name in states else "stopped"
-            if state in DOWN:
-                raise_fallen(manager, release, name)
-        late = [name for name in names if states[name].state != "running"]
-        if not late and time.monotonic() >= settled_at:
-            return
-        if late and time.monotonic() > give_up:
-            raise_fallen(manager, release, late[0])
-        pause(0.1)
+class Watch:
+    """Watches whether the processes of a new release stay up.
 
+    A process that fell is started again by its manager, and may look well at every look: but then it
+    has another pid.
+    """
 
-def raise_fallen(manager: ProcessManager, release: str, name: str) -> None:
-    """The failure of a process that ended, with what it wrote last."""
-    raise Failure(
-        "ProcessFailed",
-        f"process {name!r} of the new release does not stay up",
-        "Try its command in the project's own environment.",
-        process=name,
-        lines=manager.log(release, name),
-    )
+    def __init__(self, manager: ProcessManager, release: str, names: Sequence[str]) -> None:
+        self._manager = manager
+        self._release = release
+        self._names = names
+        self._pids: dict[str, int] = {}
+
+    def look(self) -> list[str]:
+        """The processes that are not running yet; raises ``Failure`` with the log of one that fell."""
+        states = {state.name: state for state in self._manager.states() if state.release == self._release}
+        for name in self._names:
+            if name not in states or states[name].state in DOWN or self._has_new_pid(states[name]):
+                self._fail(name)
+        return [name for name in self._names if states[name].state != "running"]
+
+    def until_settled(self, settled_at: float, pause: Callable[[float], None]) -> None:
+        """Look until ``settled_at`` (monotonic) and until all are running."""
+        give_up = time.monotonic() + START_TIMEOUT
+        while (late := self.look()) or time.monotonic() < settled_at:
+            if late and time.monotonic() > give_up:
+                self._fail(late[0])
+            pause(0.1)
+
+    def _has_new_pid(self, state: ProcessState) -> bool:
+        return bool(state.pid) and self._pids.setdefault(state.name, state.pid) != state.pid
+
+    def _fail(self, name: str) -> None:
+        raise Failure(
+            "ProcessFailed",
+            f"process {name!r} of the new release does not stay up",
+            "Try its command in the project's own environment.",
+            process=name,
+            lines=self._manager.log(self._release, name),
+        )

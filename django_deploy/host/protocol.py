@@ -47,7 +47,8 @@ EVENTS = {
     "reverted": "release live reason",
     "pruned": "releases",
     "warning": "message remedy",
-    "host.failed": "message remedy",
+    "host.failed": "message remedy lines",
+    "host.status": "error live releases processes",
     "rollout.finished": "outcome release seconds phases",
 }
 

@@ -105,14 +105,18 @@ class Supervisor:
             if "ALREADY_ADDED" not in fault.faultString:
                 raise
             # Of an earlier time: it may run still, or be on its way out.
-            if all(
-                f"{state.name}@{state.release}" != program
-                for state in self.states()
-                if state.state == "running"
-            ):
+            if self._settled_state(program) != "running":
                 self._ignore_fault("stopProcessGroup", program, True)
-                self._ignore_fault("removeProcessGroup", program)
+                self._call("removeProcessGroup", program)
                 self._call("addProcessGroup", program)
+
+    def _settled_state(self, program: str) -> str:
+        """Its state, once it is not on its way out any more."""
+        while True:
+            states = {f"{state.name}@{state.release}": state.state for state in self._all_states()}
+            if states.get(program) != "stopping":  # supervisord kills what does not stop in its time
+                return states.get(program, "stopped")
+            time.sleep(0.1)
 
     def stop(self, release: str, names: Sequence[str], wait: bool) -> None:
         for name in names:

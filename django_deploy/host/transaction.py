@@ -16,7 +16,7 @@ from typing import Any, Callable, Optional
 from . import commands, health, launch
 from .layout import FAILED, LIVE, PREPARING, READY, RETIRED, Layout, Release, write_atomically
 from .link import Link
-from .processes import DOWN, SETTLE_TIME, ProcessManager, open_manager, raise_fallen, require_running
+from .processes import SETTLE_TIME, ProcessManager, Watch, open_manager
 from .protocol import Failure
 from .steps import StepProcess, suggest_remedy
 from .store import Store
@@ -72,7 +72,7 @@ class Transaction:
             raise Failure(
                 "Changed",
                 f"the live release is {live or 'none'} now; the plan was made for {expect_live or 'none'}",
-                "Somebody else deployed in the meantime: deploy again to make a new plan.",
+                "Somebody else deployed in the meantime: deploy again.",
             )
         return {"live": live}
 
@@ -261,15 +261,10 @@ class Transaction:
             self._link.report("process.started", process=process["name"], release=release.id)
         started = time.monotonic()
         manager.start(release.id, processes)
-        checked = [
-            self._check_socket(manager, release, process, record["health"])
-            for process in processes
-            if _has_socket(process) and record["health"]
-        ]
-        names = _names(record)
-        answered = record["health"] and all(_has_socket(process) for process in processes)
-        settled_at = started + (0.0 if answered else SETTLE_TIME)
-        require_running(manager, release.id, names, settled_at, self._pause)
+        watch = Watch(manager, release.id, _names(record))
+        asked = [process["name"] for process in processes if _has_socket(process) and _asks_sockets(record)]
+        checked = [self._check_socket(manager, release, name, record["health"], watch) for name in asked]
+        watch.until_settled(started + (0.0 if len(asked) == len(processes) else SETTLE_TIME), self._pause)
         return checked
 
     def _stop_singletons(self, processes: list[dict[str, Any]], previous: Optional[str]) -> None:
@@ -281,27 +276,21 @@ class Transaction:
         self._manager(self._layout.release(previous)).stop(previous, names, wait=True)
 
     def _check_socket(
-        self, manager: ProcessManager, release: Release, process: dict[str, Any], wanted: dict[str, Any]
+        self, manager: ProcessManager, release: Release, name: str, wanted: dict[str, Any], watch: Watch
     ) -> str:
-        socket = self._layout.socket(process["name"], release.id)
-        address = f"{self._layout.socket_link(process['name'])}:{wanted['path']}"
-
-        def still_up() -> None:
-            mine = (process["name"], release.id)
-            if any((s.name, s.release) == mine and s.state in DOWN for s in manager.states()):
-                raise_fallen(manager, release.id, process["name"])
-
+        socket = self._layout.socket(name, release.id)
+        address = f"{self._layout.socket_link(name)}:{wanted['path']}"
         try:
             status, seconds = health.check(
                 address,
                 str(socket),
                 self._health(release, wanted),
-                _at_most_every(0.5, still_up),
+                _at_most_every(0.3, watch.look),
                 self._pause,
             )
         except Failure as failure:
             if failure.type == "HealthCheckFailed":
-                log = manager.log(release.id, process["name"])
+                log = manager.log(release.id, name)
                 failure.details["lines"] = [*log, *failure.details["lines"]]
             raise
         self._link.report("health.checked", address=address, status=status, seconds=seconds)
@@ -343,7 +332,7 @@ class Transaction:
 
     def _check_address(self, release: Release, record: dict[str, Any]) -> list[str]:
         wanted = record["health"]
-        if not wanted or not wanted["path"].startswith("http"):
+        if not wanted or _asks_sockets(record):
             return []
         status, seconds = health.check(
             wanted["path"], None, self._health(release, wanted), lambda: None, self._pause
@@ -557,6 +546,11 @@ def _has_socket(process: dict[str, Any]) -> bool:
     return any("{socket}" in word for word in process["command"])
 
 
+def _asks_sockets(record: dict[str, Any]) -> bool:
+    """The health check is a path that is asked on the sockets, and no ``http://`` address."""
+    return bool(record["health"]) and not record["health"]["path"].startswith("http://")
+
+
 def _accepted_host(allowed: list[str]) -> str:
     """A Host header that ALLOWED_HOSTS lets pass (django.http.request.validate_host)."""
     for pattern in allowed:
@@ -565,7 +559,7 @@ def _accepted_host(allowed: list[str]) -> str:
     return "localhost"
 
 
-def _at_most_every(seconds: float, work: Callable[[], None]) -> Callable[[], None]:
+def _at_most_every(seconds: float, work: Callable[[], object]) -> Callable[[], None]:
     last = time.monotonic()
 
     def sometimes() -> None:

@@ -1,0 +1,423 @@
+"""Whole deployments to a folder of this machine: the real command, the example project, supervisor.
+
+What needs a host of its own (SSH, systemd, nginx, lost links) is in ``tests/hosts``.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+PACKAGE = ("django_deploy", "pyproject.toml", "setup.py", "README.rst", "LICENSE")
+GARBAGE = shutil.ignore_patterns("__pycache__", "*.egg-info", "var", "build")
+
+pytestmark = pytest.mark.xdist_group("local deployment")
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=20)
+        self.path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)
+
+
+class Shop:
+    """A developer's copy of the bookshop with its virtualenv, and the folder that it is deployed to."""
+
+    def __init__(self, folder):
+        self.project = folder / "example_project"
+        self.root = folder / "site"
+        self.package = folder / "django-deploy"
+        self.venv = folder / "venv"
+        shutil.copytree(CHECKOUT / "example_project", self.project, ignore=GARBAGE)
+        self.package.mkdir()
+        for name in PACKAGE:
+            source = CHECKOUT / name
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, self.package / name, **({"ignore": GARBAGE} if source.is_dir() else {}))
+        self._create_virtualenv()
+        self.environment = {**os.environ, "BOOKSHOP_DEMO_ROOT": str(self.root)}
+        self.environment.pop("DJANGO_SETTINGS_MODULE", None)
+
+    def _create_virtualenv(self):
+        uv = Path(sys.executable).with_name("uv")
+        editable = [
+            word for path in (self.package, self.project, self.project / "reviews") for word in ("-e", path)
+        ]
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, self.venv], check=True)
+        python = self.venv / "bin" / "python"
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *editable], check=True)
+
+    def start(self, *command):
+        argv = [self.venv / "bin" / "python", "manage.py", *command]
+        return subprocess.Popen(
+            argv,
+            cwd=self.project,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *command):
+        with self.start(*command) as process:
+            out, err = process.communicate(timeout=240)
+        return process.returncode, out, err
+
+    def deploy(self, *options):
+        status, out, err = self.run("deploy", "demo", "--json", *options)
+        assert status == 0, out + err
+        return json.loads(out.splitlines()[-1])
+
+    def change_mark(self, text):
+        (self.project / "catalogue" / "mark.py").write_text(f'MARK = "{text}"\n')
+
+    def add_command(self, name, body):
+        path = self.project / "catalogue" / "management" / "commands" / f"{name}.py"
+        path.write_text(
+            "import os, time\nfrom django.core.management.base import BaseCommand, CommandError\n"
+            f"class Command(BaseCommand):\n    def handle(self, **options):\n        {body}\n"
+        )
+
+    def set_target(self, **keys):
+        settings = self.project / "bookshop" / "settings.py"
+        settings.write_text(f"{settings.read_text()}\nDEPLOY_TARGETS['demo'].update({keys!r})\n")
+
+    def mark(self):
+        """What the site says over its socket."""
+        connection = UnixConnection(self.root / "run" / "web.sock")
+        connection.request("GET", "/", headers={"Host": "localhost"})
+        response = connection.getresponse()
+        body = response.read().decode()
+        connection.close()
+        assert response.status == 200, body
+        return re.search(r'<span id="mark">(.*?)</span>', body)[1]
+
+    @property
+    def live(self):
+        return Path(os.readlink(self.root / "current")).name
+
+    def states(self):
+        return {path.name: (path / "state").read_text().strip() for path in self.root.glob("releases/2*")}
+
+    def check(self):
+        """Links, states, sockets and processes agree, once the old ones have gone."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return self._check_once()
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def _check_once(self):
+        live = self.live
+        assert [id for id, state in self.states().items() if state == "live"] == [live]
+        assert "preparing" not in self.states().values()
+        assert os.readlink(self.root / "run" / "web.sock") == f"web.{live}.sock"
+        assert {path.name for path in (self.root / "run").iterdir()} == {"web.sock", f"web.{live}.sock"}
+        assert not (self.root / ".deploy" / "transaction.json").exists()
+        programs = {path.name for path in (self.root / ".deploy/supervisor/programs").iterdir()}
+        assert programs == {f"web@{live}.conf", f"worker@{live}.conf"}
+        assert self.releases_that_run() == {live}
+
+    def releases_that_run(self):
+        """The releases whose virtualenv any process of this machine runs in."""
+        found = set()
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
+            except OSError:
+                continue
+            found |= set(re.findall(rf"{re.escape(str(self.root))}/releases/([^/]+)/", command))
+        return found
+
+    def stop(self):
+        try:
+            pid = int((self.root / ".deploy" / "supervisor" / "supervisord.pid").read_text())
+        except FileNotFoundError:
+            return
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 30
+        while self.releases_that_run() and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def environment():
+    # Not pytest's own folder: its path is too long for a Unix socket.
+    with tempfile.TemporaryDirectory(prefix="shop-") as folder:
+        shop = Shop(Path(folder))
+        yield shop
+        shop.stop()
+
+
+@pytest.fixture
+def shop(environment):
+    """The shop with its first edition live, and the developer's folder as the checkout has it."""
+    for path in CHECKOUT.joinpath("example_project").rglob("*.py"):
+        copy = environment.project / path.relative_to(CHECKOUT / "example_project")
+        if copy.exists() and copy.read_bytes() != path.read_bytes():
+            shutil.copyfile(path, copy)
+    for path in (environment.project / "catalogue" / "management" / "commands").glob("*.py"):
+        if not (CHECKOUT / "example_project" / path.relative_to(environment.project)).exists():
+            path.unlink()
+    environment.deploy()
+    assert environment.mark() == "first edition"
+    return environment
+
+
+def wait_for_event(deployer, kind, **fields):
+    """Read a running deployment's events up to one; what came before is given back."""
+    seen = []
+    for line in deployer.stdout:
+        seen.append(json.loads(line))
+        if seen[-1]["event"] == kind and fields.items() <= seen[-1].items():
+            return seen
+    raise AssertionError(f"no {kind} in {seen}\n{deployer.stderr.read()}")
+
+
+def test_a_changed_line_is_a_new_release(shop):
+    before = shop.live
+    shop.change_mark("second edition")
+
+    finished = shop.deploy()
+
+    assert (finished["outcome"], finished["release"]) == ("deployed", shop.live)
+    assert shop.mark() == "second edition"
+    shop.check()
+    assert shop.states()[before] == "retired"
+
+
+def test_nothing_changed(shop):
+    before = shop.live
+
+    status, out, err = shop.run("deploy", "demo")
+
+    assert (status, err) == (0, ""), out + err
+    assert f"{before} is live already" in out
+    assert shop.live == before
+
+
+def test_a_plan_changes_nothing(shop):
+    before, states = shop.live, shop.states()
+    shop.change_mark("planned edition")
+
+    status, out, err = shop.run("deploy", "demo", "--plan")
+
+    assert (status, err) == (0, ""), out + err
+    assert "~ bookshop 1.0 (other content)" in out
+    assert (shop.live, shop.states(), shop.mark()) == (before, states, "first edition")
+
+
+def test_rollback_and_forward_again(shop):
+    first = shop.live
+    shop.change_mark("second edition")
+    second = shop.deploy()["release"]
+
+    status, out, err = shop.run("deploy_rollback", "demo")
+    assert (status, err) == (0, ""), out + err
+    assert (shop.live, shop.mark()) == (first, "first edition")
+    shop.check()
+
+    status, out, err = shop.run("deploy_rollback", "demo", second)
+    assert (status, err) == (0, ""), out + err
+    assert (shop.live, shop.mark()) == (second, "second edition")
+    shop.check()
+
+
+def test_rollback_to_a_release_that_is_not_there(shop):
+    status, _out, err = shop.run("deploy_rollback", "demo", "20200101T000000Z-0000000")
+
+    assert status == 1
+    assert err.startswith(
+        "CommandError: Not every host has a release 20200101T000000Z-0000000 that was live.\nThere is: "
+    )
+
+
+def test_a_failing_step_changes_nothing(shop):
+    before = shop.live
+    shop.change_mark("never seen")
+    shop.add_command("explode", "self.stdout.write('lighting the fuse'); raise CommandError('bang')")
+    shop.set_target(STEPS=["migrate --noinput", "explode"])
+
+    status, out, err = shop.run("deploy", "demo")
+
+    assert status == 1
+    assert "lighting the fuse" in out
+    assert err == (
+        "CommandError: local: step 'explode' failed: CommandError: bang\n"
+        "  | lighting the fuse\n"
+        "  | CommandError: bang\n"
+        "Mend it and deploy again.\n"
+        f"Nothing changed: the host serves {before}, as before.\n"
+    )
+    assert (shop.live, shop.mark()) == (before, "first edition")
+    shop.check()
+
+
+def test_a_release_that_does_not_start(shop):
+    before = shop.live
+    shop.change_mark("never seen")
+    wsgi = shop.project / "bookshop" / "wsgi.py"
+    wsgi.write_text(
+        wsgi.read_text()
+        + "\nimport sys\nif 'gunicorn' in sys.argv[0]:\n    raise RuntimeError('no coffee')\n"
+    )
+
+    status, out, err = shop.run("deploy", "demo")
+
+    assert status == 1
+    assert "RuntimeError: no coffee" in err
+    assert "local: process 'web' of the new release does not stay up\n" in err
+    assert f"Nothing changed: the host serves {before}, as before." in err
+    assert (shop.live, shop.mark()) == (before, "first edition")
+    shop.check()
+
+
+def test_a_health_check_that_says_500(shop):
+    before = shop.live
+    shop.change_mark("never seen")
+    urls = shop.project / "bookshop" / "urls.py"
+    urls.write_text(
+        urls.read_text() + "\ndef broken(request):\n    raise RuntimeError('sick')\n"
+        "urlpatterns.insert(0, path('healthz/', broken))\n"
+    )
+
+    status, _out, err = shop.run("deploy", "demo")
+
+    assert status == 1
+    socket_path = shop.root / "run" / "web.sock"
+    assert f"local: {socket_path}:/healthz/ answered status 500; expected status 200" in err
+    assert (shop.live, shop.mark()) == (before, "first edition")
+    shop.check()
+
+
+def test_settings_that_the_site_does_not_start_with(shop):
+    before = shop.live
+    settings = shop.project / "bookshop" / "settings.py"
+    settings.write_text(settings.read_text() + "\nif IS_DEPLOYED:\n    os.environ['PAYMENT_KEY']\n")
+
+    status, out, err = shop.run("deploy", "demo")
+
+    assert status == 1
+    assert "the new release does not start" in err
+    assert "PAYMENT_KEY" in out + err
+    assert shop.live == before
+
+
+def test_ctrl_c_puts_everything_back(shop):
+    before = shop.live
+    shop.change_mark("never seen")
+
+    with shop.start("deploy", "demo", "--json") as process:
+        wait_for_event(process, "process.started", process="web")
+        process.send_signal(signal.SIGINT)
+        _out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert err == f"CommandError: Interrupted. Nothing changed: the host serves {before}, as before.\n"
+    assert (shop.live, shop.mark()) == (before, "first edition")
+    shop.check()
+
+
+@pytest.mark.parametrize("moment", ["install.started", "step.started", "process.started", "switched"])
+def test_a_killed_deployer_leaves_nothing_half_done(shop, moment):
+    before = shop.live
+    shop.change_mark(f"killed at {moment}")
+
+    with shop.start("deploy", "demo", "--json") as process:
+        wait_for_event(process, moment)
+        process.kill()
+
+    assert shop.mark() in ("first edition", f"killed at {moment}")
+    assert shop.deploy()["outcome"] in ("deployed", "unchanged")
+    assert shop.mark() == f"killed at {moment}"
+    assert shop.states()[before] == "retired"
+    shop.check()
+
+
+def test_two_deployments_at_once(shop):
+    before = shop.live
+    shop.change_mark("patient edition")
+    shop.add_command("dawdle", "time.sleep(4)")
+    shop.set_target(STEPS=["collectstatic --noinput", "compress --force", "dawdle"])
+
+    with shop.start("deploy", "demo", "--json") as first:
+        wait_for_event(first, "step.started", step="dawdle")
+        status, _out, err = shop.run("deploy", "demo")
+        _first_out, first_err = first.communicate(timeout=60)
+
+    assert status == 1
+    assert "CommandError: local: another deployment is running: " in err
+    assert ", running dawdle\n" in err
+    assert f"Nothing changed: the host serves {before}, as before." in err
+    assert first.returncode == 0, first_err
+    assert shop.mark() == "patient edition"
+
+
+def test_a_second_deployment_can_wait_for_the_first(shop):
+    shop.add_command("dawdle", "time.sleep(2)")
+    shop.set_target(STEPS=["collectstatic --noinput", "compress --force", "dawdle"])
+
+    with shop.start("deploy", "demo", "--json") as first:
+        wait_for_event(first, "step.started", step="dawdle")
+        status, out, err = shop.run("deploy", "demo", "--wait", "120")
+        first.communicate(timeout=60)
+
+    assert first.returncode == 0
+    assert (status, err) == (0, ""), out + err
+    # By then the first had made live what the second one wanted.
+    assert f"{shop.live} is live already" in out
+    shop.check()
+
+
+def test_status(shop):
+    live = shop.live
+
+    status, out, err = shop.run("deploy_status", "demo")
+
+    assert (status, err) == (0, ""), out + err
+    lines = out.splitlines()
+    assert lines[0] == "local"
+    assert re.match(rf"  live        {live}, .* old$", lines[1])
+    assert re.match(r"  processes   web     running for ", lines[3])
+    assert re.match(r"              worker  running for ", lines[4])
+
+
+def test_the_release_has_a_manage_py_for_people(shop):
+    """Whichever Python runs it, from whichever folder, with the target's settings and environment."""
+    manage = shop.root / "current" / "manage.py"
+    question = "import os, sys, django.conf; print(sys.prefix, django.conf.settings.SECRET_KEY != '')"
+
+    for argv in ([manage], [sys.executable, manage]):
+        done = subprocess.run(
+            [*argv, "shell", "--no-imports", "-c", question], cwd="/", capture_output=True, text=True
+        )
+        assert done.stderr == ""
+        assert done.stdout == f"{shop.root}/releases/{shop.live}/venv True\n"
+
+
+def test_the_environment_is_private(shop):
+    release = shop.root / "releases" / shop.live
+
+    for name in ("environment.json", "release.json"):
+        assert (release / name).stat().st_mode & 0o777 == 0o600
