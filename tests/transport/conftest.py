@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from django_deploy.target import Host
+from django_deploy.transport import ssh
+from django_deploy.transport.connection import Connection
 from tests.transport.servers import KINDS, Client, Relay, Server, make_client, run_agent, run_server
 
 
@@ -67,3 +71,24 @@ def relay(ssh_server: Client) -> Iterator[Relay]:
     relay = Relay(ssh_server.port)
     yield relay
     relay.close()
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., Connection]]:
+    """Connects, and closes what is left open."""
+    connections: list[Connection] = []
+
+    def open_connection(client: Client, host: Host | None = None, **options: Any) -> Connection:
+        connection = ssh.connect(host or client.host, ssh_config=client.config, **options)
+        connections.append(connection)
+        return connection
+
+    yield open_connection
+    for connection in connections:
+        connection.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries follow at once."""
+    monkeypatch.setattr(ssh, "PAUSE", (0.0, 0.01))

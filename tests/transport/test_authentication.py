@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from django_deploy.exceptions import AuthenticationFailed
+from tests.transport.connecting import (
+    Person,
+    failure,
+)
+from tests.transport.servers import add_to_agent, make_key, public_line
+
+
+def test_a_key_that_is_not_authorized(each_ssh_server, tmp_path):
+    key = make_key(tmp_path / "other")
+    host = replace(each_ssh_server.host, key_file=str(tmp_path / "other"))
+
+    error = failure(AuthenticationFailed, each_ssh_server, host)
+
+    assert error.message == (
+        f"127.0.0.1:{host.port} does not let {host.user} in\n"
+        "offered:\n"
+        f"  ssh-ed25519 {key.get_fingerprint()} ({tmp_path / 'other'})"
+    )
+    assert error.remedy == (
+        f"Is {host.user} the right user, and is one of these keys in its authorized_keys there? "
+        f"Try: ssh -v -F {each_ssh_server.config} -p {host.port} -i {tmp_path / 'other'} "
+        f"{host.user}@127.0.0.1"
+    )
+
+
+@pytest.mark.parametrize("type", ["ssh-rsa", "ecdsa-sha2-nistp256"])
+def test_other_types(each_ssh_server, opened, tmp_path, type):
+    each_ssh_server.server.authorize(public_line(make_key(tmp_path / "key", type)))
+
+    opened(each_ssh_server, replace(each_ssh_server.host, key_file=str(tmp_path / "key")))
+
+
+def test_the_second_key_is_the_right_one(each_ssh_server, opened, tmp_path):
+    make_key(tmp_path / "first")
+    each_ssh_server.configure(f"IdentityFile {tmp_path / 'first'}")
+
+    opened(each_ssh_server)
+
+
+def test_no_key_at_all(ssh_server):
+    ssh_server.key.unlink()
+    ssh_server.key.with_name("id_ed25519.pub").unlink()
+    ssh_server.configure("IdentityFile /nowhere/deploy")
+
+    error = failure(AuthenticationFailed, ssh_server)
+
+    assert error.message == (
+        f"127.0.0.1:{ssh_server.port} does not let {ssh_server.user} in\n"
+        "no key was offered\n"
+        "not usable:\n"
+        "  /nowhere/deploy: there is no such file"
+    )
+    assert (
+        error.remedy
+        == "Name a key in KEY_FILE or ssh_config (IdentityFile), or give one to your agent (ssh-add)."
+    )
+
+
+def test_a_key_file_that_is_not_there(ssh_server):
+    host = replace(ssh_server.host, key_file="/nowhere/id_rsa")
+
+    error = failure(AuthenticationFailed, ssh_server, host)
+
+    assert error.message.splitlines()[1:] == [
+        "no key was offered",
+        "not usable:",
+        "  /nowhere/id_rsa: there is no such file",
+    ]
+
+
+def test_too_many_keys(ssh_server, tmp_path):
+    for number in range(8):
+        make_key(tmp_path / f"key{number}")
+    ssh_server.key.unlink()
+    ssh_server.configure(*(f"IdentityFile {tmp_path}/key{number}" for number in range(8)))
+
+    error = failure(AuthenticationFailed, ssh_server)
+
+    if ssh_server.server.kind == "openssh":
+        assert error.message.splitlines()[-1] == "the server says: Too many authentication failures"
+    assert error.message.count(" (/") >= 6
+
+
+def test_the_right_passphrase(each_ssh_server, opened, tmp_path):
+    each_ssh_server.server.authorize(public_line(make_key(tmp_path / "key", passphrase="open sesame")))
+    host, person = (
+        replace(each_ssh_server.host, key_file=str(tmp_path / "key")),
+        Person(passphrase="open sesame"),
+    )
+
+    for _ in range(2):
+        opened(each_ssh_server, host, prompts=person)
+
+    assert person.questions == [tmp_path / "key"]
+
+
+def test_a_wrong_passphrase(ssh_server, tmp_path):
+    key = make_key(tmp_path / "key", passphrase="open sesame")
+    person = Person(passphrase="open barley")
+
+    error = failure(
+        AuthenticationFailed,
+        ssh_server,
+        replace(ssh_server.host, key_file=str(tmp_path / "key")),
+        prompts=person,
+    )
+
+    assert error.message.splitlines()[-1] == (
+        f"  ssh-ed25519 {key.get_fingerprint()} ({tmp_path / 'key'}): its passphrase was wrong 3 times"
+    )
+    assert error.remedy == f"Unlock the key first: ssh-add {tmp_path / 'key'}"
+    assert len(person.questions) == 3
+
+
+def test_no_passphrase(ssh_server, tmp_path):
+    key = make_key(tmp_path / "key", passphrase="open sesame")
+
+    error = failure(
+        AuthenticationFailed, ssh_server, replace(ssh_server.host, key_file=str(tmp_path / "key"))
+    )
+
+    assert error.message == (
+        f"127.0.0.1:{ssh_server.port} does not let {ssh_server.user} in\n"
+        "no key was offered\n"
+        "not usable:\n"
+        f"  ssh-ed25519 {key.get_fingerprint()} ({tmp_path / 'key'}): "
+        "it has a passphrase, which was not given"
+    )
+    assert error.remedy == f"Unlock the key first: ssh-add {tmp_path / 'key'}"
+
+
+@pytest.mark.parametrize("type", ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256"])
+def test_a_certificate(each_ssh_server, opened, tmp_path, type):
+    authority, key = make_key(tmp_path / "authority"), make_key(tmp_path / "key", type)
+    each_ssh_server.server.authorize(f"cert-authority {public_line(authority)}")
+    certificate = authority.generate_user_certificate(key, "ann", principals=[each_ssh_server.user])
+    certificate.write_certificate(tmp_path / "key-cert.pub")
+
+    opened(each_ssh_server, replace(each_ssh_server.host, key_file=str(tmp_path / "key")))
+
+
+def test_the_key_that_was_taken_last_is_offered_first(ssh_server, opened, tmp_path):
+    opened(ssh_server)
+    for number in range(7):  # one more than sshd lets us try
+        make_key(tmp_path / f"key{number}")
+
+    ssh_server.configure(*(f"IdentityFile {tmp_path}/key{number}" for number in range(7)))
+
+    opened(ssh_server)
+
+
+@pytest.mark.skipif(not shutil.which("ssh-agent"), reason="OpenSSH's agent is not installed")
+class TestAgent:
+    @pytest.mark.parametrize("type", ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256"])
+    def test_a_key(self, each_ssh_server, opened, agent, tmp_path, type):
+        each_ssh_server.server.authorize(public_line(make_key(tmp_path / "held", type)))
+        add_to_agent(agent, tmp_path / "held")
+        each_ssh_server.key.unlink()
+
+        opened(each_ssh_server)
+
+    @pytest.mark.parametrize("type", ["ssh-ed25519", "ssh-rsa"])
+    def test_a_certificate(self, each_ssh_server, opened, agent, tmp_path, type):
+        authority, key = make_key(tmp_path / "authority"), make_key(tmp_path / "held", type)
+        each_ssh_server.server.authorize(f"cert-authority {public_line(authority)}")
+        certificate = authority.generate_user_certificate(key, "ann", principals=[each_ssh_server.user])
+        certificate.write_certificate(tmp_path / "held-cert.pub")
+        add_to_agent(agent, tmp_path / "held")
+        each_ssh_server.key.unlink()
+
+        opened(each_ssh_server)
+
+    def test_many_threads_share_it(self, ssh_server, opened, agent, tmp_path):
+        ssh_server.server.authorize(public_line(make_key(tmp_path / "held")))
+        add_to_agent(agent, tmp_path / "held")
+        ssh_server.key.unlink()
+
+        with ThreadPoolExecutor(8) as pool:
+            connections = list(pool.map(lambda _: opened(ssh_server), range(8)))
+
+        assert len(connections) == 8
+
+    def test_another_agent(self, ssh_server, opened, agent, tmp_path, monkeypatch):
+        ssh_server.server.authorize(public_line(make_key(tmp_path / "held")))
+        add_to_agent(agent, tmp_path / "held")
+        ssh_server.key.unlink()
+        monkeypatch.delenv("SSH_AUTH_SOCK")
+        ssh_server.configure(f"IdentityAgent {agent}")
+
+        opened(ssh_server)
+
+    def test_what_it_held_and_who_it_was(self, ssh_server, agent, tmp_path):
+        key = make_key(tmp_path / "held")
+        add_to_agent(agent, tmp_path / "held")
+        ssh_server.key.unlink()
+        ssh_server.key.with_name("id_ed25519.pub").unlink()
+
+        error = failure(AuthenticationFailed, ssh_server)
+
+        assert error.message.splitlines()[1:] == [
+            "offered:",
+            f"  ssh-ed25519 {key.get_fingerprint()} (agent: held)",
+        ]
+
+    def test_an_agent_that_has_gone_is_no_obstacle(self, ssh_server, opened, monkeypatch):
+        monkeypatch.setenv("SSH_AUTH_SOCK", "/nowhere/agent")
+
+        opened(ssh_server)
