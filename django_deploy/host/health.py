@@ -36,7 +36,7 @@ def check(
 ) -> tuple[int, float]:
     """Ask until the answer is right; gives its status and the seconds it took.
 
-    ``wanted`` has ``path``, ``host``, ``status`` (None: anything below 500), ``timeout`` and ``headers``.
+    ``wanted`` has ``path``, ``host``, ``status`` (None: see ``_is_right``), ``timeout`` and ``headers``.
     ``still_up`` raises when the process has fallen. Raises ``Failure`` (``HealthCheckFailed``).
     """
     started = time.monotonic()
@@ -47,7 +47,7 @@ def check(
         except (OSError, http.client.HTTPException) as error:
             answer = f"{type(error).__name__}: {error}"
         else:
-            if status == wanted["status"] or (wanted["status"] is None and status < 500):
+            if _is_right(status, wanted["status"]):
                 return status, round(time.monotonic() - started, 3)
             answer = f"status {status}"
             if status >= 400 and time.monotonic() - started > 2.0:
@@ -56,6 +56,11 @@ def check(
             raise _failure(address, wanted, f"{answer}, for {wanted['timeout']:g} s", b"")
         still_up()
         pause(0.05)
+
+
+def _is_right(status: int, wanted: Optional[int]) -> bool:
+    """The wanted status; without one, any but 5xx and 400, Django's answer to a Host it does not know."""
+    return status == wanted if wanted is not None else status < 500 and status != 400
 
 
 def _ask(address: str, socket_path: Optional[str], wanted: dict[str, Any]) -> tuple[int, bytes]:
@@ -75,7 +80,7 @@ def _ask(address: str, socket_path: Optional[str], wanted: dict[str, Any]) -> tu
 
 
 def _failure(address: str, wanted: dict[str, Any], answer: str, body: bytes) -> Failure:
-    expected = f"status {wanted['status']}" if wanted["status"] else "a status below 500"
+    expected = f"status {wanted['status']}" if wanted["status"] else "any status but 400 and 5xx"
     return Failure(
         "HealthCheckFailed",
         f"{address} answered {answer}; expected {expected}",

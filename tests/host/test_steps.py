@@ -24,7 +24,7 @@ MISSING_SETTING = (
         ),
         ("ModuleNotFoundError: No module named 'home'", MISSING_MODULE),
         (
-            "ROOT_URLCONF 'mysite.urls' cannot be loaded: ModuleNotFoundError: No module named 'home' (urls.py:3)",
+            "ROOT_URLCONF 'mysite.urls' cannot be loaded: ModuleNotFoundError: No module named 'home'",
             MISSING_MODULE,
         ),
         ("ModuleNotFoundError: No module named 'mysite.nothing'", "Mend it and deploy again."),

@@ -1,0 +1,123 @@
+"""The health check, asked of a real server over its UNIX socket."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_deploy.host.health import check
+from django_deploy.host.protocol import Failure
+
+
+class Site(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """Answers with ``statuses`` one after the other, with the last one for ever; keeps what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), Answer)
+        self.statuses = [200]
+        self.hosts: list[str] = []
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Site
+
+    def do_GET(self) -> None:
+        self.server.hosts.append(self.headers["Host"])
+        statuses = self.server.statuses
+        self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
+        self.end_headers()
+        self.wfile.write(b"what the page says")
+
+    def address_string(self) -> str:
+        return "nginx"
+
+    def log_message(self, format: str, *words: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with Site(tmp_path / "web.sock") as site:
+        threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        yield site
+        site.shutdown()
+
+
+def ask(site: Site, status: int | None = None, timeout: float = 5.0) -> int:
+    """The status that was taken for right; a ``Failure`` when none was."""
+    wanted: dict[str, Any] = {
+        "path": "/",
+        "host": "shop.example.com",
+        "status": status,
+        "timeout": timeout,
+        "headers": {},
+    }
+    answer, _seconds = check("run/web.sock:/", str(site.server_address), wanted, lambda: None, time.sleep)
+    return answer
+
+
+@pytest.mark.parametrize("status", [200, 302, 403, 404])
+def test_any_answer_of_a_healthy_site_will_do(site: Site, status: int) -> None:
+    site.statuses = [status]
+
+    assert ask(site) == status
+    assert site.hosts == ["shop.example.com"]
+
+
+def test_it_may_take_a_moment(site: Site) -> None:
+    site.statuses = [503, 503, 200]
+
+    assert ask(site) == 200
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_no_visitor_could_be_served(site: Site, status: int) -> None:
+    site.statuses = [status]
+
+    with pytest.raises(Failure) as failure:
+        ask(site, timeout=0.1)
+
+    assert failure.value.type == "HealthCheckFailed"
+    assert failure.value.message == (
+        f"run/web.sock:/ answered status {status}, for 0.1 s; expected any status but 400 and 5xx"
+    )
+
+
+def test_host_that_the_site_does_not_accept(site: Site) -> None:
+    site.statuses = [400]
+
+    with pytest.raises(Failure) as failure:
+        ask(site, timeout=0.1)
+
+    assert failure.value.remedy == (
+        "Is 'shop.example.com' in ALLOWED_HOSTS? Set HEALTH_CHECK's HOST to one that is."
+    )
+
+
+def test_status_that_was_asked_for(site: Site) -> None:
+    site.statuses = [400]
+    assert ask(site, status=400) == 400
+
+    site.statuses = [404]
+    with pytest.raises(Failure) as failure:
+        ask(site, status=200, timeout=0.1)
+    assert failure.value.message == ("run/web.sock:/ answered status 404, for 0.1 s; expected status 200")
+    assert failure.value.details["lines"] == []
+
+
+def test_what_the_page_says_is_told(site: Site) -> None:
+    site.statuses = [500]
+
+    with pytest.raises(Failure) as failure:
+        ask(site, timeout=30.0)
+
+    assert failure.value.details["lines"] == ["what the page says"]
