@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import ENVIRONMENT_VARIABLE, settings
@@ -41,7 +41,12 @@ def get_target(name: str) -> Target:
         raise ConfigError(f"There is no target {name!r}.", remedy=remedy)
     if issue := _name_issue(name):
         raise ConfigError("A target's name is not fit for one.", issues=[issue])
-    return Target.from_mapping(name, entries[name], settings_module=_settings_module(), resolve=_call)
+    target = Target.from_mapping(name, entries[name], settings_module=_settings_module(), resolve=_call)
+    return replace(target, data_folders=_data_folders())
+
+
+def _data_folders() -> tuple[str, ...]:
+    return tuple(str(folder) for folder in (settings.MEDIA_ROOT, settings.STATIC_ROOT) if folder)
 
 
 def list_targets() -> tuple[Summary, ...]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .bundle.assembly import build_bundle
@@ -107,8 +108,9 @@ def _deploy_once(target: Target, clock: Clock, prompts: Prompts, confirm: Callab
             return clock.finish(Outcome("declined", previous or "", previous, names, (), 0.0, plan.warnings))
         rollout = Rollout(target, fleet, clock, plan.release, {host.host: host.live for host in plan.hosts})
         rollout.run(_deploy_stages(plan, clock.report))
+        warnings = (*plan.warnings, *rollout.warnings)
         return clock.finish(
-            Outcome("deployed", plan.release, previous, names, rollout.checked(), 0.0, plan.warnings)
+            Outcome("deployed", plan.release, previous, names, rollout.checked(), 0.0, warnings)
         )
 
 
@@ -206,7 +208,8 @@ def _interruptible() -> Iterator[None]:
 def _make_plan(target: Target, fleet: Fleet, clock: Clock) -> Plan:
     """Bundle here while the connections open, then compare."""
     with clock.phase("bundle"):
-        manifest = build_bundle(target, report=clock.report)
+        folders = [Path(folder) for folder in target.data_folders]
+        manifest = build_bundle(target, report=clock.report, ignored_folders=folders)
     with clock.phase("connect"):
         sessions = fleet.sessions()
     with clock.phase("plan"):
@@ -366,6 +369,7 @@ class Rollout:
     release: str
     live: Mapping[Host, str | None]
     replies: dict[Host, list[Reply]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     stage: str = ""
 
     def checked(self) -> tuple[str, ...]:
@@ -423,11 +427,21 @@ class Rollout:
         errors: list[DeployError] = []
         for courier, future in zip(couriers, sent, strict=True):
             try:
-                self.replies.setdefault(courier.host, []).extend(gather(future.result(), ""))
+                replies = gather(future.result(), "")
             except RolloutFailed as failure:
                 errors += _causes(failure.errors)
+            else:
+                self.replies.setdefault(courier.host, []).extend(replies)
+                self._pass_on_warnings(replies)
         if errors:
             raise RolloutFailed("", errors=errors)
+
+    def _pass_on_warnings(self, replies: Sequence[Reply]) -> None:
+        """Of every host's preflight, each only once: the hosts run the same site."""
+        for message in (message for reply in replies for message in reply.get("warnings", ())):
+            if message not in self.warnings:
+                self.warnings.append(message)
+                self.clock.report(Event("warning", fields={"message": message, "remedy": ""}))
 
     # The way back
 
@@ -449,7 +463,7 @@ class Rollout:
             return
         unreverted = sorted(host for host, fate in fates.items() if fate != "reverted")
         if not unreverted:
-            raise RolloutFailed(self._what_is_served(), errors=errors)
+            raise RolloutFailed(self._what_is_served() + self._what_stays(errors), errors=errors)
         where = ", ".join(f"{host} ({fates[host]})" for host in unreverted)
         raise RolloutFailed(
             f"Not reverted, as far as can be seen: {where}.",
@@ -469,7 +483,7 @@ class Rollout:
         if unreverted:
             remedy = f"Look with: manage.py deploy_status {self.target.name}."
             return Interrupted(f"Interrupted; not reverted: {', '.join(unreverted)}.", remedy=remedy)
-        return Interrupted(f"Interrupted. {self._what_is_served()}")
+        return Interrupted(f"Interrupted. {self._what_is_served()}{self._what_stays()}")
 
     def _undo_everywhere(self, errors: Sequence[DeployError]) -> dict[str, str]:
         """Abort all sessions at once; what became of each host: ``reverted``, ``live`` or ``unknown``."""
@@ -514,6 +528,13 @@ class Rollout:
         names = ", ".join(sorted(live for live in lives if live))
         where = "every host" if len(self.target.hosts) > 1 else "the host"
         return f"Nothing changed: {where} serves {names}, as before."
+
+    def _what_stays(self, errors: Sequence[DeployError] = ()) -> str:
+        """Migrations are not undone: the old release runs with them."""
+        results = [reply.get("result", {}) for replies in self.replies.values() for reply in replies]
+        results += [error.details for error in errors if isinstance(error, RequestFailed)]
+        applied = [str(name) for result in results for name in result.get("applied", ())]
+        return f" These migrations were applied and stay: {', '.join(applied)}." if applied else ""
 
 
 def _state(facts: Mapping[str, Any], release: str) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from .bundle.manifest import Manifest, Wheel
-from .bundle.tools import HostPlatform, Tool
+from .bundle.selection import missing_on_host
+from .bundle.tools import HostPlatform, Tool, fits
 from .exceptions import DeployError, HostError, RolloutFailed
 from .target import Host, Target
 
@@ -181,7 +182,7 @@ def make_plan(
     ``now`` is in seconds since the epoch. Raises ``RolloutFailed`` with every host that is unfit.
     """
     print_ = fingerprint(target, manifest)
-    problems = [problem for host in target.hosts for problem in _problems(host, facts[host])]
+    problems = [problem for host in target.hosts for problem in _problems(host, manifest, facts[host])]
     if problems:
         raise RolloutFailed("Nothing was changed.", errors=problems)
     hosts = [_plan_host(target, manifest, print_, host, facts[host], tools[host]) for host in target.hosts]
@@ -237,9 +238,7 @@ def _plan_host(
     # An unpacked tool stays in the host's store; both are removed together.
     send = [wheel for wheel in (*manifest.wheels, *tools.values()) if wheel.sha256 not in stored]
     before = dict(live.get("distributions") or {})
-    changes = _changes(
-        before, manifest, {wheel["sha256"] for wheel in live.get("wheels") or ()}
-    )
+    changes = _changes(before, manifest, {wheel["sha256"] for wheel in live.get("wheels") or ()})
     return HostPlan(
         host=host,
         live=facts["live"],
@@ -268,11 +267,15 @@ def _is_up(facts: Mapping[str, Any]) -> bool:
     return not facts["unfinished"] and all(process["state"] in UP for process in processes)
 
 
-def _problems(host: Host, facts: Mapping[str, Any]) -> list[DeployError]:
+def _problems(host: Host, manifest: Manifest, facts: Mapping[str, Any]) -> list[DeployError]:
     try:
-        platform_of(host, facts)
+        platform = platform_of(host, facts)
     except HostError as error:
         return [error]
+    foreign = [wheel.path.name for wheel in manifest.wheels if not fits(wheel, platform)]
+    if foreign:
+        remedy = "Deploy from a machine like the host: compiled code is built where you deploy from."
+        return [HostError(host.name, f"cannot run {', '.join(foreign)}.", remedy=remedy)]
     if facts["manager"] == "systemd" and not facts["systemd"]:
         user = facts["user"]
         remedy = (
@@ -290,6 +293,10 @@ def _warnings(host: Host, manifest: Manifest, facts: Mapping[str, Any]) -> list[
     version = ".".join(str(part) for part in facts["python"]["version"])
     if version.split(".")[:2] != manifest.python.split(".")[:2]:
         found.append(f"{host.name} runs Python {version}, this environment {manifest.python}.")
+    for requirer, name in missing_on_host(manifest, platform_of(host, facts).markers()):
+        found.append(
+            f"{host.name}: {requirer} needs {name} with Python {version}, and it is not installed here."
+        )
     if facts["manager"] == "systemd" and not facts["lingers"]:
         found.append(
             f"{host.name}: processes end with the last login of {facts['user']};"

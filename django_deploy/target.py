@@ -119,7 +119,8 @@ class Target:
     ``requirements`` is ``"environment"``, ``"closure"`` or ``"freeze"``. ``exclude`` None means the
     documented development tools. ``installer`` None lets the host choose (uv, else pip);
     ``process_manager`` None too (systemd, else supervisor). ``batch`` is a number of hosts or a
-    percentage (``"25%"``); None is all at once. ``lock_wait`` is in seconds.
+    percentage (``"25%"``); None is all at once. ``lock_wait`` is in seconds. ``data_folders`` are this
+    machine's MEDIA_ROOT and STATIC_ROOT, which are no part of any source tree.
     """
 
     name: str
@@ -143,6 +144,7 @@ class Target:
     keep_releases: int = 5
     require_clean: bool = False
     lock_wait: float = 0.0
+    data_folders: tuple[str, ...] = ()
 
     def batch_size(self) -> int:
         """How many hosts are activated at a time, at least 1."""
@@ -235,7 +237,10 @@ TARGET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PROCESS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_DISTRIBUTION_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
+_DISTRIBUTION_NAME = re.compile(_NAME)
+_INCLUDED = re.compile(rf"{_NAME}(\[{_NAME}(,{_NAME})*\])?")
+_EXCLUDED = re.compile(r"[A-Za-z0-9*]([A-Za-z0-9._*-]*[A-Za-z0-9*])?")
 _DOTTED_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _MODULE_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _PERCENTAGE = re.compile(r"(100|[1-9][0-9]?)%")
@@ -697,7 +702,8 @@ _HEALTH_CHECK_KEYS: Mapping[str, _Reader[Any]] = {
     "HEADERS": _read_headers,
 }
 
-_read_distribution = _pattern(Kind.NAME, _DISTRIBUTION_NAME, "the name of a distribution")
+_read_included = _pattern(Kind.NAME, _INCLUDED, "the name of a distribution, as in 'celery[redis]'")
+_read_excluded = _pattern(Kind.NAME, _EXCLUDED, "the name of a distribution, as in 'pytest-*'")
 
 #: Every key of a target; in lower case it is the field of ``Target``.
 _TARGET: Mapping[str, _Reader[Any]] = {
@@ -708,8 +714,8 @@ _TARGET: Mapping[str, _Reader[Any]] = {
     "ENV": _read_env,
     "REQUIREMENTS": _choice("environment", "closure", "freeze"),
     "EXTRAS": _list_of(_pattern(Kind.NAME, _DISTRIBUTION_NAME, "the name of an extra"), "a list of names"),
-    "EXCLUDE": _optional(_list_of(_read_distribution, "a list of names")),
-    "INCLUDE": _list_of(_read_distribution, "a list of names"),
+    "EXCLUDE": _optional(_list_of(_read_excluded, "a list of names")),
+    "INCLUDE": _list_of(_read_included, "a list of names"),
     "INDEX_URL": _optional(_read_index_url),
     "INSTALLER": _optional(_choice("uv", "pip")),
     "STEPS": _list_of(_read_step, "a list of command lines"),

@@ -283,7 +283,7 @@ def test_a_release_that_does_not_start(shop):
         + "\nimport sys\nif 'gunicorn' in sys.argv[0]:\n    raise RuntimeError('no coffee')\n"
     )
 
-    status, out, err = shop.run("deploy", "demo")
+    status, _out, err = shop.run("deploy", "demo")
 
     assert status == 1
     assert "RuntimeError: no coffee" in err
@@ -322,6 +322,16 @@ def test_settings_that_the_site_does_not_start_with(shop):
     assert "the new release does not start" in err
     assert "PAYMENT_KEY" in out + err
     assert shop.live == before
+
+
+def test_what_the_preflight_warns_of(shop):
+    settings = shop.project / "bookshop" / "settings.py"
+    settings.write_text(settings.read_text() + "\nif IS_DEPLOYED:\n    DEBUG = True\n")
+
+    status, out, err = shop.run("deploy", "demo")
+
+    assert status == 0, out + err
+    print(out); assert 0
 
 
 def test_ctrl_c_puts_everything_back(shop):

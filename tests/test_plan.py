@@ -229,6 +229,33 @@ def test_a_host_without_a_user_manager_is_unfit_for_systemd():
     )
 
 
+def test_a_wheel_for_another_machine_is_refused():
+    wheel = replace(SHOP, path=Path("/cache/shop-1.0-cp311-cp311-macosx_11_0_arm64.whl"))
+
+    with pytest.raises(RolloutFailed) as caught:
+        plan(manifest=replace(MANIFEST, wheels=(wheel,)))
+
+    (error,) = caught.value.errors
+    assert error.message == "cannot run shop-1.0-cp311-cp311-macosx_11_0_arm64.whl."
+
+
+def test_a_compiled_wheel_for_this_machine_is_sent():
+    wheel = replace(SHOP, path=Path("/cache/shop-1.0-cp311-cp311-linux_x86_64.whl"))
+
+    assert plan(manifest=replace(MANIFEST, wheels=(wheel,))).hosts[0].send == (wheel,)
+
+
+def test_what_the_hosts_python_needs_beyond_ours_is_named():
+    requires = (("redis", ('async-timeout; python_full_version < "3.11.3"',)), ("shop", ("redis",)))
+    redis = Pin("redis", "8.1.0", ("f" * 64,))
+
+    found = plan(manifest=replace(MANIFEST, pins=(*MANIFEST.pins, redis), requires=requires))
+
+    assert found.warnings == (
+        "deploy@one.example.com: redis needs async-timeout with Python 3.11.2, and it is not installed here.",
+    )
+
+
 def test_a_full_disk_is_refused():
     with pytest.raises(RolloutFailed, match="only 5 MB are free under ROOT"):
         plan(free_bytes=5_000_000)

@@ -292,7 +292,7 @@ ONE_MISTAKE = {
         {"INSTALLER": "PIP"}, "E005", "['INSTALLER']", "must be 'uv' or 'pip', not 'PIP'. Did you mean 'pip'?",
     ),
     "extra": ({"EXTRAS": ["a b"]}, "E016", "['EXTRAS'][0]", "must be the name of an extra, not 'a b'."),
-    "distribution": ({"EXCLUDE": ["x==1"]}, "E016", "['EXCLUDE'][0]", "must be the name of a distribution, not 'x==1'."),
+    "distribution": ({"EXCLUDE": ["x==1"]}, "E016", "['EXCLUDE'][0]", "must be the name of a distribution, as in 'pytest-*', not 'x==1'."),
     "index": (
         {"INDEX_URL": "index:secret"}, "E017", "['INDEX_URL']",
         "is not the address of an index. Write 'https://…', 'http://…' or 'file:///…'.",

@@ -193,6 +193,14 @@ def choose_wheel(files: Iterable[File], platform: HostPlatform) -> File | None:
     return max(candidates, key=lambda candidate: candidate[0])[1] if candidates else None
 
 
+def fits(wheel: Wheel, platform: HostPlatform) -> bool:
+    """Whether the host can install the wheel, by its tags."""
+    tags = parse_wheel_filename(wheel.path.name)[3]
+    return any(tag.abi == "none" and tag.platform == "any" for tag in tags) or not tags.isdisjoint(
+        platform.tags()
+    )
+
+
 def _supports(file: File, python: str) -> bool:
     try:
         return SpecifierSet(file.requires_python).contains(Version(python))

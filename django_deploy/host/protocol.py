@@ -106,7 +106,7 @@ class Failure(Exception):
 
     ``type`` tells what failed: ``Locked``, ``Changed``, ``NoSpace``, ``StoreCorrupt``, ``InstallFailed``,
     ``PreflightFailed``, ``StepFailed``, ``ProcessFailed``, ``HealthCheckFailed``, ``RestartFailed``,
-    ``NoSuchRelease``, ``Aborted``, ``BadRequest``, ``HostUnfit``.
+    ``NoSuchRelease``, ``CommandFailed``, ``Timeout``, ``Aborted``, ``BadRequest``, ``HostUnfit``.
     """
 
     def __init__(self, type: str, message: str, remedy: str = "", **details: Any) -> None:

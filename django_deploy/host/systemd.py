@@ -22,6 +22,10 @@ STATES = {
     ("activating", "start"): "starting",
     ("reloading", "reload"): "running",
 }
+
+#: Seconds that systemctl may take; it waits for processes that stop.
+SYSTEMCTL_TIMEOUT = 120.0
+
 PROPERTIES = "Id,ActiveState,SubState,NRestarts,MainPID,ActiveEnterTimestampMonotonic"
 
 UNIT = """\
@@ -148,7 +152,10 @@ class Systemd:
             lines.append(line)
 
         status, _ = commands.run(
-            ["systemctl", "--user", *arguments], env=self._environment(), on_line=on_line, timeout=120
+            ["systemctl", "--user", *arguments],
+            env=self._environment(),
+            on_line=on_line,
+            timeout=SYSTEMCTL_TIMEOUT,
         )
         if status and check:
             raise Failure(

@@ -29,6 +29,9 @@ PREPARE, START, SWITCH, CONFIRM = "prepare", "start", "switch", "confirm"
 #: just before the switch is accepted by then.
 DRAIN_TIME = 2.0
 
+#: Seconds that one RESTART command may take.
+RESTART_TIMEOUT = 120.0
+
 #: Failed releases that are kept for inspection.
 KEEP_FAILED = 2
 
@@ -162,8 +165,18 @@ class Transaction:
             raise self._preflight_failure(failure.message, failure.details.get("lines", [])) from None
         if not found["ok"]:
             raise self._preflight_failure("its checks found errors", found.get("errors", []))
-        write_atomically(release.path / "site.json", json.dumps(site), 0o600)
-        return {"site": site, "warnings": found.get("warnings", [])}
+        warnings = found.get("warnings", [])
+        self._report_new_warnings(warnings)
+        write_atomically(release.path / "site.json", json.dumps({**site, "warnings": warnings}), 0o600)
+        return {"site": site, "warnings": warnings}
+
+    def _report_new_warnings(self, warnings: list[str]) -> None:
+        """Those that the live release does not have as well: who has read them once is not told again."""
+        live = self._layout.live()
+        known = _read_site(self._layout.release(live)).get("warnings", []) if live else []
+        for warning in warnings:
+            if warning not in known:
+                self._link.report("warning", message=warning, remedy="")
 
     @staticmethod
     def _preflight_failure(why: str, lines: list[str]) -> Failure:
@@ -200,9 +213,12 @@ class Transaction:
     def _isolated(self, message: dict[str, Any]) -> dict[str, Any]:
         release = self._layout.release(self.journal["release"])
         argv = [str(release.python), str(release.path / "manage.py"), *message["command"]]
-        status, lines = commands.run(
-            argv, cwd=release.path, on_line=self._on_step_line, timeout=message["timeout"]
-        )
+        try:
+            status, lines = commands.run(
+                argv, cwd=release.path, on_line=self._on_step_line, timeout=message["timeout"]
+            )
+        except Failure as failure:
+            raise self._step_failure(failure.message, failure.details.get("lines", []), {}) from None
         if status:
             raise self._step_failure(f"exit status {status}", lines, {"exit": status})
         return {"ok": True}
@@ -214,6 +230,7 @@ class Transaction:
             "Mend it and deploy again.",
             command=self._step_name,
             exit=details.get("exit", 1),
+            applied=details.get("result", {}).get("applied", []),
             lines=lines,
         )
 
@@ -298,10 +315,7 @@ class Transaction:
 
     def _health(self, release: Release, wanted: dict[str, Any]) -> dict[str, Any]:
         """The check with what the site itself says: a Host that it accepts, and that it is asked over TLS."""
-        try:
-            site = json.loads((release.path / "site.json").read_text())
-        except (OSError, ValueError):
-            site = {}
+        site = _read_site(release)
         headers = dict(wanted["headers"])
         if site.get("ssl_header"):
             name, value = site["ssl_header"]
@@ -321,7 +335,7 @@ class Transaction:
 
     def _restart(self, record: dict[str, Any]) -> None:
         for argv in record["restart"]:
-            status, lines = commands.run(argv, cwd=self._layout.root, timeout=120)
+            status, lines = commands.run(argv, cwd=self._layout.root, timeout=RESTART_TIMEOUT)
             if status:
                 raise Failure(
                     "RestartFailed",
@@ -529,6 +543,15 @@ def _prune_tools(layout: Layout, wanted: set[str]) -> None:
         # A supervisord runs for as long as the host does, and from the folder that it was started in.
         if tool.name not in wanted and not (tool / "supervisor").is_dir():
             shutil.rmtree(tool)
+
+
+def _read_site(release: Release) -> dict[str, Any]:
+    """What the site said of itself in its preflight."""
+    try:
+        site = json.loads((release.path / "site.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return site if isinstance(site, dict) else {}
 
 
 def _read_record(release: Release) -> dict[str, Any]:

@@ -205,8 +205,8 @@ def carry_bytecode(old: Release, new: Release) -> int:
             try:
                 os.link(os.path.join(folder, name), target / name)
                 linked += 1
-            except FileExistsError:
-                pass
+            except OSError:
+                pass  # it is there, or somebody else's: a file of another user must not be linked to
     return linked
 
 
