@@ -29,6 +29,9 @@ IGNORED_SUFFIXES = (".pyc", ".pyo", ".egg-info", ".DS_Store")
 #: Files at the root that change while one works, and that no wheel has from there.
 IGNORED_SUFFIXES_AT_ROOT = (".log", ".sqlite3", ".sqlite3-journal", ".sqlite3-wal", ".sqlite3-shm")
 
+#: How much of a file is in memory at a time, in bytes.
+BLOCK = 1 << 20
+
 #: Files in which a build back end is told about places outside of the tree.
 _CONFIGURATION = ("pyproject.toml", "setup.cfg", "setup.py", "MANIFEST.in", "hatch_build.py")
 
@@ -93,10 +96,11 @@ class Tree:
         total = hashlib.sha256()
         for name, path in self._named_files():
             with open(path, "rb") as file:
-                is_executable = os.fstat(file.fileno()).st_mode & 0o111 != 0
-                content = file.read()
-            total.update(f"{name}\0{is_executable:d}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
-            total.update(content)
+                status = os.fstat(file.fileno())
+                header = f"{name}\0{status.st_mode & 0o111 != 0:d}\0{status.st_size}\0"
+                total.update(header.encode("utf-8", "surrogateescape"))
+                while block := file.read(BLOCK):
+                    total.update(block)
         return total.hexdigest()
 
     def _named_files(self) -> Iterator[tuple[str, str]]:
