@@ -108,8 +108,9 @@ def test_program_that_is_not_there(host: Machine, bookshop: Bookshop) -> None:
 
     result = bookshop.deploy()
 
-    line = "  | cannot start uvicorn of process 'web': No such file or directory. Is it installed in the release?"
-    assert_reverted(result, host, old, "process 'web' of the new release does not stay up", line)
+    message = "process 'web' of the new release does not stay up"
+    line = "  | cannot start uvicorn of process 'web': No such file or directory."
+    assert_reverted(result, host, old, message, f"{line} Is it installed in the release?")
 
 
 FAILING_VIEW = """\
