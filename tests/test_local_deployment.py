@@ -331,7 +331,8 @@ def test_what_the_preflight_warns_of(shop):
     status, out, err = shop.run("deploy", "demo")
 
     assert status == 0, out + err
-    print(out); assert 0
+    warning = "local: warning: (security.W018) You should not have DEBUG set to True in deployment.\n"
+    assert out.count(warning) == 1
 
 
 def test_ctrl_c_puts_everything_back(shop):
@@ -401,6 +402,7 @@ def test_a_second_deployment_can_wait_for_the_first(shop):
 
 
 def test_status(shop):
+    shop.check()
     live = shop.live
 
     status, out, err = shop.run("deploy_status", "demo")

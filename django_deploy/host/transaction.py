@@ -82,9 +82,9 @@ class Transaction:
     def _recover(self) -> None:
         self.journal = read_journal(self._layout)
         if self.journal.get("phase") == CONFIRM:
-            # It drains still, or was killed then: what it left is swept at the end of this transaction.
+            # It drains still, or was killed then. What it left is swept at the end of this transaction,
+            # or by itself, should this one end before its first note.
             self._settle_states()
-            self._journal_file.unlink()
         elif self.journal:
             release = self.journal["release"]
             self.undo("its host program was killed")
