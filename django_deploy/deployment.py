@@ -108,9 +108,8 @@ def _deploy_once(target: Target, clock: Clock, prompts: Prompts, confirm: Callab
             return clock.finish(Outcome("declined", previous or "", previous, names, (), 0.0, plan.warnings))
         rollout = Rollout(target, fleet, clock, plan.release, {host.host: host.live for host in plan.hosts})
         rollout.run(_deploy_stages(plan, clock.report))
-        warnings = (*plan.warnings, *rollout.warnings)
         return clock.finish(
-            Outcome("deployed", plan.release, previous, names, rollout.checked(), 0.0, warnings)
+            Outcome("deployed", plan.release, previous, names, rollout.checked(), 0.0, plan.warnings)
         )
 
 
@@ -369,7 +368,6 @@ class Rollout:
     release: str
     live: Mapping[Host, str | None]
     replies: dict[Host, list[Reply]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
     stage: str = ""
 
     def checked(self) -> tuple[str, ...]:
@@ -427,21 +425,11 @@ class Rollout:
         errors: list[DeployError] = []
         for courier, future in zip(couriers, sent, strict=True):
             try:
-                replies = gather(future.result(), "")
+                self.replies.setdefault(courier.host, []).extend(gather(future.result(), ""))
             except RolloutFailed as failure:
                 errors += _causes(failure.errors)
-            else:
-                self.replies.setdefault(courier.host, []).extend(replies)
-                self._pass_on_warnings(replies)
         if errors:
             raise RolloutFailed("", errors=errors)
-
-    def _pass_on_warnings(self, replies: Sequence[Reply]) -> None:
-        """Of every host's preflight, each only once: the hosts run the same site."""
-        for message in (message for reply in replies for message in reply.get("warnings", ())):
-            if message not in self.warnings:
-                self.warnings.append(message)
-                self.clock.report(Event("warning", fields={"message": message, "remedy": ""}))
 
     # The way back
 
