@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .bundle.manifest import Manifest, Wheel
-from .bundle.selection import missing_on_host
+from .bundle.selection import missing_on_host, refused_on_host
 from .bundle.tools import HostPlatform, Tool, fits
 from .exceptions import DeployError, HostError, RolloutFailed
 from .target import Host, Target
@@ -276,6 +276,11 @@ def _problems(host: Host, manifest: Manifest, facts: Mapping[str, Any]) -> list[
     if foreign:
         remedy = "Deploy from a machine like the host: compiled code is built where you deploy from."
         return [HostError(host.name, f"cannot run {', '.join(foreign)}.", remedy=remedy)]
+    version = _python_version(facts)
+    if refused := refused_on_host(manifest, version):
+        needs = "; ".join(f"{name} {manifest.distributions[name]}: {wanted}" for name, wanted in refused)
+        remedy = "Name another interpreter in PYTHON, or install versions here that this one can run."
+        return [HostError(host.name, f"Python {version} there is not right for {needs}.", remedy=remedy)]
     if facts["manager"] == "systemd" and not facts["systemd"]:
         user = facts["user"]
         remedy = (
@@ -290,7 +295,7 @@ def _problems(host: Host, manifest: Manifest, facts: Mapping[str, Any]) -> list[
 
 def _warnings(host: Host, manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:
     found = []
-    version = ".".join(str(part) for part in facts["python"]["version"])
+    version = _python_version(facts)
     if version.split(".")[:2] != manifest.python.split(".")[:2]:
         found.append(f"{host.name} runs Python {version}, this environment {manifest.python}.")
     for requirer, name in missing_on_host(manifest, platform_of(host, facts).markers()):
@@ -305,6 +310,10 @@ def _warnings(host: Host, manifest: Manifest, facts: Mapping[str, Any]) -> list[
     if facts["cleanup_failed"]:
         found.append(f"{host.name}: {facts['cleanup_failed']}")
     return found
+
+
+def _python_version(facts: Mapping[str, Any]) -> str:
+    return ".".join(str(part) for part in facts["python"]["version"])
 
 
 def _processes(target: Target) -> list[dict[str, Any]]:

@@ -245,6 +245,19 @@ def test_a_compiled_wheel_for_this_machine_is_sent():
     assert plan(manifest=replace(MANIFEST, wheels=(wheel,))).hosts[0].send == (wheel,)
 
 
+def test_a_host_whose_python_is_too_old_is_refused():
+    requires_python = (("django", ">=3.10"), ("shop", ">=3.11.5,<4"))
+
+    with pytest.raises(RolloutFailed) as caught:
+        plan(manifest=replace(MANIFEST, requires_python=requires_python))
+
+    (error,) = caught.value.errors
+    assert error.message == "Python 3.11.2 there is not right for shop 1.0: >=3.11.5,<4."
+    assert error.remedy == (
+        "Name another interpreter in PYTHON, or install versions here that this one can run."
+    )
+
+
 def test_what_the_hosts_python_needs_beyond_ours_is_named():
     requires = (("redis", ('async-timeout; python_full_version < "3.11.3"',)), ("shop", ("redis",)))
     redis = Pin("redis", "8.1.0", ("f" * 64,))

@@ -81,6 +81,7 @@ def build_bundle(
         warnings=(*environment.warnings, *selection.warnings, *_warnings_of(built)),
         requires=tuple(_requirements_of(selection.kept, built).items()),
         extras=target.extras,
+        requires_python=tuple((item.name, item.requires_python) for item in selection.kept),
     )
     report(_ready(manifest))
     return manifest

@@ -29,7 +29,8 @@ class Distribution:
     ``name`` is canonical. ``kind`` follows its PEP 610 record: ``editable`` and ``local`` have a
     ``source`` on this machine (a folder; for ``local`` also an archive), ``vcs`` a ``url`` and
     ``commit``, ``url`` the ``url`` of an archive; ``index`` has none of them. ``sha256`` is the
-    archive's digest where the installer recorded it. ``metadata_folder`` is its ``.dist-info``.
+    archive's digest where the installer recorded it. ``metadata_folder`` is its ``.dist-info``;
+    ``requires`` and ``requires_python`` are as its metadata say.
     """
 
     name: NormalizedName
@@ -43,6 +44,7 @@ class Distribution:
     commit: str = ""
     subdirectory: str = ""
     sha256: str = ""
+    requires_python: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -128,6 +130,7 @@ def _read_distribution(folder: Path, source: Path | None = None) -> Distribution
         version=version,
         requires=tuple(requires),
         metadata_folder=folder,
+        requires_python=metadata.get("Requires-Python", ""),
         **_origin(folder, direct_url) if source is None else {"kind": "editable", "source": source},
     )
 

@@ -49,7 +49,8 @@ class Manifest:
     """What a bundle holds and where it came from. ``created`` is in seconds since the epoch.
 
     ``requires`` is what each distribution's metadata requires, ``extras`` are those of the project that
-    were asked for: a host with another Python may need more (``selection.missing_on_host``).
+    were asked for: a host with another Python may need more (``selection.missing_on_host``), or be refused
+    by what ``requires_python`` says (``selection.refused_on_host``).
     """
 
     project: str
@@ -64,6 +65,7 @@ class Manifest:
     warnings: tuple[str, ...] = field(default=())
     requires: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), repr=False)
     extras: tuple[str, ...] = ()
+    requires_python: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def distributions(self) -> Mapping[str, str]:

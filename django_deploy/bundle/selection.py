@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.pyproject import read_dependency_groups
@@ -114,6 +115,21 @@ def missing_on_host(manifest: Manifest, markers: Mapping[str, str]) -> tuple[tup
     start += (Node(canonicalize_name(manifest.project), extra) for extra in manifest.extras)
     here = set(Graph(distributions).missing(start))
     return tuple(pair for pair in Graph(distributions, markers).missing(start) if pair not in here)
+
+
+def refused_on_host(manifest: Manifest, python: str) -> tuple[tuple[str, str], ...]:
+    """What does not run on a host's Python, by its own metadata: (name, what it requires) for each.
+
+    It depends on the patch level too: soupsieve 4.1 requires >=3.11.5. ``python`` is the full version.
+    """
+    return tuple((name, wanted) for name, wanted in manifest.requires_python if not _contains(wanted, python))
+
+
+def _contains(specifier: str, version: str) -> bool:
+    try:
+        return SpecifierSet(specifier).contains(version, prereleases=True)
+    except InvalidSpecifier:  # metadata from before PEP 440
+        return True
 
 
 @dataclass(frozen=True)

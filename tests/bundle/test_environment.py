@@ -36,6 +36,12 @@ def test_index_installation(tmp_path):
     assert found(tmp_path) == Distribution("zope-interface-x", "5.2rc1+cpu", "index", ("six",), info)
 
 
+def test_python_that_a_distribution_requires(tmp_path):
+    install(tmp_path, "soupsieve", "4.1.2", **{"Requires-Python": ">=3.11.5"})
+
+    assert found(tmp_path).requires_python == ">=3.11.5"
+
+
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
