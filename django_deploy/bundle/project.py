@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,6 @@ from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from importlib.machinery import ModuleSpec
 
     from django_deploy.bundle.environment import Distribution
 
@@ -26,11 +27,15 @@ version = "1.0"
 dependencies = ["django", "django-deploy"]
 
 [tool.setuptools.packages.find]
-include = ["{name}*"]
+include = [{packages}]
 
 [tool.setuptools.package-data]
 "*" = ["**/*"]
 """
+
+
+#: Packages that stand beside manage.py and that no site needs.
+NOT_DEPLOYED = frozenset(("tests", "test", "docs", "node_modules"))
 
 
 def find_project(settings_module: str, distributions: Iterable[Distribution]) -> Distribution:
@@ -44,13 +49,21 @@ def find_project(settings_module: str, distributions: Iterable[Distribution]) ->
     candidates = tuple(distributions)
     owner = _recorded_owner(file, candidates) or _source_owner(file, candidates)
     if owner is None:
-        name = settings_module.partition(".")[0]
         raise BundleError(
             f"The settings module {settings_module} ({file}) belongs to no installed distribution.",
             remedy="Put this into a pyproject.toml beside manage.py and run `pip install -e .` there:\n\n"
-            + MINIMAL_PYPROJECT.format(name=name),
+            + _propose_pyproject(settings_module, file),
         )
     return owner
+
+
+def _propose_pyproject(settings_module: str, file: Path) -> str:
+    """With all packages of the folder that the settings module is imported from: its apps are there, too."""
+    levels = settings_module.count(".") + (file.name == "__init__.py")
+    name = settings_module.partition(".")[0]
+    packages = {name, *(found.parent.name for found in file.parents[levels].glob("*/__init__.py"))}
+    included = ", ".join(f'"{package}*"' for package in sorted(packages - NOT_DEPLOYED))
+    return MINIMAL_PYPROJECT.format(name=name, packages=included)
 
 
 def find_module(name: str) -> Path | None:
@@ -72,7 +85,13 @@ def find_module(name: str) -> Path | None:
 def _find_spec(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
     """As ``importlib.util.find_spec``, but without importing the parent packages."""
     specs = (finder.find_spec(name, path, None) for finder in sys.meta_path)
-    return next((spec for spec in specs if spec is not None), None)
+    try:
+        return next((spec for spec in specs if spec is not None), None)
+    except KeyError:  # a folder without __init__.py asks its parent package, which is not imported
+        namespace = ModuleSpec(name, None, is_package=True)
+        folders = (os.path.join(entry, name.rpartition(".")[2]) for entry in path or ())
+        namespace.submodule_search_locations = [folder for folder in folders if os.path.isdir(folder)]
+        return namespace
 
 
 def _recorded_owner(file: Path, distributions: Iterable[Distribution]) -> Distribution | None:

@@ -36,12 +36,58 @@ def test_module_is_found_without_importing_it(importable):
     assert "shop_under_test" not in sys.modules
 
 
+def test_module_in_a_folder_without_init(importable):
+    folder = importable / "shop_under_test" / "environments"
+    folder.mkdir()
+    (folder / "production.py").touch()
+
+    assert find_module("shop_under_test.environments.production") == folder.resolve() / "production.py"
+    assert find_module("shop_under_test.environments.staging") is None
+    assert "shop_under_test" not in sys.modules
+
+
 def test_missing_module(importable):
     assert find_module("shop_under_test.nothing") is None
     with pytest.raises(BundleError) as caught:
         find_project("shop_under_test.nothing", ())
 
     assert caught.value.message == "The settings module shop_under_test.nothing cannot be found."
+
+
+@pytest.mark.parametrize("settings", ["settings.py", "settings/__init__.py", "settings/dev.py"])
+def test_project_that_is_no_distribution(tmp_path, monkeypatch, settings):
+    for package in ("site_under_test", "blog", "accounts", "tests"):
+        tmp_path.joinpath(package).mkdir()
+        tmp_path.joinpath(package, "__init__.py").touch()
+    file = tmp_path / "site_under_test" / settings
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    module = f"site_under_test.{settings.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}"
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(BundleError) as caught:
+        find_project(module, ())
+
+    assert caught.value.message == (
+        f"The settings module {module} ({file}) belongs to no installed distribution."
+    )
+    assert caught.value.remedy == (
+        "Put this into a pyproject.toml beside manage.py and run `pip install -e .` there:\n\n"
+        "[build-system]\n"
+        'requires = ["setuptools>=77"]\n'
+        'build-backend = "setuptools.build_meta"\n'
+        "\n"
+        "[project]\n"
+        'name = "site_under_test"\n'
+        'version = "1.0"\n'
+        'dependencies = ["django", "django-deploy"]\n'
+        "\n"
+        "[tool.setuptools.packages.find]\n"
+        'include = ["accounts*", "blog*", "site_under_test*"]\n'
+        "\n"
+        "[tool.setuptools.package-data]\n"
+        '"*" = ["**/*"]\n'
+    )
 
 
 def test_innermost_source_folder_wins(importable):
