@@ -20,6 +20,9 @@ from .target import Host, Target
 #: take less than this for most sites, and a full disk is worse than a refusal.
 MINIMUM_FREE = 200 * 1000 * 1000
 
+#: How many changes of a host's distributions are listed for people.
+CHANGES_SHOWN = 60
+
 #: The states in which a live release's process needs no help.
 UP = ("running", "starting")
 
@@ -361,4 +364,7 @@ def _host_lines(host: HostPlan) -> list[str]:
     lines = [f"  {host.host.name}: {host.live or 'first release'}, {size}, installed with {host.installer}"]
     if host.live is None:
         return lines
-    return lines + [f"    {change}" for change in host.changes[:40]]
+    lines += [f"    {change}" for change in host.changes[:CHANGES_SHOWN]]
+    if (more := len(host.changes) - CHANGES_SHOWN) > 0:
+        lines.append(f"    and {more} more")
+    return lines

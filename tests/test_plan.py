@@ -245,6 +245,17 @@ def test_a_compiled_wheel_for_this_machine_is_sent():
     assert plan(manifest=replace(MANIFEST, wheels=(wheel,))).hosts[0].send == (wheel,)
 
 
+def test_a_long_list_of_changes_says_how_many_are_left_out():
+    before = {f"package-{number:03}": "1.0" for number in range(70)} | {"django": "5.2.19", "shop": "1.0"}
+    first = plan()
+
+    found = plan(**live(first, distributions=before, fingerprint="other"))
+
+    lines = found.lines()
+    assert "    - package-059 1.0" in lines
+    assert lines[lines.index("    - package-059 1.0") + 1] == "    and 10 more"
+
+
 def test_a_host_whose_python_is_too_old_is_refused():
     requires_python = (("django", ">=3.10"), ("shop", ">=3.11.5,<4"))
 
