@@ -17,19 +17,12 @@ from pathlib import PurePosixPath
 import pytest
 
 from django_deploy.host.protocol import EVENTS, Event
-from django_deploy.reporters import (
-    JsonReporter,
-    LineReporter,
-    LiveReporter,
-    Secrets,
-    _Board,
-    _View,
-    duration,
-    printable,
-    reporter_for,
-    sentence,
-    size,
-)
+from django_deploy.reporters.choice import reporter_for
+from django_deploy.reporters.live import LiveReporter, _Board, _View
+from django_deploy.reporters.plain import JsonReporter, LineReporter
+from django_deploy.reporters.secrets import Secrets
+from django_deploy.reporters.sentences import sentence
+from django_deploy.reporters.text import duration, printable, size
 from django_deploy.target import Host, Target
 
 
@@ -251,21 +244,23 @@ def test_lines_of_a_deployment():
     ]
 
 
-def test_lines_of_a_failure_show_the_output_of_the_step():
-    assert lines_of(FAILURE)[-6:] == [
+def test_lines_of_a_failure_leave_the_output_to_the_error():
+    """The error, on standard error, ends with what the step wrote: it need not be read twice."""
+    assert lines_of(FAILURE)[-4:] == [
         "web1: migrate --noinput ...",
-        "web1: | Applying shop.0002... OK",
-        "web1: | no such table",
         "web1: failed: the step failed. Look at it.",
         "revert ...",
         "web1: reverted: serves old, as before",
     ]
 
 
-def test_lines_that_an_error_brings_along_are_shown():
+def test_json_of_a_failure_has_the_lines_that_the_error_brings_along():
     failure = event("host.failed", "web1", message="web stopped.", lines=["\x1b[31mImportError\x1b[0m"])
+    stream = io.StringIO()
 
-    assert lines_of([*DEPLOYMENT[:18], failure])[-2:] == ["web1: | ImportError", "web1: failed: web stopped."]
+    JsonReporter(stream, Secrets())(failure)
+
+    assert json.loads(stream.getvalue())["lines"] == ["ImportError"]
 
 
 def test_output_of_a_step_that_went_well_is_not_shown():
@@ -471,7 +466,7 @@ def test_what_lasts_is_printed_above_the_view():
         reporter.show(["a plan"])
 
     text = stream.getvalue()
-    for line in ("web1: | no such table", "warning: mind [red]****[/red] Do.", "a plan"):
+    for line in ("warning: mind [red]****[/red] Do.", "a plan"):
         assert line in text
     assert "hunter22" not in text
 

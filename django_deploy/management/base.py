@@ -15,7 +15,10 @@ from django.core.management.base import BaseCommand, CommandError
 
 from django_deploy import conf
 from django_deploy.exceptions import DeployError
-from django_deploy.reporters import Reporter, Secrets, printable, reporter_for
+from django_deploy.reporters.choice import reporter_for
+from django_deploy.reporters.plain import Reporter
+from django_deploy.reporters.secrets import Secrets
+from django_deploy.reporters.text import printable
 
 if TYPE_CHECKING:
     from django_deploy.target import Target

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
     from django_deploy.plan import Plan
-    from django_deploy.reporters import Reporter
+    from django_deploy.reporters.plain import Reporter
 
 
 class Command(DeployCommand):

@@ -10,7 +10,7 @@ from django_deploy.bundle.manifest import Revision
 from django_deploy.exceptions import DeployError
 from django_deploy.host.protocol import Event, ignore
 from django_deploy.management.base import DeployCommand
-from django_deploy.reporters import duration
+from django_deploy.reporters.text import duration
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

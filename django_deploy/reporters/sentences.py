@@ -1,0 +1,112 @@
+"""Each event as one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django_deploy.host.protocol import Event
+from django_deploy.reporters.text import count, duration, size
+
+
+class _Words(dict[str, str]):
+    """The fields of an event as they are written; what is missing is a question mark."""
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        super().__init__({name: _as_word(name, value) for name, value in fields.items()})
+
+    def __missing__(self, name: str) -> str:
+        return "?"
+
+
+def _as_word(name: str, value: Any) -> str:
+    if name == "seconds":
+        return duration(value)
+    if name in {"bytes", "done", "total"}:
+        return size(value)
+    if name == "phases" and isinstance(value, Mapping):
+        return ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in value.items())
+    if name in {"distributions", "wheels", "releases"} and isinstance(value, (list, dict)):
+        return str(len(value))
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{key} {_as_word(str(key), item)}" for key, item in value.items() if item is not None
+        )
+    return str(value if value is not None else "")
+
+
+def _bundle(words: _Words) -> str:
+    parts = [count("distribution", words["distributions"]), count("wheel", words["wheels"]), words["bytes"]]
+    return ", ".join([*parts, words["revision"]] if words.get("revision") else parts)
+
+
+def _outcome(words: _Words) -> str:
+    took = f"in {words['seconds']}"
+    sentences = {
+        "deployed": f"{words['release']} is live: deployed {took}",
+        "rolled back": f"{words['release']} is live: rolled back {took}",
+        "unchanged": f"Nothing to do: {words['release']} is live already ({words['seconds']})",
+        "declined": "Nothing was changed",
+    }
+    return sentences.get(words["outcome"], f"{words['outcome']} {took}")
+
+
+def _remedied(words: _Words) -> str:
+    return f"{words['message']} {words.get('remedy', '')}".rstrip()
+
+
+#: How an event reads.
+_SENTENCES: Mapping[str, Callable[[_Words], str]] = {
+    "phase.started": lambda w: f"{w['phase']} ...",
+    "phase.finished": lambda w: f"{w['phase']}: {w['seconds']}",
+    "host.connected": lambda w: f"connected to {w['address']} in {w['seconds']}",
+    "build.started": lambda w: f"building {w['distribution']}",
+    "build.finished": lambda w: (
+        f"{w['wheel']} as before" if w.get("cached") == "True" else f"built {w['wheel']} in {w['seconds']}"
+    ),
+    "bundle.ready": _bundle,
+    "plan.ready": lambda w: "planned",
+    "lock.waiting": lambda w: f"waiting for another deployment to end: {w['holder']}",
+    "recovered": lambda w: f"mended what an earlier deployment left: {w['release']} {w['action']}",
+    "upload.progress": lambda w: f"sent {w['done']} of {w['total']}",
+    "install.started": lambda w: (
+        f"installing {count('distribution', w['distributions'])} with {w['installer']}"
+    ),
+    "install.output": lambda w: f"| {w['line']}",
+    "install.finished": lambda w: (
+        f"installed {count('distribution', w['distributions'])} with {w['installer']} in {w['seconds']}"
+    ),
+    "step.started": lambda w: f"{w['step']} ...",
+    "step.output": lambda w: f"| {w['line']}",
+    "step.finished": lambda w: f"{w['step']}: {w['seconds']}",
+    "step.skipped": lambda w: f"{w['step']}: left out, {w['reason']}",
+    "process.started": lambda w: f"started {w['process']} of {w['release']}",
+    "process.stopping": lambda w: f"stopping {w['process']} of {w['release']}",
+    "health.checked": lambda w: f"{w['address']} answered {w['status']} in {w['seconds']}",
+    "switched": lambda w: f"serves {w['release']}",
+    "confirmed": lambda w: f"confirmed {w['release']}",
+    "reverted": lambda w: f"reverted: serves {w['live'] or 'nothing'}, as before",
+    "pruned": lambda w: f"removed {count('old release', w['releases'])}",
+    "warning": lambda w: f"warning: {_remedied(w)}",
+    "host.failed": lambda w: f"failed: {_remedied(w)}",
+    "rollout.finished": _outcome,
+}
+
+#: Shown with ``--verbosity 0``, and only with 2 or more. The others need 1.
+QUIET = frozenset({"warning", "host.failed", "reverted", "rollout.finished"})
+VERBOSE = frozenset(
+    {"build.started", "confirmed", "install.output", "install.started", "phase.finished", "plan.ready"}
+    | {"process.started", "pruned", "step.output"}
+)
+
+
+def in_words(fields: Mapping[str, Any]) -> Mapping[str, str]:
+    """The fields of an event, each as people read it."""
+    return _Words(fields)
+
+
+def sentence(event: Event) -> str:
+    """An event as one line; an unknown kind shows its fields."""
+    words = _Words(event.fields)
+    write = _SENTENCES.get(event.kind)
+    return write(words) if write else f"{event.kind} {', '.join(words.values())}".rstrip()

@@ -1,0 +1,56 @@
+"""Text for people: no control characters, bounded, with the units that one reads."""
+
+from __future__ import annotations
+
+import re
+
+#: Longer lines are cut; so are strings in JSON. In characters.
+LONGEST_LINE = 500
+LONGEST_STRING = 20_000
+
+_ESCAPES = re.compile(
+    r"\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # titles, links and other strings, to their end
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
+    r"|\x1b[ -/]*[0-~]",
+    re.DOTALL,
+)
+# C0, C1, and the marks that turn the direction of writing.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def printable(text: object, longest: int = LONGEST_LINE) -> str:
+    """One line that does nothing to a terminal but show itself."""
+    line = _ESCAPES.sub("", str(text)[: 4 * longest]).expandtabs(4).replace("\n", " ")
+    line = _SURROGATES.sub("\ufffd", _CONTROLS.sub("", line))
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def duration(seconds: object) -> str:
+    """``42 ms``, ``8.3 s``, ``2 min 5 s``, ``3 h 10 min``, ``4 days``."""
+    if not isinstance(seconds, (int, float)):
+        return "?"
+    if seconds < 0.1:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // (24 * 60)} days"
+
+
+def size(count: object) -> str:
+    """``12 kB``, ``3.4 MB``: bytes in powers of ten, as disks and networks are sold."""
+    if not isinstance(count, (int, float)):
+        return "?"
+    if count < 999_500:
+        return f"{count / 1000:.0f} kB" if count >= 1000 else f"{count:.0f} B"
+    return f"{count / 1_000_000:.1f} MB" if count < 999_950_000 else f"{count / 1_000_000_000:.2f} GB"
+
+
+def count(noun: str, number: str) -> str:
+    """``1 host``, ``2 hosts``."""
+    return f"{number} {noun}" if number == "1" else f"{number} {noun}s"
