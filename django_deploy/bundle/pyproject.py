@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from django_deploy.exceptions import BundleError
 
@@ -38,14 +42,22 @@ def read_build_system(source: Path) -> BuildSystem:
 
 
 def read_dependency_groups(source: Path) -> dict[str, tuple[str, ...]]:
-    """Canonical names by dependency group (PEP 735), with what groups include."""
+    """Canonical names by dependency group: those of PEP 735, with what groups include, and those that
+    poetry, pdm and uv had before it.
+    """
     file = source / "pyproject.toml"
-    groups = read_toml(file).get("dependency-groups", {}) if file.is_file() else {}
+    tables = read_toml(file) if file.is_file() else {}
+    groups = _resolve_groups(tables.get("dependency-groups", {}), file)
+    for group, names in _groups_of_tools(tables.get("tool", {})):
+        groups[group] = (*groups.get(group, ()), *names)
+    return groups
+
+
+def _resolve_groups(groups: Mapping[str, Any], file: Path) -> dict[str, tuple[str, ...]]:
     if not groups:
         return {}
     from packaging.dependency_groups import DependencyGroupResolver
     from packaging.errors import ExceptionGroup
-    from packaging.utils import canonicalize_name
 
     try:
         resolver = DependencyGroupResolver(groups)
@@ -56,6 +68,25 @@ def read_dependency_groups(source: Path) -> dict[str, tuple[str, ...]]:
     return {
         group: tuple(canonicalize_name(item.name) for item in found) for group, found in requirements.items()
     }
+
+
+def _groups_of_tools(tool: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What ``[tool.poetry]``, ``[tool.pdm]`` and ``[tool.uv]`` name for development."""
+    poetry = tool.get("poetry", {})
+    yield "dev", tuple(map(canonicalize_name, poetry.get("dev-dependencies", {})))
+    for group, table in poetry.get("group", {}).items():
+        yield group, tuple(map(canonicalize_name, table.get("dependencies", {})))
+    for group, requirements in tool.get("pdm", {}).get("dev-dependencies", {}).items():
+        yield group, tuple(_names(requirements))
+    yield "dev", tuple(_names(tool.get("uv", {}).get("dev-dependencies", ())))
+
+
+def _names(requirements: Iterable[str]) -> Iterator[str]:
+    for text in requirements:
+        try:
+            yield canonicalize_name(Requirement(text).name)
+        except InvalidRequirement:  # pdm's "-e file:///..." is a path
+            continue
 
 
 def read_toml(file: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ DEVELOPMENT_TOOLS = (
     *("pip-audit", "pipdeptree", "pipx", "virtualenv", "watchfiles", "py-spy", "line-profiler"),
 )
 
-#: Dependency groups (PEP 735) of the project that the default EXCLUDE leaves out.
+#: Dependency groups (PEP 735, poetry, pdm) of the project that the default EXCLUDE leaves out.
 DEVELOPMENT_GROUPS = ("dev", "test", "tests", "testing", "lint", "docs", "doc", "typing")
 
 
@@ -92,10 +92,12 @@ def select(
         unwanted = excluded | frozenset(map(canonicalize_name, TOOLS))
         roots = [Node(name) for name in graph.roots(unwanted) if name not in unwanted]
         kept = graph.reach([*always, *roots])
+    # Nobody has asked for the default exclusions: that one of them is needed is no news.
+    asked_for = frozenset() if exclude is None else excluded
     return Selection(
         kept=tuple(item for item in distributions if item.name in kept),
         left_out=tuple(item for item in distributions if item.name not in kept),
-        warnings=(*graph.still_required(excluded & kept, kept), *_missing_here(graph, always, kept)),
+        warnings=(*graph.still_required(asked_for & kept, kept), *_missing_here(graph, always, kept)),
     )
 
 

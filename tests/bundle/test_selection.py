@@ -47,7 +47,7 @@ def test_excluded_leave_with_what_only_they_need():
 def test_excluded_but_required_stays_and_is_told():
     distributions = environment_of(site="a", a="coverage>=1", coverage="")
 
-    selection = select(distributions, project=distributions[0])
+    selection = select(distributions, project=distributions[0], exclude=["coverage"])
 
     assert [item.name for item in selection.kept] == ["site", "a", "coverage"]
     assert selection.warnings == ("coverage is excluded, but it is deployed: a needs it.",)
@@ -199,6 +199,39 @@ def test_dependency_groups_of_the_project_are_excluded(tmp_path):
     distributions = (site, *environment_of(acme_debug="", acme_x="", b=""))
 
     assert selected(distributions) == {"site", "b"}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "[tool.poetry.group.dev.dependencies]\nAcme_Debug = '^1.0'",
+        "[tool.poetry.dev-dependencies]\nacme-debug = {path = '../debug'}",
+        "[tool.pdm.dev-dependencies]\ntest = ['acme-debug>=1', '-e file:///debug#egg=b']",
+        "[tool.uv]\ndev-dependencies = ['acme-debug>=1']",
+        "[dependency-groups]\ndev = ['acme-x']\n[tool.uv]\ndev-dependencies = ['acme-debug']",
+    ],
+)
+def test_development_groups_of_tools_are_excluded(tmp_path, table):
+    tmp_path.joinpath("pyproject.toml").write_text(table)
+    site = Distribution("site", "1.0", "editable", (), Path("/"), source=tmp_path)
+
+    assert selected((site, *environment_of(acme_debug="", b=""))) == {"site", "b"}
+
+
+def test_other_groups_of_poetry_are_deployed(tmp_path):
+    tmp_path.joinpath("pyproject.toml").write_text("[tool.poetry.group.server.dependencies]\nb = '*'")
+    site = Distribution("site", "1.0", "editable", (), Path("/"), source=tmp_path)
+
+    assert selected((site, *environment_of(b=""))) == {"site", "b"}
+
+
+def test_development_tool_that_is_needed_is_no_news():
+    distributions = environment_of(site="a", a="ipython", ipython="")
+
+    selection = select(distributions, project=distributions[0])
+
+    assert {item.name for item in selection.kept} == {"site", "a", "ipython"}
+    assert selection.warnings == ()
 
 
 def test_damaged_pyproject_is_an_error(tmp_path):
