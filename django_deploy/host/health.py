@@ -27,6 +27,27 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._socket_path)
 
 
+def for_site(wanted: dict[str, Any], site: dict[str, Any]) -> dict[str, Any]:
+    """The check with what the site says of itself: a Host that it accepts, and that it is asked over TLS."""
+    headers = dict(wanted["headers"])
+    if site.get("ssl_header"):
+        name, value = site["ssl_header"]
+        headers.setdefault(name.replace("HTTP_", "", 1).replace("_", "-").title(), value)
+    return {
+        **wanted,
+        "host": wanted["host"] or accepted_host(site.get("allowed_hosts", [])),
+        "headers": headers,
+    }
+
+
+def accepted_host(allowed: list[str]) -> str:
+    """A Host header that ALLOWED_HOSTS lets pass (django.http.request.validate_host)."""
+    for pattern in allowed:
+        if pattern != "*":
+            return pattern.lstrip(".")
+    return "localhost"
+
+
 def check(
     address: str,
     socket_path: Optional[str],

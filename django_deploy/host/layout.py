@@ -132,6 +132,15 @@ class Release:
             raise Failure("NoSuchRelease", f"release {self.id} is damaged: release.json is no record")
         return record
 
+    @property
+    def site(self) -> dict[str, Any]:
+        """What the site said of itself in its preflight; empty when it never came so far."""
+        try:
+            site = json.loads((self.path / "site.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return site if isinstance(site, dict) else {}
+
     def bury(self) -> None:
         """Take it away in one step; what is left of it is deleted at leisure, and at the next chance."""
         os.replace(self.path, self.path.with_name(f".{self.id}.deleted"))

@@ -8,7 +8,6 @@ a transaction whose program was killed is undone, or finished, by the next one.
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -18,6 +17,7 @@ from .layout import FAILED, LIVE, PREPARING, READY, RETIRED, Layout, Release, wr
 from .link import Link
 from .processes import SETTLE_TIME, ProcessManager, Watch, open_manager
 from .protocol import Failure
+from .pruning import prune
 from .steps import StepProcess, suggest_remedy
 from .store import Store
 from .virtualenv import Installer, carry_bytecode, unpack_tool
@@ -31,9 +31,6 @@ DRAIN_TIME = 2.0
 
 #: Seconds that one RESTART command may take.
 RESTART_TIMEOUT = 120.0
-
-#: Failed releases that are kept for inspection.
-KEEP_FAILED = 2
 
 MANAGE = """\
 #!{python}
@@ -173,7 +170,7 @@ class Transaction:
     def _report_new_warnings(self, warnings: list[str]) -> None:
         """Those that the live release does not have as well: who has read them once is not told again."""
         live = self._layout.live()
-        known = _read_site(self._layout.release(live)).get("warnings", []) if live else []
+        known = self._layout.release(live).site.get("warnings", []) if live else []
         for warning in warnings:
             if warning not in known:
                 self._link.report("warning", message=warning, remedy="")
@@ -301,7 +298,7 @@ class Transaction:
             status, seconds = health.check(
                 address,
                 str(socket),
-                self._health(release, wanted),
+                health.for_site(wanted, release.site),
                 _at_most_every(0.3, watch.look),
                 self._pause,
             )
@@ -312,19 +309,6 @@ class Transaction:
             raise
         self._link.report("health.checked", address=address, status=status, seconds=seconds)
         return address
-
-    def _health(self, release: Release, wanted: dict[str, Any]) -> dict[str, Any]:
-        """The check with what the site itself says: a Host that it accepts, and that it is asked over TLS."""
-        site = _read_site(release)
-        headers = dict(wanted["headers"])
-        if site.get("ssl_header"):
-            name, value = site["ssl_header"]
-            headers.setdefault(name.replace("HTTP_", "", 1).replace("_", "-").title(), value)
-        return {
-            **wanted,
-            "host": wanted["host"] or _accepted_host(site.get("allowed_hosts", [])),
-            "headers": headers,
-        }
 
     def _switch(self, processes: list[dict[str, Any]], release: str) -> None:
         for process in processes:
@@ -349,7 +333,7 @@ class Transaction:
         if not wanted or _asks_sockets(record):
             return []
         status, seconds = health.check(
-            wanted["path"], None, self._health(release, wanted), lambda: None, self._pause
+            wanted["path"], None, health.for_site(wanted, release.site), lambda: None, self._pause
         )
         self._link.report("health.checked", address=wanted["path"], status=status, seconds=seconds)
         return [wanted["path"]]
@@ -522,45 +506,6 @@ def read_journal(layout: Layout) -> dict[str, Any]:
     return journal if isinstance(journal, dict) else {}
 
 
-def prune(layout: Layout, store: Store, keep: int) -> list[str]:
-    """Delete old releases: never the live one or its predecessor; gives the ids that went."""
-    live = layout.live()
-    good = [r for r in layout.all_releases() if r.state in (LIVE, RETIRED)]
-    failed = [r for r in layout.all_releases() if r.state == FAILED]
-    doomed = [r for r in good[: -max(keep, 2)] if r.id != live] + failed[:-KEEP_FAILED]
-    for release in doomed:
-        release.bury()
-    records = [record for record in map(_read_record, layout.all_releases()) if record]
-    tools = {Path(path).name for record in records for path in record["tools"].values()}
-    _prune_tools(layout, tools)
-    store.prune(tools | {wheel["sha256"] for record in records for wheel in record["wheels"]})
-    return [release.id for release in doomed]
-
-
-def _prune_tools(layout: Layout, wanted: set[str]) -> None:
-    folder = layout.private / "tools"
-    for tool in folder.iterdir() if folder.is_dir() else ():
-        # A supervisord runs for as long as the host does, and from the folder that it was started in.
-        if tool.name not in wanted and not (tool / "supervisor").is_dir():
-            shutil.rmtree(tool)
-
-
-def _read_site(release: Release) -> dict[str, Any]:
-    """What the site said of itself in its preflight."""
-    try:
-        site = json.loads((release.path / "site.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return site if isinstance(site, dict) else {}
-
-
-def _read_record(release: Release) -> dict[str, Any]:
-    try:
-        return release.record
-    except Failure:
-        return {}
-
-
 def _names(record: dict[str, Any]) -> list[str]:
     return [process["name"] for process in record["processes"]]
 
@@ -572,14 +517,6 @@ def _has_socket(process: dict[str, Any]) -> bool:
 def _asks_sockets(record: dict[str, Any]) -> bool:
     """The health check is a path that is asked on the sockets, and no ``http://`` address."""
     return bool(record["health"]) and not record["health"]["path"].startswith("http://")
-
-
-def _accepted_host(allowed: list[str]) -> str:
-    """A Host header that ALLOWED_HOSTS lets pass (django.http.request.validate_host)."""
-    for pattern in allowed:
-        if pattern != "*":
-            return pattern.lstrip(".")
-    return "localhost"
 
 
 def _at_most_every(seconds: float, work: Callable[[], object]) -> Callable[[], None]:

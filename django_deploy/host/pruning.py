@@ -1,0 +1,53 @@
+"""Deletes what no release needs any more."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .layout import FAILED, LIVE, RETIRED, Layout, Release
+from .protocol import Failure
+from .store import Store
+
+#: Failed releases that are kept for inspection.
+KEEP_FAILED = 2
+
+
+def prune(layout: Layout, store: Store, keep: int) -> list[str]:
+    """Bury old releases, never the live one or its predecessor; gives the ids that went.
+
+    ``keep`` counts the releases that were live once; failed ones never push them out.
+    """
+    doomed = _doomed(layout, keep)
+    for release in doomed:
+        release.bury()
+    records = [record for record in map(_read_record, layout.all_releases()) if record]
+    tools = {Path(path).name for record in records for path in record["tools"].values()}
+    _prune_tools(layout, tools)
+    store.prune(tools | {wheel["sha256"] for record in records for wheel in record["wheels"]})
+    return [release.id for release in doomed]
+
+
+def _doomed(layout: Layout, keep: int) -> list[Release]:
+    releases, live = layout.all_releases(), layout.live() or ""
+    good = [release for release in releases if release.state in (LIVE, RETIRED)]
+    failed = [release for release in releases if release.state == FAILED]
+    before_live = [release.id for release in good if release.id < live]
+    needed = {live, *before_live[-1:], *(release.id for release in good[-keep:])}
+    return [release for release in good if release.id not in needed] + failed[:-KEEP_FAILED]
+
+
+def _prune_tools(layout: Layout, wanted: set[str]) -> None:
+    folder = layout.private / "tools"
+    for tool in folder.iterdir() if folder.is_dir() else ():
+        # A supervisord runs for as long as the host does, and from the folder that it was started in.
+        if tool.name not in wanted and not (tool / "supervisor").is_dir():
+            shutil.rmtree(tool)
+
+
+def _read_record(release: Release) -> dict[str, Any]:
+    try:
+        return release.record
+    except Failure:
+        return {}

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from django_deploy.host.layout import FAILED, LIVE, RETIRED, Layout
+from django_deploy.host.pruning import prune
+from django_deploy.host.store import Store
+
+
+@pytest.fixture
+def site(tmp_path):
+    return Layout(str(tmp_path / "site"))
+
+
+def add(layout, hour, state, **record):
+    layout.create()
+    release = layout.release(f"20261122T{hour:02}0000Z-3f9c2a1")
+    release.path.mkdir()
+    release.mark(state)
+    (release.path / "release.json").write_text(json.dumps({"tools": {}, "wheels": [], **record}))
+    if state == LIVE:
+        layout.point(layout.current, f"releases/{release.id}")
+    return release.id
+
+
+def kept(layout):
+    return [release.id for release in layout.all_releases()]
+
+
+def test_the_newest_successful_releases_stay(site):
+    ids = [add(site, hour, RETIRED) for hour in range(6)] + [add(site, 6, LIVE)]
+
+    removed = prune(site, Store(site), 3)
+
+    assert removed == ids[:4]
+    assert kept(site) == ids[4:]
+
+
+def test_failed_releases_push_nothing_out(site):
+    good = [add(site, hour, RETIRED) for hour in range(3)]
+    failed = [add(site, hour, FAILED) for hour in range(3, 12)]
+    live = add(site, 12, LIVE)
+
+    prune(site, Store(site), 5)
+
+    assert kept(site) == [*good, *failed[-2:], live]
+
+
+def test_the_live_release_and_its_predecessor_stay_after_a_rollback(site):
+    ids = [add(site, hour, LIVE if hour == 2 else RETIRED) for hour in range(8)]
+
+    prune(site, Store(site), 2)
+
+    assert kept(site) == [ids[1], ids[2], ids[6], ids[7]]
+
+
+def test_one_release_to_keep_is_two(site):
+    ids = [add(site, hour, RETIRED) for hour in range(3)] + [add(site, 3, LIVE)]
+
+    prune(site, Store(site), 1)
+
+    assert kept(site) == ids[2:]
+
+
+def test_a_tool_stays_while_a_release_was_installed_with_it(site):
+    add(site, 0, LIVE, tools={"uv": "/srv/site/.deploy/tools/" + "a" * 64})
+    tools = site.private / "tools"
+    for name in ("a" * 64, "b" * 64, "c" * 64 + "/supervisor"):
+        (tools / name).mkdir(parents=True)
+
+    prune(site, Store(site), 5)
+
+    assert sorted(path.name for path in tools.iterdir()) == ["a" * 64, "c" * 64]
+
+
+def test_a_damaged_record_stops_nothing(site):
+    id = add(site, 0, LIVE)
+    (site.release(id).path / "release.json").write_text("{")
+
+    assert prune(site, Store(site), 5) == []
