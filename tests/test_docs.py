@@ -119,7 +119,7 @@ def test_toml_examples(block):
 def test_the_minimal_pyproject_is_the_one_that_deploy_proposes():
     (block,) = blocks(DOCS / "howto/package-a-project.rst", "toml")
 
-    assert block == MINIMAL_PYPROJECT.format(name="mysite")
+    assert block == MINIMAL_PYPROJECT.format(name="mysite", packages='"mysite*"')
 
 
 def test_the_minimal_pyproject_takes_templates_and_static_files(tmp_path):
@@ -127,7 +127,7 @@ def test_the_minimal_pyproject_takes_templates_and_static_files(tmp_path):
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    (tmp_path / "pyproject.toml").write_text(MINIMAL_PYPROJECT.format(name="mysite"))
+    (tmp_path / "pyproject.toml").write_text(MINIMAL_PYPROJECT.format(name="mysite", packages='"mysite*"'))
 
     build = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
     subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
