@@ -18,7 +18,12 @@ finally:
     if _is_our_mark:
         sys.modules.pop("invoke", None)
 
-# What paramiko logs is in our own errors already; without any handler it would go to standard error.
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
+# What paramiko logs is in our own errors already. It goes neither to standard error, which it would
+# without any handler, nor to the handlers of the site, which print, write and mail whatever comes;
+# but to those that the site's LOGGING has for paramiko.
+_log = logging.getLogger("paramiko")
+if _log.level == logging.NOTSET and not _log.handlers:
+    _log.propagate = False
+_log.addHandler(logging.NullHandler())
 
 __all__ = ["paramiko"]
