@@ -75,7 +75,7 @@ DEPLOYMENT = [
 FAILURE = [
     *DEPLOYMENT[:18],
     event("step.output", "web1", step="migrate --noinput", stream="stderr", line="no such table"),
-    event("host.failed", "web1", message="the step failed.", remedy="Look at it."),
+    event("host.failed", "web1", message="the step failed", remedy="Look at it."),
     event("phase.started", phase="revert"),
     event("reverted", "web1", release="new", live="old", reason="aborted"),
     event("phase.finished", phase="revert", seconds=0.2),
@@ -462,11 +462,11 @@ def test_what_lasts_is_printed_above_the_view():
     with LiveReporter(stream, Secrets(target(A="hunter22")), color=False) as reporter:
         for one in FAILURE:
             reporter(one)
-        reporter(event("warning", message="mind [red]hunter22[/red]", remedy="Do."))
+        reporter(event("warning", message="mind [red]hunter22[/red].", remedy="Do."))
         reporter.show(["a plan"])
 
     text = stream.getvalue()
-    for line in ("warning: mind [red]****[/red] Do.", "a plan"):
+    for line in ("warning: mind [red]****[/red]. Do.", "a plan"):
         assert line in text
     assert "hunter22" not in text
 

@@ -52,7 +52,10 @@ def _outcome(words: _Words) -> str:
 
 
 def _remedied(words: _Words) -> str:
-    return f"{words['message']} {words.get('remedy', '')}".rstrip()
+    message, remedy = words["message"], words.get("remedy", "")
+    if not remedy:
+        return message
+    return f"{message}{'' if message.endswith(('.', '!', '?', ':')) else '.'} {remedy}"
 
 
 #: How an event reads.
