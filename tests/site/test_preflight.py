@@ -169,6 +169,19 @@ def test_check_that_crashes():
     ]
 
 
+def test_what_checks_only_mention_is_no_warning():
+    def mention(app_configs, **kwargs):
+        return [checks.Info("You have no cache.", id="shop.I001")]
+
+    checks.register(mention)
+    try:
+        outcome = preflight()
+    finally:
+        checks.registry.registry.registered_checks.discard(mention)
+
+    assert not [text for text in outcome["warnings"] if "shop.I001" in text]
+
+
 def test_our_own_checks_are_for_the_machine_that_deploys():
     with override_settings(DEPLOY_TARGETS={"staging": {"HOTS": []}}):
         outcome = preflight()
