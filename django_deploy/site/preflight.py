@@ -21,7 +21,7 @@ from django.core import checks
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
-from .data import misplaced_databases, misplaced_media
+from .files import misplaced_databases, misplaced_media, missing_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ def preflight() -> dict[str, Any]:
         errors.append(trouble)
     errors += _application_troubles()
     errors += misplaced_databases()
-    warnings += misplaced_media()
+    warnings += misplaced_media() + missing_folders()
     if asgi_trouble := _unnamed_asgi_trouble():
         warnings.append(asgi_trouble)
     if not trouble:  # without addresses the system checks cannot run

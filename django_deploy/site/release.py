@@ -50,6 +50,12 @@ def release() -> Release | None:
     return _read(Path(folder, "release.json")) if folder else None
 
 
+def is_in_release(path: Path) -> bool:
+    """Whether a path lies in the folder of the release that this process runs from."""
+    folder = os.environ.get("DJANGO_DEPLOY_RELEASE_DIR")
+    return folder is not None and path.resolve().is_relative_to(Path(folder).resolve())
+
+
 @cache
 def _read(path: Path) -> Release:
     entries = json.loads(path.read_text(encoding="utf-8"))

@@ -1,13 +1,14 @@
-"""The site's data has to outlive a release: finds what the settings would keep inside of one."""
+"""Where the settings look for files: data has to outlive the release, all else has to be in it."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from django.conf import settings
 from django.db import connections
+
+from .release import is_in_release
 
 REMEDY = "Keep it in the folder that the environment variable DJANGO_DEPLOY_SHARED names."
 
@@ -21,16 +22,33 @@ def misplaced_databases() -> list[str]:
         f"The database {alias!r} would be {file}, inside of the release: the next release would begin"
         f" with an empty one. {REMEDY}"
         for alias, file in _sqlite_files()
-        if _is_in_release(file) and not file.exists()
+        if is_in_release(file) and not file.exists()
     ]
 
 
 def misplaced_media() -> list[str]:
     """MEDIA_ROOT, when uploads would be left behind with the release; none or one sentence."""
-    if not settings.MEDIA_ROOT or not _is_in_release(Path(settings.MEDIA_ROOT)):
+    if not settings.MEDIA_ROOT or not is_in_release(Path(settings.MEDIA_ROOT)):
         return []
     root = settings.MEDIA_ROOT
     return [f"MEDIA_ROOT is {root}, inside of the release: the next one would not have its files. {REMEDY}"]
+
+
+def missing_folders() -> list[str]:
+    """Folders of the settings that should be in the release and are not; a sentence for each.
+
+    Those beside ``manage.py`` belong to no package, so no wheel has them; on the developer's machine BASE_DIR
+    leads to them. Django's own checks say so of STATICFILES_DIRS.
+    """
+    named = [("TEMPLATES", folder) for engine in settings.TEMPLATES for folder in engine.get("DIRS", ())]
+    named += [
+        (name, folder) for name in ("LOCALE_PATHS", "FIXTURE_DIRS") for folder in getattr(settings, name)
+    ]
+    return [
+        f"{setting} names {folder}, which is not in the release: of the project, only its packages are."
+        for setting, folder in named
+        if is_in_release(Path(folder)) and not Path(folder).is_dir()
+    ]
 
 
 def _sqlite_files() -> Iterator[tuple[str, Path]]:
@@ -39,8 +57,3 @@ def _sqlite_files() -> Iterator[tuple[str, Path]]:
         name = str(connections[alias].settings_dict["NAME"] or "")
         if connections[alias].vendor == "sqlite" and name and not name.startswith((":memory:", "file:")):
             yield alias, Path(name).absolute()
-
-
-def _is_in_release(path: Path) -> bool:
-    folder = os.environ.get("DJANGO_DEPLOY_RELEASE_DIR")
-    return bool(folder) and path.resolve().is_relative_to(Path(str(folder)).resolve())

@@ -4,7 +4,7 @@ import pytest
 from django.db import connections
 from django.test import override_settings
 
-from django_deploy.site.data import misplaced_databases, misplaced_media
+from django_deploy.site.files import misplaced_databases, misplaced_media, missing_folders
 
 
 @pytest.fixture
@@ -95,3 +95,26 @@ def test_media_elsewhere(release):
     for root in ("", release.parents[1] / "shared/media"):
         with override_settings(MEDIA_ROOT=root):
             assert misplaced_media() == []
+
+
+def test_folders_beside_manage_py_are_not_in_the_release(release):
+    here = release / "venv/lib/site-packages"
+    (here / "shop/templates").mkdir(parents=True)
+    engine = {"BACKEND": "django.template.backends.django.DjangoTemplates"}
+    templates = [{**engine, "DIRS": [here / "shop/templates", str(here / "templates")]}, engine]
+
+    with override_settings(
+        TEMPLATES=templates, LOCALE_PATHS=[here / "locale"], FIXTURE_DIRS=["/srv/fixtures"]
+    ):
+        problems = missing_folders()
+
+    reason = "which is not in the release: of the project, only its packages are."
+    assert problems == [
+        f"TEMPLATES names {here}/templates, {reason}",
+        f"LOCALE_PATHS names {here}/locale, {reason}",
+    ]
+
+
+def test_no_folder_is_missing_in_development(tmp_path):
+    with override_settings(LOCALE_PATHS=[tmp_path / "locale"]):
+        assert missing_folders() == []
