@@ -19,7 +19,7 @@ CHUNK = 32768 - 64
 #: sshd grows the buffer of a backlogged channel in small copies; so on a short way no more is in flight.
 IN_FLIGHT = 512 * 1024
 SHORT_ROUND_TRIP = 0.002
-SHORT_OPENING = 0.020
+SHORT_ANSWER = 0.020
 
 #: Of standard error, the last bytes that are kept.
 MAX_ERROR_TEXT = 64 * 1024
@@ -46,15 +46,13 @@ class Connection:
 
     def execute(self, command: str) -> SSHChannel:
         """Run ``command`` in the user's login shell there. Raises ``ConnectionFailed``."""
-        started = time.monotonic()
         try:
             channel = self._transport.open_session()
-            is_short_way = self._is_short_way(time.monotonic() - started)
             channel.exec_command(command)
         except (paramiko.SSHException, EOFError, OSError) as error:
             why = self.why_lost() or printable(str(error), 200)
             raise ConnectionFailed(self._name, f"{self.address} does not run commands: {why}") from error
-        return SSHChannel(channel, self, is_short_way=is_short_way)
+        return SSHChannel(channel, self)
 
     def reach(self, hostname: str, port: int, timeout: float) -> Wire:
         """A wire from there to another host; closing it closes this connection."""
@@ -68,6 +66,18 @@ class Connection:
         _watchdog.release(self)
         self._wire.close()
         self._transport.close()
+
+    def is_short_way(self) -> bool:
+        """Whether OpenSSH at the other end is near; it is asked where that may be."""
+        round_trip = self._wire.round_trip
+        if round_trip is None or round_trip > SHORT_ROUND_TRIP:
+            return False
+        if not self._transport.remote_version.startswith("SSH-2.0-OpenSSH_"):
+            return False
+        # A relay on this machine answers the TCP handshake at once, whatever lies behind it.
+        started = time.monotonic()
+        self.ask()
+        return time.monotonic() - started < SHORT_ANSWER
 
     def why_lost(self) -> str:
         """Why the link is gone, if it is and not by our own ``close``."""
@@ -93,12 +103,6 @@ class Connection:
         self._is_silent = True
         self.close()
 
-    def _is_short_way(self, opening: float) -> bool:
-        # Two measures: a relay on this machine answers the TCP handshake at once, whatever lies behind it.
-        round_trip = self._wire.round_trip
-        is_short = round_trip is not None and round_trip < SHORT_ROUND_TRIP and opening < SHORT_OPENING
-        return is_short and self._transport.remote_version.startswith("SSH-2.0-OpenSSH_")
-
     def _close_silently(self) -> str:
         self.close()
         return ""
@@ -107,11 +111,11 @@ class Connection:
 class SSHChannel:
     """The channel to a program on the host: its standard input, output and error."""
 
-    def __init__(self, channel: paramiko.Channel, connection: Connection, *, is_short_way: bool) -> None:
+    def __init__(self, channel: paramiko.Channel, connection: Connection) -> None:
         self._channel = channel
         self._connection = connection
         self._errors = bytearray()
-        self._throttle = _Throttle(channel) if is_short_way else None
+        self._throttle = _Throttle(channel, connection)
         # Both loops below go on after it: it is when the one looks after standard error and the
         # other after its throttle. Silence is the watchdog's.
         channel.settimeout(1.0)
@@ -152,13 +156,11 @@ class SSHChannel:
             self._channel.close()
 
     def _send_some(self, data: bytes) -> int:
-        if self._throttle is not None:
-            self._throttle.hold()
+        self._throttle.hold(len(data))
         try:
             sent = self._channel.send(data)
         except TimeoutError:
-            if self._throttle is not None:
-                self._throttle.release()
+            self._throttle.release()
             return 0
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise ConnectionError(self._connection.why_lost() or "the channel is closed") from error
@@ -182,21 +184,28 @@ class SSHChannel:
 
 
 class _Throttle:
-    """Holds back a part of the window that sshd granted, so that less is in flight.
+    """On a short way it holds back a part of the window that sshd granted, so that less is in flight.
 
     There is no public way to it; where paramiko's attributes change, nothing is held back. Only
     OpenSSH's way of granting is known never to wait for what is held back; still ``release``
     returns it, should nothing move.
     """
 
-    def __init__(self, channel: paramiko.Channel) -> None:
+    def __init__(self, channel: paramiko.Channel, connection: Connection) -> None:
         self._channel = channel
+        self._connection = connection
+        self._sent = 0
         self._held: int | None = None
 
-    def hold(self) -> None:
-        """Once, as soon as the window is there."""
-        if self._held is not None:
-            return
+    def hold(self, size: int) -> None:
+        """Called with the size of all that is sent, before it is; once there is enough, it acts, once."""
+        self._sent += size
+        if self._held is None and self._sent > IN_FLIGHT:
+            self._held = 0
+            if self._connection.is_short_way():
+                self._hold()
+
+    def _hold(self) -> None:
         with self._channel.lock:
             self._held = max(0, getattr(self._channel, "out_window_size", 0) - IN_FLIGHT)
             if self._held:
