@@ -307,6 +307,7 @@ def test_a_health_check_that_says_500(shop):
     assert status == 1
     socket_path = shop.root / "run" / "web.sock"
     assert f"local: {socket_path}:/healthz/ answered status 500; expected status 200" in err
+    assert "  | RuntimeError: sick\n" in err
     assert (shop.live, shop.mark()) == (before, "first edition")
     shop.check()
 

@@ -72,7 +72,7 @@ def check(
                 return status, round(time.monotonic() - started, 3)
             answer = f"status {status}"
             if status >= 400 and time.monotonic() - started > 2.0:
-                raise _failure(address, wanted, answer, body)
+                raise _failure(address, wanted, answer, body, status)
         if time.monotonic() > deadline:
             raise _failure(address, wanted, f"{answer}, for {wanted['timeout']:g} s", b"")
         still_up()
@@ -100,13 +100,14 @@ def _ask(address: str, socket_path: Optional[str], wanted: dict[str, Any]) -> tu
         connection.close()
 
 
-def _failure(address: str, wanted: dict[str, Any], answer: str, body: bytes) -> Failure:
+def _failure(address: str, wanted: dict[str, Any], answer: str, body: bytes, status: int = 0) -> Failure:
     expected = f"status {wanted['status']}" if wanted["status"] else "any status but 400 and 5xx"
     return Failure(
         "HealthCheckFailed",
         f"{address} answered {answer}; expected {expected}",
         _remedy(answer, wanted),
         lines=body.decode("utf-8", "replace").splitlines()[:10],
+        status=status,
     )
 
 

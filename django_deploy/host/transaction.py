@@ -32,6 +32,9 @@ DRAIN_TIME = 2.0
 #: Seconds that one RESTART command may take.
 RESTART_TIMEOUT = 120.0
 
+#: Seconds in which a release that answers 5xx may tell why.
+EXPLAIN_TIMEOUT = 20.0
+
 MANAGE = """\
 #!{python}
 \"\"\"manage.py of release {id}, with the target's settings and environment.\"\"\"
@@ -294,21 +297,35 @@ class Transaction:
     ) -> str:
         socket = self._layout.socket(name, release.id)
         address = f"{self._layout.socket_link(name)}:{wanted['path']}"
+        asked = health.for_site(wanted, release.site)
         try:
             status, seconds = health.check(
                 address,
                 str(socket),
-                health.for_site(wanted, release.site),
+                asked,
                 _at_most_every(0.3, watch.look),
                 self._pause,
             )
         except Failure as failure:
             if failure.type == "HealthCheckFailed":
                 log = manager.log(release.id, name)
-                failure.details["lines"] = [*log, *failure.details["lines"]]
+                reason = self._explain(release, asked) if failure.details["status"] >= 500 else []
+                failure.details["lines"] = [*log, *(reason or failure.details["lines"])]
             raise
         self._link.report("health.checked", address=address, status=status, seconds=seconds)
         return address
+
+    def _explain(self, release: Release, asked: dict[str, Any]) -> list[str]:
+        """The exception behind a 5xx: where DEBUG is off, many a site writes it nowhere."""
+        request = {"do": "explain", **{name: asked[name] for name in ("path", "host", "headers")}}
+        steps = StepProcess(release, self._keep_open, lambda stream, line: None)
+        try:
+            lines = steps.ask(request, EXPLAIN_TIMEOUT, self._link.lost).get("lines", [])
+        except Failure:
+            return []
+        finally:
+            steps.close()
+        return list(lines[-commands.LAST_LINES :])
 
     def _switch(self, processes: list[dict[str, Any]], release: str) -> None:
         for process in processes:

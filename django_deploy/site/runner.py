@@ -21,6 +21,9 @@ input. End of input ends the process with status 0.
     ``{"ok": false, "seconds": S, "result": {...}, "exit": STATUS, "error": TEXT}`` when it fails.
     ``result`` is structured, and honest after a failure as well: see ``results.py``.
 
+``{"do": "explain", "path": PATH, "host": HOST, "headers": {NAME: VALUE...}}``
+    Asks the site for a page, in this process: ``{"ok": true, "lines": [TEXT...]}``, its traceback, if any.
+
 A request that is none of these, or that cannot be answered, gets ``{"ok": false, "error": TEXT}``.
 """
 
@@ -39,6 +42,7 @@ from django.core.management import BaseCommand, CommandError, call_command, get_
 from django.db import connections
 
 from .description import describe
+from .explanation import explain
 from .preflight import preflight
 from .results import Results
 
@@ -174,4 +178,8 @@ REQUESTS: dict[str, Callable[[dict[str, Any]], Reply]] = {
     "describe": lambda request: {"ok": True, **describe()},
     "preflight": lambda request: preflight(),
     "run": run,
+    "explain": lambda request: {
+        "ok": True,
+        "lines": explain(request["path"], request["host"], request["headers"]),
+    },
 }

@@ -138,9 +138,12 @@ def test_connections_do_not_outlive_a_request(database):
     ("line", "error"),
     [
         ("{not json\n", "This is not JSON: '{not json'"),
-        ("[]", "A request does one of describe, preflight, run, not this: []"),
-        ('{"do": "rm"}', 'A request does one of describe, preflight, run, not this: {"do": "rm"}'),
-        ('{"do": ["run"]}', 'A request does one of describe, preflight, run, not this: {"do": ["run"]}'),
+        ("[]", "A request does one of describe, preflight, run, explain, not this: []"),
+        ('{"do": "rm"}', 'A request does one of describe, preflight, run, explain, not this: {"do": "rm"}'),
+        (
+            '{"do": ["run"]}',
+            'A request does one of describe, preflight, run, explain, not this: {"do": ["run"]}',
+        ),
         ('{"do": "run"}', "'command' is a list of words, not this: None"),
         ('{"do": "run", "command": "migrate"}', "'command' is a list of words, not this: 'migrate'"),
         ('{"do": "run", "command": []}', "'command' is a list of words, not this: []"),
