@@ -16,7 +16,8 @@ from django_deploy.transport.wire import Wire, address_text
 #: What goes into one packet: OpenSSH's limit of 32 kB less paramiko's reserve for the header.
 CHUNK = 32768 - 64
 
-#: sshd grows the buffer of a backlogged channel in small copies; so on a short way no more is in flight.
+#: sshd grows the buffer of a backlogged channel in small copies; so on a short way less is in flight: this
+#: much, and at most as much again that left before it was known how short the way is.
 IN_FLIGHT = 512 * 1024
 SHORT_ROUND_TRIP = 0.002
 SHORT_ANSWER = 0.020
