@@ -5,11 +5,11 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 
-from django.test import Client
-
 
 def explain(path: str, host: str, headers: Mapping[str, str]) -> list[str]:
     """The traceback with which this process answers ``GET path``, line by line; none when it does answer."""
+    from django.test import Client  # seldom needed, and slow to import
+
     client = Client(headers={**headers, "host": host})
     try:
         client.get(path)
