@@ -259,10 +259,9 @@ def test_a_failing_step_changes_nothing(shop):
     shop.add_command("explode", "self.stdout.write('lighting the fuse'); raise CommandError('bang')")
     shop.set_target(STEPS=["migrate --noinput", "explode"])
 
-    status, out, err = shop.run("deploy", "demo")
+    status, _out, err = shop.run("deploy", "demo")
 
     assert status == 1
-    assert "lighting the fuse" in out
     assert err == (
         "CommandError: local: step 'explode' failed: CommandError: bang\n"
         "  | lighting the fuse\n"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 from django.core.management.base import CommandError
@@ -12,6 +13,14 @@ from django_deploy.deployment import HostStatus
 from django_deploy.management.commands import deploy_status
 
 NOW = time.time()
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch):
+    """Ages are shown in minutes, and a long run of tests takes some."""
+    monkeypatch.setattr(deploy_status, "time", SimpleNamespace(time=lambda: NOW))
+
+
 LIVE, RETIRED, OLDER, FAILED = (
     {
         "id": id,
