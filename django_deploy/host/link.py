@@ -8,9 +8,13 @@ import queue
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
 from . import protocol
+
+#: How much is read at a time, in bytes.
+PIECE = 1 << 18
 
 #: Called with a blob's header and a reader of exactly its bytes.
 Receive = Callable[[dict[str, Any], "BlobReader"], None]
@@ -24,17 +28,20 @@ class BlobReader:
         self._seen = seen
         self.left = size
 
-    def read(self, size: int = 1 << 18) -> bytes:
-        data = self._source.read1(min(size, self.left)) if self.left else b""
-        if self.left and not data:
-            raise EOFError("the link ended in the middle of a file")
-        self.left -= len(data)
-        self._seen()
-        return data
+    def pieces(self) -> Iterator[memoryview]:
+        """What is left, as it comes; each piece is valid until the next one."""
+        buffer = memoryview(bytearray(PIECE))
+        while self.left:
+            size = self._source.readinto1(buffer[: self.left])
+            if not size:
+                raise EOFError("the link ended in the middle of a file")
+            self.left -= size
+            self._seen()
+            yield buffer[:size]
 
     def drain(self) -> None:
-        while self.left:
-            self.read()
+        for _ in self.pieces():
+            pass
 
 
 class Link:
@@ -48,7 +55,7 @@ class Link:
     def __init__(self, source: int, sink: int, receive: Receive, heartbeat: float, silence: float) -> None:
         self.lost = threading.Event()
         self.reason = ""
-        self._source = io.BufferedReader(io.FileIO(source, closefd=False), 1 << 18)
+        self._source = io.BufferedReader(io.FileIO(source, closefd=False), PIECE)
         self._sink = sink
         self._receive = receive
         self._heartbeat = heartbeat

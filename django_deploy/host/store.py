@@ -6,8 +6,11 @@ import hashlib
 import os
 import re
 import shutil
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,9 @@ from .protocol import Failure
 SHA256 = re.compile(r"[0-9a-f]{64}")
 #: Seconds for which a received file stays, wanted or not: a deployment that failed is soon tried again.
 YOUNG = 24 * 3600.0
+
+#: Seconds between two orders to write to the disk what has been received.
+SYNC_INTERVAL = 0.2
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
 
@@ -52,13 +58,10 @@ class Store:
         part = folder / f".part-{os.getpid()}"
         digest = hashlib.sha256()
         try:
-            with part.open("wb") as file:
-                while blob.left:
-                    data = blob.read()
-                    digest.update(data)
-                    file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            with part.open("wb", buffering=0) as file, _on_disk(file.fileno()):
+                for piece in blob.pieces():
+                    digest.update(piece)
+                    _write_all(file, piece)
             if digest.hexdigest() != sha256:
                 raise Failure("StoreCorrupt", f"{name} arrived damaged", "Deploy again.")
             os.replace(part, folder / name)
@@ -101,6 +104,36 @@ class Store:
             folder = self.layout.inside(".deploy", "store", sha256)
             if sha256 not in kept and abs(time.time() - folder.stat().st_mtime) > YOUNG:
                 shutil.rmtree(folder)
+
+
+def _write_all(file: FileIO, data: memoryview) -> None:
+    while data:
+        data = data[file.write(data) :]
+
+
+@contextmanager
+def _on_disk(descriptor: int) -> Iterator[None]:
+    """What is written in the block is on the disk after it; the disk works while more is coming."""
+    ended = threading.Event()
+    errors: list[OSError] = []
+
+    def sync() -> None:
+        try:
+            while not ended.wait(SYNC_INTERVAL):
+                os.fsync(descriptor)
+        except OSError as error:
+            errors.append(error)  # the kernel reports it only once
+
+    syncing = threading.Thread(target=sync, daemon=True)
+    syncing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        syncing.join()
+    if errors:
+        raise errors[0]
+    os.fsync(descriptor)
 
 
 def _sha256(path: Path) -> str:
