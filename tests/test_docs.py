@@ -20,7 +20,7 @@ import pytest
 from django.core.management import load_command_class
 
 from django_deploy import exceptions, target
-from django_deploy.bundle.project import MINIMAL_PYPROJECT
+from django_deploy.bundle.proposal import MINIMAL_PYPROJECT
 from django_deploy.host import launch
 from django_deploy.host.protocol import EVENTS
 

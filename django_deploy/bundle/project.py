@@ -8,34 +8,13 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from django_deploy.bundle.proposal import propose_packaging
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from django_deploy.bundle.environment import Distribution
-
-#: What a plain project needs to become a distribution.
-MINIMAL_PYPROJECT = """\
-[build-system]
-requires = ["setuptools>=77"]
-build-backend = "setuptools.build_meta"
-
-[project]
-name = "{name}"
-version = "1.0"
-dependencies = ["django", "django-deploy"]
-
-[tool.setuptools.packages.find]
-include = [{packages}]
-
-[tool.setuptools.package-data]
-"*" = ["**/*"]
-"""
-
-
-#: Packages that stand beside manage.py and that no site needs.
-NOT_DEPLOYED = frozenset(("tests", "test", "docs", "node_modules"))
 
 
 def find_project(settings_module: str, distributions: Iterable[Distribution]) -> Distribution:
@@ -49,21 +28,12 @@ def find_project(settings_module: str, distributions: Iterable[Distribution]) ->
     candidates = tuple(distributions)
     owner = _recorded_owner(file, candidates) or _source_owner(file, candidates)
     if owner is None:
+        levels = settings_module.count(".") + (file.name == "__init__.py")
         raise BundleError(
             f"The settings module {settings_module} ({file}) belongs to no installed distribution.",
-            remedy="Put this into a pyproject.toml beside manage.py and run `pip install -e .` there:\n\n"
-            + _propose_pyproject(settings_module, file),
+            remedy=propose_packaging(file.parents[levels], settings_module.partition(".")[0]),
         )
     return owner
-
-
-def _propose_pyproject(settings_module: str, file: Path) -> str:
-    """With all packages of the folder that the settings module is imported from: its apps are there, too."""
-    levels = settings_module.count(".") + (file.name == "__init__.py")
-    name = settings_module.partition(".")[0]
-    packages = {name, *(found.parent.name for found in file.parents[levels].glob("*/__init__.py"))}
-    included = ", ".join(f'"{package}*"' for package in sorted(packages - NOT_DEPLOYED))
-    return MINIMAL_PYPROJECT.format(name=name, packages=included)
 
 
 def find_module(name: str) -> Path | None:
