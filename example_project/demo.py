@@ -271,8 +271,11 @@ def shut_down_supervisor(path: Path) -> bool:
     """Ask it to stop its processes and itself, and wait; false when there is none."""
     if not accepts(path):
         return False
-    # It may leave before it has answered; whether it has left is seen below.
-    with suppress(OSError), xmlrpc.client.ServerProxy("http://unix", transport=UnixTransport(path)) as server:
+    # It may be leaving already, or leave before it has answered; whether it has left is seen below.
+    with (
+        suppress(OSError, xmlrpc.client.Fault),
+        xmlrpc.client.ServerProxy("http://unix", transport=UnixTransport(path)) as server,
+    ):
         server.supervisor.shutdown()
     wait_until(lambda: not accepts(path), "the site", seconds=60)
     return True

@@ -282,10 +282,12 @@ def test_a_release_that_does_not_start(shop):
         + "\nimport sys\nif 'gunicorn' in sys.argv[0]:\n    raise RuntimeError('no coffee')\n"
     )
 
-    status, _out, err = shop.run("deploy", "demo")
+    status, out, err = shop.run("deploy", "demo", "--json")
 
     assert status == 1
-    assert "RuntimeError: no coffee" in err
+    assert "  | RuntimeError: no coffee\n" in err
+    (failed,) = [event for event in map(json.loads, out.splitlines()) if event["event"] == "host.failed"]
+    assert "RuntimeError: no coffee" in failed["lines"]
     assert "local: process 'web' of the new release does not stay up\n" in err
     assert f"Nothing changed: the host serves {before}, as before." in err
     assert (shop.live, shop.mark()) == (before, "first edition")

@@ -75,7 +75,7 @@ def build_bundle(
         wheels=tuple(item.wheel for item in built),
         pins=pins,
         created=time.time(),
-        created_by=f"{_user()}@{socket.gethostname()}",
+        created_by=deployer(),
         left_out=tuple(item.name for item in selection.left_out),
         revision=next((item.wheel.revision for item in built if item.wheel.name == project.name), None),
         warnings=(*environment.warnings, *selection.warnings, *_warnings_of(built)),
@@ -142,11 +142,13 @@ def _warnings_of(built: Iterable[BuiltWheel]) -> tuple[str, ...]:
     return tuple(warning for item in built for warning in item.warnings)
 
 
-def _user() -> str:
+def deployer() -> str:
+    """user@machine of whoever deploys."""
     try:
-        return getpass.getuser()
+        user = getpass.getuser()
     except (OSError, KeyError):  # a uid without a name, in a container
-        return str(os.getuid())
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def _ready(manifest: Manifest) -> Event:

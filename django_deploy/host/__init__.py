@@ -12,7 +12,7 @@ Standard input, standard output
     from the deployer is followed by exactly N raw bytes: an artifact for the store.
 
 From the deployer
-    ``{"hello": VERSION, "root": PATH, "python": NAME, "heartbeat": SECONDS, "silence": SECONDS}``
+    ``{"hello": VERSION, "root", "python", "manager", "heartbeat": SECONDS, "silence": SECONDS}``
         The first message. It is answered like a request with id 0: what the host is and has (``probe.py``).
     ``{"id": N, "request": NAME, ...}``
         A request, answered in order. The deployer need not wait for a reply before it sends the next

@@ -23,9 +23,9 @@ def prune(layout: Layout, store: Store, keep: int) -> list[str]:
     for release in doomed:
         release.bury()
     records = [record for record in map(_read_record, layout.all_releases()) if record]
-    tools = {Path(path).name for record in records for path in record["tools"].values()}
+    tools = {Path(path).name for record in records for path in record.get("tools", {}).values()}
     _prune_tools(layout, tools)
-    store.prune(tools | {wheel["sha256"] for record in records for wheel in record["wheels"]})
+    store.prune(tools | {wheel["sha256"] for record in records for wheel in record.get("wheels", ())})
     return [release.id for release in doomed]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import shutil
@@ -11,7 +10,8 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -20,6 +20,9 @@ from .layout import Layout, Release
 from .protocol import Failure
 
 Report = Callable[..., None]
+
+#: Folders without bytecode may be namespaces (PEP 420), but not deeper than ``google/cloud``.
+NAMESPACE_DEPTH = 2
 
 #: Where installers put uv for one user; a non-login SSH session often lacks these in PATH.
 UV_FOLDERS = ("~/.local/bin", "~/.cargo/bin")
@@ -165,12 +168,14 @@ def verify(release: Release, expected: Mapping[str, str]) -> None:
         raise Failure("InstallFailed", "the virtualenv is not what the lock says", lines=wrong)
 
 
-def _installed(folder: Path) -> list[tuple[str, str]]:
-    found = []
-    for distribution in importlib.metadata.distributions(path=[str(folder)]):
-        name = distribution.metadata["Name"]
-        found.append((re.sub(r"[-_.]+", "-", name).lower(), distribution.version))
-    return found
+def _installed(folder: Path) -> Iterator[tuple[str, str]]:
+    """Name and version of each distribution; importlib.metadata reads all of their descriptions."""
+    for metadata in folder.glob("*.dist-info/METADATA"):
+        with metadata.open(encoding="utf-8", errors="replace") as lines:
+            header = dict(
+                line.rstrip().split(": ", 1) for line in takewhile(str.strip, lines) if ": " in line
+            )
+        yield re.sub(r"[-_.]+", "-", header.get("Name", "")).lower(), header.get("Version", "")
 
 
 def site_packages(release: Release) -> Path:
@@ -187,30 +192,37 @@ def carry_bytecode(old: Release, new: Release) -> int:
     its ``.pyc`` is valid. The first start costs a quarter of the CPU then. Nothing depends on it:
     Python writes what is missing, by rename, so that no link is ever written through.
     """
-    source, destination, linked = site_packages(old), site_packages(new), 0
-    tag = f".{sys.implementation.cache_tag}.pyc"
-    for folder, folders, names in os.walk(source):
-        if not folder.endswith("__pycache__"):
-            continue
-        folders.clear()
-        package, target = os.path.dirname(folder), None
-        for name in names:
-            module = name[: -len(tag)] + ".py" if name.endswith(tag) else ""
-            relative = os.path.relpath(package, source)
-            if not module or not _is_same(os.path.join(package, module), destination / relative / module):
-                continue
-            if target is None:
-                target = destination / relative / "__pycache__"
-                target.mkdir(exist_ok=True)
-            try:
-                os.link(os.path.join(folder, name), target / name)
-                linked += 1
-            except OSError:
-                pass  # it is there, or somebody else's: a file of another user must not be linked to
+    source, destination, linked = str(site_packages(old)), str(site_packages(new)), 0
+    for package, folders, _ in os.walk(source):
+        inner = package[len(source) :]
+        if "__pycache__" in folders:
+            linked += _link_bytecode(package, destination + inner)
+        elif inner.count(os.sep) > NAMESPACE_DEPTH:
+            folders.clear()  # translations, static files and the like: most of all folders
     return linked
 
 
-def _is_same(one: str, other: Path) -> bool:
+def _link_bytecode(old: str, new: str) -> int:
+    """The same for one package: the bytecode of those modules that are the same file in both."""
+    names = [
+        name
+        for name in os.listdir(f"{old}/__pycache__")
+        if _is_same(*(f"{package}/{name.partition('.')[0]}.py" for package in (old, new)))
+    ]
+    if names:
+        os.makedirs(f"{new}/__pycache__", exist_ok=True)
+    return sum(_link(f"{old}/__pycache__/{name}", f"{new}/__pycache__/{name}") for name in names)
+
+
+def _link(existing: str, new: str) -> bool:
+    try:
+        os.link(existing, new)
+    except OSError:
+        return False  # it is there, or somebody else's: a file of another user must not be linked to
+    return True
+
+
+def _is_same(one: str, other: str) -> bool:
     try:
         return os.path.samestat(os.stat(one), os.stat(other))
     except OSError:

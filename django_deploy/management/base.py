@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from getpass import getpass
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -104,13 +105,13 @@ class Terminal:
             "Is this the host that you mean, and trusted from now on?", default=False, about=lines
         )
 
-    def passphrase(self, path: str) -> str | None:
+    def passphrase(self, path: Path) -> str | None:
         """The passphrase of a key file; None when there is nobody to ask."""
         if not self.is_interactive:
             return None
         with self._lock, self._pause():
             try:
-                return getpass(f"Passphrase of {printable(path)}: ")
+                return getpass(f"Passphrase of {printable(str(path))}: ")
             except EOFError:
                 return None
 

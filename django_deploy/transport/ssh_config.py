@@ -107,11 +107,6 @@ def parse_jump(text: str) -> Host:
     return Host(address, user or None, int(port) if port else None)
 
 
-def _jumps(value: str | None) -> tuple[Host, ...]:
-    jumps = _unless_none(value)
-    return tuple(parse_jump(jump) for jump in jumps.split(",")) if jumps else ()
-
-
 _PLACE = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<bare>[^:]+))(?::(?P<port>\d+))?")
 
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
