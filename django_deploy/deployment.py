@@ -8,17 +8,15 @@ Ctrl-C, every host is told to undo; a host that loses us undoes by itself.
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .bundle.assembly import build_bundle
+from .bundle.assembly import build_bundle, deployer
 from .bundle.manifest import Wheel
 from .bundle.tools import fetch_tool
 from .exceptions import (
@@ -270,7 +268,7 @@ def _deploy_stages(plan: Plan, report: Report) -> list[Stage]:
 
 
 def _begin_stage(target: Target, live: Mapping[Host, str | None]) -> Stage:
-    holder = {"by": who(), "since": round(time.time(), 3), "target": target.name}
+    holder = {"by": deployer(), "since": round(time.time(), 3), "target": target.name}
 
     def begin(session: HostSession) -> list[Future[Reply]]:
         fields = {"holder": holder, "wait": target.lock_wait, "expect_live": live[session.host]}
@@ -312,7 +310,7 @@ def _activation_stages(target: Target, release: str, action: str) -> list[Stage]
         return [session.request("activate", release=release)]
 
     def confirm(session: HostSession) -> list[Future[Reply]]:
-        return [session.request("confirm", by=who(), action=action, keep=target.keep_releases)]
+        return [session.request("confirm", by=deployer(), action=action, keep=target.keep_releases)]
 
     size = target.batch_size()
     batches = [target.hosts[start : start + size] for start in range(0, len(target.hosts), size)]
@@ -401,6 +399,8 @@ class Rollout:
         for stage in stages:
             with self._entering(stage):
                 couriers = [courier for courier in self.fleet.couriers if courier.host in stage.hosts]
+                if stage.name == "confirm":
+                    self._require_links()
                 if stage.name == "lock":
                     # One host gates the others: two deployers cannot each hold half of the locks.
                     couriers = self._lock_first(couriers, stage)
@@ -410,6 +410,12 @@ class Rollout:
         first, *others = sorted(couriers, key=lambda courier: courier.host.name)
         self._collect([first], [self._submit(first, stage)])
         return others
+
+    def _require_links(self) -> None:
+        """Once a host is known to be lost, no other one is told to keep what that one undoes."""
+        ends = [courier.session.result().end for courier in self.fleet.couriers]
+        if errors := [end for end in ends if end is not None]:
+            raise RolloutFailed("", errors=errors)
 
     @contextmanager
     def _entering(self, stage: Stage) -> Iterator[None]:
@@ -439,10 +445,8 @@ class Rollout:
         Returns only when the link was lost so late that every host had confirmed: all is well then.
         """
         for error in errors:
-            host = error.host if isinstance(error, HostError) else ""
-            self.clock.report(
-                Event("host.failed", host, fields={"message": error.message, "remedy": error.remedy})
-            )
+            if not is_stale(error):
+                self.clock.report(_failure(error))
         with self.clock.phase("revert"):
             fates = self._undo_everywhere(errors)
         if all(fate == "live" for fate in fates.values()):
@@ -466,7 +470,8 @@ class Rollout:
             with self.clock.phase("revert"):
                 fates = self._undo_everywhere([])
         except KeyboardInterrupt:
-            return Interrupted("Interrupted twice: left at once. Every host reverts by itself within 20 s.")
+            when = "within 20 s, or as soon as its running step has ended"
+            return Interrupted(f"Interrupted twice: left at once. Every host reverts by itself {when}.")
         unreverted = [f"{host} ({fate})" for host, fate in fates.items() if fate != "reverted"]
         if unreverted:
             remedy = f"Look with: manage.py deploy_status {self.target.name}."
@@ -501,6 +506,8 @@ class Rollout:
                 time.sleep(1.0)
                 continue
             facts = session.facts
+            if facts["unfinished"] and not facts["lock"]:
+                self._mend(session)
             session.close()
             if facts["live"] == self.release and _state(facts, self.release) == "live":
                 return "live"
@@ -508,6 +515,11 @@ class Rollout:
                 return "reverted" if facts["live"] == self.live[host] else "unknown"
             time.sleep(0.5)
         return "unknown"
+
+    def _mend(self, session: HostSession) -> None:
+        """The host's program was killed, or the host: a new one that begins undoes what is left of it."""
+        with suppress(DeployError):
+            gather(_begin_stage(self.target, self.live).send(session), "")
 
     def _what_is_served(self) -> str:
         lives = set(self.live.values())
@@ -541,13 +553,12 @@ def is_stale(error: DeployError) -> bool:
     return isinstance(error, RequestFailed) and error.type == "Changed"
 
 
-def who() -> str:
-    """user@machine of whoever deploys."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
+def _failure(error: DeployError) -> Event:
+    host = error.host if isinstance(error, HostError) else ""
+    lines = list(error.lines) if isinstance(error, RequestFailed) else []
+    return Event(
+        "host.failed", host, fields={"message": error.message, "remedy": error.remedy, "lines": lines}
+    )
 
 
 @dataclass

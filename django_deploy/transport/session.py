@@ -85,6 +85,11 @@ class HostSession:
         self.facts = first.result()
         self._has_answered = True
 
+    @property
+    def end(self) -> ConnectionLost | ConnectionFailed | None:
+        """Why the session is over; None while it lasts."""
+        return self._end
+
     def request(self, name: str, **fields: Any) -> Future[Reply]:
         """Send a request without waiting for those before it."""
         future: Future[Reply] = Future()
