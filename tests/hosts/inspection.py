@@ -52,8 +52,8 @@ def processes():
             is_ours = folder.stat().st_uid == os.getuid()
         except OSError:
             continue
-        # sshd's own process of a session goes a moment after the program that it ran.
-        if int(folder.name) in mine or not is_ours or not words or words.startswith("sshd:"):
+        # Those of sshd and PAM: a session's go a moment after the program that it ran.
+        if int(folder.name) in mine or not is_ours or not words or words.startswith(("sshd:", "(sd-pam)")):
             continue
         unit = re.search(r"[^/]+@[^/]+Z-[0-9a-f]{7}\.service", read(folder / "cgroup"))
         if unit or not re.search(r"/init\.scope|/dbus\.service", read(folder / "cgroup")):
@@ -102,6 +102,14 @@ def visit(machine: Machine) -> Page:
     release = re.search(r'<code id="release">(.*?)</code>', body)
     assert mark and release, body
     return Page(200, mark[1], release[1])
+
+
+def visit_when_up(machine: Machine) -> Page:
+    """What the processes that boot started answer."""
+    deadline = time.monotonic() + 30
+    while (page := visit(machine)).status != 200 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return page
 
 
 def look(machine: Machine) -> dict[str, Any]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from .inspection import Page, assert_serves, live, look, visit
+from .inspection import assert_serves, live, look, visit, visit_when_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,14 +137,6 @@ def test_host_that_lost_its_power_serves_again(host: Machine, bookshop: Bookshop
     assert {unit.partition("@")[2] for unit in units} == {f"{release}.service"}
     bookshop.new_edition()
     assert_serves(host, bookshop.deployed())
-
-
-def visit_when_up(host: Machine) -> Page:
-    """What the processes that boot started answer."""
-    deadline = time.monotonic() + 30
-    while (page := visit(host)).status != 200 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return page
 
 
 def test_processes_of_a_user_who_does_not_linger(machine: Machine, bookshop: Bookshop) -> None:

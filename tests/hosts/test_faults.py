@@ -1,0 +1,395 @@
+"""Links that break, deployers and hosts that die: the site goes on, and the next deployment needs no help."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .inspection import assert_serves, live, look, visit_when_up
+from .proxy import Proxy
+from .visitor import Visitor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .bookshop import Bookshop
+    from .deployer import Deployer, Result
+    from .laptop import Laptop
+    from .machines import Machine
+
+#: When it happens: the first event of that kind. Before ``switched`` the old release stays.
+BEFORE = {
+    "connect": ("phase.started", {"phase": "connect"}),
+    "prepare": ("install.started", {}),
+    "preflight": ("phase.started", {"phase": "preflight"}),
+    "steps": ("step.started", {"step": "collectstatic --noinput"}),
+    "activate": ("process.started", {}),
+}
+AFTER = {"switch": ("switched", {}), "confirm": ("confirmed", {})}
+MOMENTS = {**BEFORE, **AFTER}
+
+
+@contextmanager
+def visited(host: Machine) -> Iterator[None]:
+    """Nobody who uses the site notices anything, to the end of the block."""
+    with Visitor(f"http://{host.address}/", connections=1, pause=0.02) as visitor:
+        yield
+        visitor.stay(2)
+    assert visitor.lost[:3] == []
+
+
+def settled(host: Machine, old: str | None, moment: str) -> str:
+    """The release that the host serves when it has come to rest: which one depends on the moment."""
+    deadline = time.monotonic() + 20
+    while (found := look(host))["locked"] or found["journal"]:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    release = live(host)
+    assert release
+    assert (release == old) or moment in AFTER
+    return release
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_deployer_is_killed(host: Machine, bookshop: Bookshop, moment: str) -> None:
+    old = live(host)
+    bookshop.new_edition()
+    kind, fields = MOMENTS[moment]
+
+    with visited(host):
+        with bookshop.start("deploy", "--json") as deployer:
+            deployer.wait_for(kind, **fields)
+            deployer.kill()
+        assert_serves(host, settled(host, old, moment))
+
+        assert_serves(host, bookshop.deployed())
+
+
+@contextmanager
+def link_to(machine: Machine, laptop: Laptop) -> Iterator[Proxy]:
+    """A link that can fail, between the deployer and a host."""
+    with Proxy(machine.address) as link:
+        laptop.trust(link.address, machine.host_keys, port=link.port)
+        yield link
+    laptop.forget(link.address, port=link.port)
+
+
+@pytest.fixture
+def link(host: Machine, bookshop: Bookshop, laptop: Laptop) -> Iterator[Proxy]:
+    """What lies between the deployer and the host that is its target."""
+    with link_to(host, laptop) as link:
+        bookshop.aim([host], [name_of(link)])
+        yield link
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_link_breaks_for_a_moment(host: Machine, bookshop: Bookshop, link: Proxy, moment: str) -> None:
+    old = live(host)
+    bookshop.new_edition()
+    kind, fields = MOMENTS[moment]
+
+    with visited(host), bookshop.start("deploy", "--json") as deployer:
+        deployer.wait_for(kind, **fields)
+        link.sever()
+        link.restore()
+        result = deployer.end()
+        release = settled(host, old, moment)
+        assert_serves(host, release)
+
+    if release != old:
+        assert result.status == 0, result
+        return
+    assert result.status == 1, result
+    if moment != "connect":
+        assert result.err == broken(link, "cut the connection") + f"{served(old)}\n"
+
+
+def address_of(link: Proxy) -> str:
+    return f"{link.address}:{link.port}"
+
+
+def broken(link: Proxy, how: str) -> str:
+    """How the error begins."""
+    why = f"the link to the host broke: {address_of(link)} {how}"
+    return f"CommandError: {name_of(link)}: {why}\nThe host puts itself back; deploy again.\n"
+
+
+def name_of(link: Proxy) -> str:
+    return f"deploy@{address_of(link)}"
+
+
+def test_link_breaks_for_good(host: Machine, bookshop: Bookshop, link: Proxy) -> None:
+    old = live(host)
+    bookshop.new_edition()
+
+    with visited(host), bookshop.start("deploy", "--json") as deployer:
+        deployer.wait_for("process.started")
+        link.sever()
+        assert_serves(host, settled(host, old, "activate"))
+        result = deployer.end()
+
+    assert result.status == 3, result
+    assert result.err == broken(link, "cut the connection") + (
+        f"Not reverted, as far as can be seen: {name_of(link)} (unknown).\n"
+        "Look with: manage.py deploy_status staging."
+        " Then deploy again: that first mends what this deployment left.\n"
+    )
+
+
+def test_link_to_one_of_two_hosts_falls_silent(
+    pair: list[Machine], bookshop: Bookshop, laptop: Laptop
+) -> None:
+    first, second = pair
+    old = live(first)
+    assert old
+    bookshop.new_edition()
+    with link_to(second, laptop) as link:
+        bookshop.aim(pair, [f"deploy@{first.address}", name_of(link)])
+        with visited(first), visited(second), bookshop.start("deploy", "--json") as deployer:
+            deployer.wait_for("process.started", host=name_of(link))
+            link.silence()
+            for machine in pair:
+                assert_serves(machine, settled(machine, old, "activate"))
+            link.restore()
+            result = deployer.end()
+
+    assert result.status == 1, result
+    everywhere = f"Nothing changed: every host serves {old}, as before.\n"
+    assert result.err == broken(link, "has been silent for 15 s") + everywhere
+
+
+@pytest.mark.parametrize("moment", ["connect", "prepare", "activate"])
+def test_ctrl_c(host: Machine, bookshop: Bookshop, moment: str) -> None:
+    old = live(host)
+    bookshop.new_edition()
+    kind, fields = MOMENTS[moment]
+
+    with visited(host), bookshop.start("deploy", "--json") as deployer:
+        deployer.wait_for(kind, **fields)
+        deployer.interrupt()
+        result = deployer.end()
+        assert old
+        assert_serves(host, old)
+
+    assert result.status == 130, result
+    before = "Nothing was changed." if moment == "connect" else served(old)
+    assert result.err == f"CommandError: Interrupted. {before}\n"
+
+
+def served(release: str) -> str:
+    return f"Nothing changed: the host serves {release}, as before."
+
+
+# A step that waits for the test
+
+
+@contextmanager
+def long_step(host: Machine, bookshop: Bookshop) -> Iterator[Deployer]:
+    """A deployment that is in the middle of a step, which ends with the block."""
+    bookshop.target["STEPS"] = ["collectstatic --noinput", "compress --force", "wait_for go"]
+    bookshop.new_edition()
+    with bookshop.start("deploy", "--json") as deployer:
+        deployer.wait_for("step.output", step="wait_for go")
+        yield deployer
+
+
+def go(host: Machine) -> None:
+    host.run("touch", f"{host.root}/shared/go")
+
+
+def test_step_is_not_killed_half_way(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    assert old
+    with visited(host), long_step(host, bookshop) as deployer:
+        deployer.kill()
+        bookshop.aim([host])
+        refused = bookshop.deploy()
+        go(host)
+        assert_serves(host, settled(host, old, "steps"))
+
+    assert_refused(refused, host, old)
+    assert_serves(host, bookshop.deployed())
+
+
+def assert_refused(result: Result, host: Machine, old: str) -> None:
+    """The other deployment's lock, step and process were named."""
+    assert result.status == 1, result
+    assert re.fullmatch(
+        rf"CommandError: deploy@{host.address}: another deployment is running: "
+        rf"\S+@{re.escape(socket.gethostname())}, since \d\d:\d\d:\d\d UTC, running wait_for go\n"
+        r"Wait for it with --wait SECONDS. If its deployer is gone, the lock frees itself within 20 s,"
+        r" or as soon as its running step has ended \(process \d+ on the host\)\.\n"
+        rf"Nothing changed: the host serves {old}, as before\.\n",
+        result.err,
+    ), result
+
+
+def test_second_ctrl_c_leaves_at_once(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    assert old
+    with visited(host), long_step(host, bookshop) as deployer:
+        deployer.interrupt()
+        deployer.wait_for("phase.started", phase="revert")
+        deployer.interrupt()
+        result = deployer.end()
+        assert look(host)["locked"]
+        go(host)
+        assert_serves(host, settled(host, old, "steps"))
+
+    assert result.status == 130, result
+    assert result.err == (
+        "CommandError: Interrupted twice: left at once."
+        " Every host reverts by itself within 20 s, or as soon as its running step has ended.\n"
+    )
+
+
+def test_link_falls_silent_in_the_middle_of_a_step(host: Machine, bookshop: Bookshop, laptop: Laptop) -> None:
+    old = live(host)
+    assert old
+    with link_to(host, laptop) as link:
+        bookshop.aim([host], [name_of(link)])
+        with visited(host), long_step(host, bookshop) as deployer:
+            link.silence()
+            deployer.wait_for("host.failed")
+            link.restore()
+            go(host)
+            assert_serves(host, settled(host, old, "steps"))
+            result = deployer.end()
+
+    assert result.status == 1, result
+    assert result.err == broken(link, "has been silent for 15 s") + f"{served(old)}\n"
+
+
+def test_two_deployments_at_once(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    assert old
+    with visited(host), long_step(host, bookshop) as first:
+        refused = bookshop.deploy()
+        mark = bookshop.new_edition()
+        with bookshop.start("deploy", "--json", "--wait", "60") as second:
+            second.wait_for("lock.waiting")
+            go(host)
+            assert first.end().status == 0
+            second.wait_for("step.output", step="wait_for go")
+            go(host)
+            waited = second.end()
+
+    assert_refused(refused, host, old)
+    assert waited.status == 0, waited
+    assert_serves(host, waited.release, mark)
+
+
+# Hosts
+
+
+def kill_host_program(host: Machine) -> None:
+    """SIGKILL to the host program of the deployment that holds the lock."""
+    script = "import json, os, signal, sys; os.kill(json.load(open(sys.argv[1]))['pid'], signal.SIGKILL)"
+    host.run("python3", "-c", script, f"{host.root}/.deploy/lock")
+
+
+@pytest.mark.parametrize("moment", ["prepare", "activate"])
+def test_host_program_is_killed(host: Machine, bookshop: Bookshop, moment: str) -> None:
+    old = live(host)
+    assert old
+    kind, fields = MOMENTS[moment]
+    bookshop.new_edition()
+
+    with visited(host), bookshop.start("deploy", "--json") as deployer:
+        deployer.wait_for(kind, **fields)
+        kill_host_program(host)
+        result = deployer.end()
+        assert_serves(host, old)
+
+    assert result.status == 1, result
+    assert result.err == (
+        f"CommandError: deploy@{host.address}: the link to the host ended\n"
+        f"The host puts itself back; deploy again.\n{served(old)}\n"
+    )
+
+
+def test_deployer_and_host_program_are_killed(host: Machine, bookshop: Bookshop) -> None:
+    bookshop.new_edition()
+
+    with visited(host):
+        with bookshop.start("deploy", "--json") as deployer:
+            deployer.wait_for("process.started")
+            deployer.signal(signal.SIGSTOP)
+            kill_host_program(host)
+            deployer.kill()
+        mended = bookshop.deploy("--json")
+
+    assert mended.status == 0, mended
+    assert mended.one("recovered")["action"] == "undone"
+    assert_serves(host, mended.release)
+
+
+def test_host_program_of_the_first_is_killed_while_the_second_activates(
+    pair: list[Machine], bookshop: Bookshop
+) -> None:
+    first, second = pair
+    old = live(first)
+    assert old
+    bookshop.target["BATCH"] = 1
+    bookshop.new_edition()
+
+    with visited(first), visited(second), bookshop.start("deploy", "--json") as deployer:
+        deployer.wait_for("process.started", host=f"deploy@{second.address}")
+        kill_host_program(first)
+        result = deployer.end()
+
+    assert result.status == 1, result
+    assert result.err == (
+        f"CommandError: deploy@{first.address}: the link to the host ended\n"
+        "The host puts itself back; deploy again.\n"
+        f"Nothing changed: every host serves {old}, as before.\n"
+    )
+    for machine in pair:
+        assert_serves(machine, old)
+
+
+def test_host_loses_its_power_while_it_is_deployed_to(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    assert old
+    bookshop.new_edition()
+
+    with bookshop.start("deploy", "--json") as deployer:
+        deployer.wait_for("process.started")
+        host.crash()
+        host.boot()
+        result = deployer.end()
+    page = visit_when_up(host)
+
+    assert result.status == 1, result
+    assert result.err.endswith(f"{served(old)}\n"), result
+    assert page.release == old
+    assert_serves(host, old)
+
+
+# A deployer of two hosts
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_deployer_of_two_is_killed_between_switch_and_confirm(
+    pair: list[Machine], bookshop: Bookshop, batch: int
+) -> None:
+    first, second = pair
+    old = live(first)
+    bookshop.target["BATCH"] = batch
+    bookshop.new_edition()
+
+    with visited(first), visited(second):
+        with bookshop.start("deploy", "--json") as deployer:
+            deployer.wait_for("switched", host=f"deploy@{first.address}")
+            deployer.kill()
+        releases = {settled(machine, old, "switch") for machine in pair}
+
+    assert len(releases) == 1
+    for machine in pair:
+        assert_serves(machine, *releases)
