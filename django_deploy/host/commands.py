@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Callable, Optional
 
@@ -132,7 +133,11 @@ def _follow(
 ) -> None:
     deadline = None if timeout is None else time.monotonic() + timeout
     while process.poll() is None:
-        output.read(0.05) if output.is_open else time.sleep(0.02)
+        if output.is_open:
+            output.read(0.05)
+        else:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)  # it has closed its output and ends in a moment
         if stop is not None and stop.is_set():
             end_group(process)
             raise Failure("Aborted", f"{argv[0]} was stopped")
