@@ -121,7 +121,7 @@ class Plan:
         }
 
     def lines(self) -> list[str]:
-        """For people."""
+        """For people, who have been told the warnings before."""
         manifest = self.manifest
         revision = f", {manifest.revision}" if manifest.revision else ""
         lines = [
@@ -140,7 +140,7 @@ class Plan:
             lines.append(f"  processes: {', '.join(process.name for process in self.target.processes)}")
         if self.target.restart:
             lines.append(f"  restart: {', '.join(' '.join(command) for command in self.target.restart)}")
-        return lines + [f"  warning: {warning}" for warning in self.warnings]
+        return lines
 
 
 def platform_of(host: Host, facts: Mapping[str, Any]) -> HostPlatform:
