@@ -90,15 +90,47 @@ def test_it_fits_into_one_argument_and_leaves_room_for_the_hello():
     assert len(program.command(HELLO)[-1]) < 64 * 1024  # MAX_ARG_STRLEN is 128 kB
 
 
-def test_sources_keep_their_lines_and_lose_their_docstrings():
-    text = resources.files("django_deploy.host").joinpath("store.py").read_text()
+MODULES = [file for file in resources.files("django_deploy.host").iterdir() if file.name.endswith(".py")]
+
+
+def blank_docstrings(tree):
+    """The syntax tree with empty docstrings: what must be left of a source."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            node.body[0].value.value = ""
+    return tree
+
+
+@pytest.mark.parametrize("module", [pytest.param(file, id=file.name) for file in MODULES])
+def test_sources_lose_their_docstrings_and_nothing_else(module):
+    text = module.read_text()
 
     bare = program.without_docstrings(text)
 
-    assert ast.get_docstring(ast.parse(bare)) == ""
-    assert bare.count("\n") == text.count("\n")
-    number = next(i for i, line in enumerate(text.splitlines()) if "def prune" in line)
-    assert bare.splitlines()[number] == text.splitlines()[number]
+    assert ast.dump(ast.parse(bare)) == ast.dump(blank_docstrings(ast.parse(text)))
+
+
+@pytest.mark.parametrize("module", [pytest.param(file, id=file.name) for file in MODULES])
+def test_sources_keep_their_lines(module):
+    lines = module.read_text().splitlines()
+
+    bare = program.without_docstrings(module.read_text()).splitlines()
+
+    assert len(bare) == len(lines)
+    kept = [
+        number for number, line in enumerate(lines) if line.lstrip().startswith(("def ", "return ", "class "))
+    ]
+    assert [bare[number] for number in kept] == [lines[number] for number in kept]
+
+
+def test_a_bug_of_the_host_program_shows_its_lines():
+    source = program.sources()["django_deploy_host.__main__"]
+    number = next(i for i, line in enumerate(source.splitlines(), 1) if "Layout(hello" in line)
+
+    done = run("python3", {"python": "python3"})
+
+    assert f'"django_deploy_host.__main__", line {number}, in __init__\n' in done.stderr.decode()
+    assert done.stderr.decode().endswith("KeyError: 'root'\n")
 
 
 def test_a_shell_reads_the_command_as_it_is():
