@@ -83,7 +83,7 @@ class Program:
         return self._transaction.begin(message["expect_live"], self._lock.descriptor)
 
     def _prepare(self, message: dict[str, Any]) -> dict[str, Any]:
-        """The release and what it is made of; see ``deployment._prepare_fields``, which writes the fields."""
+        """The release and what it is made of; see ``stages._prepare_fields``, which writes the fields."""
         return self._open_transaction().prepare(message)
 
     def _preflight(self, message: dict[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class Deployment:
         self.calls.append(("deploy", target))
         self._work(report)
         outcome = "deployed" if confirm(make_plan(target)) else "declined"
-        return Outcome(outcome, "new", "old", ("web1",), (), 8.3)
+        return Outcome(outcome, "new", "old", ("web1",), seconds=8.3)
 
     def preview(self, target, *, report, prompts):
         self.calls.append(("preview", target))
@@ -62,7 +62,7 @@ class Deployment:
     def rollback(self, target, release=None, *, report, prompts):
         self.calls.append(("rollback", target, release))
         self._work(report)
-        return Outcome("rolled back", release or "old", "new", ("web1",), (), 1.0)
+        return Outcome("rolled back", release or "old", "new", ("web1",), seconds=1.0)
 
     def _work(self, report):
         for event in self.events:

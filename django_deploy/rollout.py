@@ -1,0 +1,254 @@
+"""Takes stages to all hosts, and everything back when one fails or the user presses Ctrl-C."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from .exceptions import (
+    ConnectionLost,
+    DeployError,
+    HostError,
+    Interrupted,
+    RequestFailed,
+    RolloutFailed,
+)
+from .host.protocol import SILENCE, Event, Report, ignore
+from .stages import Stage, begin_stage
+from .target import Host, Target
+from .transport.fleet import Courier, Fleet, gather
+from .transport.session import HostSession, Reply, open_session
+from .transport.ssh import no_prompts
+
+#: Seconds to hear that a host has undone a transaction, once its running step has ended.
+UNDO_TIMEOUT = 60.0
+
+#: Seconds in which a host that we lost is asked, over a new connection, what became of it.
+ASK_AGAIN_TIMEOUT = SILENCE + 10.0
+
+
+@dataclass
+class Rollout:
+    """Runs stages over the hosts, and undoes them everywhere when one fails."""
+
+    target: Target
+    fleet: Fleet
+    clock: Clock
+    release: str
+    live: Mapping[Host, str | None]
+    replies: dict[Host, list[Reply]] = field(default_factory=dict)
+    stage: str = ""
+
+    def checked(self) -> tuple[str, ...]:
+        """The addresses that answered the health check, host by host."""
+        return tuple(
+            f"{host.name}:{address}" if not host.is_local else str(address)
+            for host, replies in self.replies.items()
+            for reply in replies
+            for address in reply.get("checked", ())
+        )
+
+    def run(self, stages: Sequence[Stage]) -> None:
+        try:
+            if len(self.target.hosts) == 1:
+                self._run_pipelined(stages)
+            else:
+                self._run_with_barriers(stages)
+        except RolloutFailed as failure:
+            self._revert(failure.errors)
+        except KeyboardInterrupt:
+            raise self._interrupt() from None
+
+    def _run_pipelined(self, stages: Sequence[Stage]) -> None:
+        courier = self.fleet.couriers[0]
+        sent = [(stage, self._submit(courier, stage)) for stage in stages]
+        for stage, future in sent:
+            with self._entering(stage):
+                self._collect([courier], [future])
+
+    def _run_with_barriers(self, stages: Sequence[Stage]) -> None:
+        for stage in stages:
+            with self._entering(stage):
+                couriers = [courier for courier in self.fleet.couriers if courier.host in stage.hosts]
+                if stage.name == "confirm":
+                    self._require_links()
+                if stage.name == "lock":
+                    # One host gates the others: two deployers cannot each hold half of the locks.
+                    couriers = self._lock_first(couriers, stage)
+                self._collect(couriers, [self._submit(courier, stage) for courier in couriers])
+
+    def _lock_first(self, couriers: list[Courier], stage: Stage) -> list[Courier]:
+        first, *others = sorted(couriers, key=lambda courier: courier.host.name)
+        self._collect([first], [self._submit(first, stage)])
+        return others
+
+    def _require_links(self) -> None:
+        """Once a host is known to be lost, no other one is told to keep what that one undoes."""
+        ends = [courier.session.result().end for courier in self.fleet.couriers]
+        if errors := [end for end in ends if end is not None]:
+            raise RolloutFailed("", errors=errors)
+
+    @contextmanager
+    def _entering(self, stage: Stage) -> Iterator[None]:
+        self.stage = stage.name
+        with self.clock.phase(stage.name):
+            yield
+
+    def _submit(self, courier: Courier, stage: Stage) -> Future[list[Future[Reply]]]:
+        return courier.submit(lambda: stage.send(courier.session.result()))
+
+    def _collect(self, couriers: Sequence[Courier], sent: Sequence[Future[list[Future[Reply]]]]) -> None:
+        """Wait for every host's replies, so that all errors are known and not only the first."""
+        errors: list[DeployError] = []
+        for courier, future in zip(couriers, sent, strict=True):
+            try:
+                self.replies.setdefault(courier.host, []).extend(gather(future.result(), ""))
+            except RolloutFailed as failure:
+                errors += _causes(failure.errors)
+        if errors:
+            raise RolloutFailed("", errors=errors)
+
+    # The way back
+
+    def _revert(self, errors: Sequence[DeployError]) -> None:
+        """Have every host undo what this rollout changed, and raise what each serves now.
+
+        Returns only when the link was lost so late that every host had confirmed: all is well then.
+        """
+        for error in errors:
+            if not is_stale(error):
+                self.clock.report(_failure(error))
+        with self.clock.phase("revert"):
+            fates = self._undo_everywhere(errors)
+        if all(fate == "live" for fate in fates.values()):
+            message = f"The link was lost, but {self.release} had been confirmed: it is live."
+            self.clock.report(Event("warning", fields={"message": message, "remedy": ""}))
+            return
+        unreverted = sorted(host for host, fate in fates.items() if fate != "reverted")
+        if not unreverted:
+            raise RolloutFailed(self._what_is_served() + self._what_stays(errors), errors=errors)
+        where = ", ".join(f"{host} ({fates[host]})" for host in unreverted)
+        raise RolloutFailed(
+            f"Not reverted, as far as can be seen: {where}.",
+            errors=errors,
+            unreverted=unreverted,
+            remedy=f"Look with: manage.py deploy_status {self.target.name}."
+            " Then deploy again: that first mends what this deployment left.",
+        )
+
+    def _interrupt(self) -> Interrupted:
+        try:
+            with self.clock.phase("revert"):
+                fates = self._undo_everywhere([])
+        except KeyboardInterrupt:
+            when = "within 20 s, or as soon as its running step has ended"
+            return Interrupted(f"Interrupted twice: left at once. Every host reverts by itself {when}.")
+        unreverted = [f"{host} ({fate})" for host, fate in fates.items() if fate != "reverted"]
+        if unreverted:
+            remedy = f"Look with: manage.py deploy_status {self.target.name}."
+            return Interrupted(f"Interrupted; not reverted: {', '.join(unreverted)}.", remedy=remedy)
+        return Interrupted(f"Interrupted. {self._what_is_served()}{self._what_stays()}")
+
+    def _undo_everywhere(self, errors: Sequence[DeployError]) -> dict[str, str]:
+        """Abort all sessions at once; what became of each host: ``reverted``, ``live`` or ``unknown``."""
+        failed = {error.host: error for error in errors if isinstance(error, RequestFailed)}
+        sessions = [courier.session.result() for courier in self.fleet.couriers]
+        for courier in self.fleet.couriers:
+            courier.stop()
+        for session in sessions:
+            session.abort()
+        return {session.host.name: self._fate(session, failed.get(session.host.name)) for session in sessions}
+
+    def _fate(self, session: HostSession, error: RequestFailed | None) -> str:
+        session.wait_for_end(UNDO_TIMEOUT)
+        if error is not None:
+            return "reverted" if error.reverted else "unknown"
+        if session.reverted is not None or self.stage == "lock":
+            return "reverted"
+        return self._ask_again(session.host)
+
+    def _ask_again(self, host: Host) -> str:
+        """Ask a host that we lost what it serves. It may have got far with what it had been sent already."""
+        deadline = time.monotonic() + ASK_AGAIN_TIMEOUT
+        while time.monotonic() < deadline:
+            try:
+                session = open_session(host, self.target, report=ignore, prompts=no_prompts)
+            except DeployError:
+                time.sleep(1.0)
+                continue
+            facts = session.facts
+            if facts["unfinished"] and not facts["lock"]:
+                self._mend(session)
+            session.close()
+            if facts["live"] == self.release and _state(facts, self.release) == "live":
+                return "live"
+            if not facts["unfinished"]:
+                return "reverted" if facts["live"] == self.live[host] else "unknown"
+            time.sleep(0.5)
+        return "unknown"
+
+    def _mend(self, session: HostSession) -> None:
+        """The host's program was killed, or the host: a new one that begins undoes what is left of it."""
+        with suppress(DeployError):
+            gather(begin_stage(self.target, self.live).send(session), "")
+
+    def _what_is_served(self) -> str:
+        lives = set(self.live.values())
+        if lives == {None}:
+            return "Nothing is live: this was the first deployment, and it was undone."
+        names = ", ".join(sorted(live for live in lives if live))
+        where = "every host" if len(self.target.hosts) > 1 else "the host"
+        return f"Nothing changed: {where} serves {names}, as before."
+
+    def _what_stays(self, errors: Sequence[DeployError] = ()) -> str:
+        """Migrations are not undone: the old release runs with them."""
+        results = [reply.get("result", {}) for replies in self.replies.values() for reply in replies]
+        results += [error.details for error in errors if isinstance(error, RequestFailed)]
+        applied = [str(name) for result in results for name in result.get("applied", ())]
+        return f" These migrations were applied and stay: {', '.join(applied)}." if applied else ""
+
+
+def _state(facts: Mapping[str, Any], release: str) -> str:
+    return next((str(r["state"]) for r in facts["releases"] if r["id"] == release), "")
+
+
+def _causes(errors: Sequence[DeployError]) -> list[DeployError]:
+    """Requests behind a failed one are answered with Aborted: the failure itself says it all."""
+    causes = [error for error in errors if not (isinstance(error, RequestFailed) and error.type == "Aborted")]
+    lost = [error for error in causes if isinstance(error, ConnectionLost)]
+    return [error for error in causes if error not in lost] + lost[:1] or list(errors[:1])
+
+
+def is_stale(error: DeployError) -> bool:
+    """The host's live release is not the one that the plan was made for."""
+    return isinstance(error, RequestFailed) and error.type == "Changed"
+
+
+def _failure(error: DeployError) -> Event:
+    host = error.host if isinstance(error, HostError) else ""
+    lines = list(error.lines) if isinstance(error, RequestFailed) else []
+    return Event(
+        "host.failed", host, fields={"message": error.message, "remedy": error.remedy, "lines": lines}
+    )
+
+
+@dataclass
+class Clock:
+    """Reports phases and their times."""
+
+    report: Report
+    started: float = field(default_factory=time.monotonic)
+    phases: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        self.report(Event("phase.started", fields={"phase": name}))
+        yield
+        seconds = time.monotonic() - began
+        self.phases[name] = round(self.phases.get(name, 0.0) + seconds, 3)
+        self.report(Event("phase.finished", fields={"phase": name, "seconds": round(seconds, 3)}))

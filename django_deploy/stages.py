@@ -1,0 +1,138 @@
+"""What is asked of the hosts, stage by stage; between two stages lies a barrier."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from .bundle.assembly import deployer
+from .host.protocol import Event, Report
+from .plan import HostPlan, Plan
+from .target import Host, Step, Target
+from .transport.session import HostSession, Reply
+
+#: Seconds between two events about an upload.
+PROGRESS_INTERVAL = 0.1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is asked of some hosts between two barriers; ``send`` gives the futures of its replies."""
+
+    name: str
+    hosts: tuple[Host, ...]
+    send: Callable[[HostSession], list[Future[Reply]]]
+
+
+def deploy_stages(plan: Plan, report: Report) -> list[Stage]:
+    """A deployment, from the lock to confirm."""
+    target = plan.target
+    live = {host.host: host.live for host in plan.hosts}
+
+    def prepare(session: HostSession) -> list[Future[Reply]]:
+        host = plan.host(session.host.name)
+        _upload(session, host, report)
+        return [session.request("prepare", **_prepare_fields(plan, host))]
+
+    def preflight(session: HostSession) -> list[Future[Reply]]:
+        return [session.request("preflight")]
+
+    return [
+        begin_stage(target, live),
+        Stage("prepare", target.hosts, prepare),
+        Stage("preflight", target.hosts, preflight),
+        *(_step_stage(target, steps) for steps in _between_barriers(target.steps)),
+        *activation_stages(target, plan.release, "deploy"),
+    ]
+
+
+def begin_stage(target: Target, live: Mapping[Host, str | None]) -> Stage:
+    """Take the lock, and see that what the plan found live is so still."""
+    holder = {"by": deployer(), "since": round(time.time(), 3), "target": target.name}
+
+    def begin(session: HostSession) -> list[Future[Reply]]:
+        fields = {"holder": holder, "wait": target.lock_wait, "expect_live": live[session.host]}
+        return [session.request("begin", **fields)]
+
+    return Stage("lock", target.hosts, begin)
+
+
+def _step_stage(target: Target, steps: Sequence[Step]) -> Stage:
+    def send(session: HostSession) -> list[Future[Reply]]:
+        return [
+            session.request(
+                "step",
+                command=list(step.command),
+                isolated=step.isolated,
+                timeout=step.timeout,
+                requires_app=step.requires_app,
+            )
+            for step in steps
+        ]
+
+    return Stage("steps", target.hosts[:1] if steps[0].on == "once" else target.hosts, send)
+
+
+def _between_barriers(steps: Sequence[Step]) -> Iterator[list[Step]]:
+    """Neighbours that run on each host need no barrier between them; one that runs once has two."""
+    group: list[Step] = []
+    for step in steps:
+        if group and "once" in (step.on, group[-1].on):
+            yield group
+            group = []
+        group.append(step)
+    if group:
+        yield group
+
+
+def activation_stages(target: Target, release: str, action: str) -> list[Stage]:
+    """Switch in batches, then confirm; ``action`` is what the history calls it."""
+
+    def activate(session: HostSession) -> list[Future[Reply]]:
+        return [session.request("activate", release=release)]
+
+    def confirm(session: HostSession) -> list[Future[Reply]]:
+        return [session.request("confirm", by=deployer(), action=action, keep=target.keep_releases)]
+
+    size = target.batch_size()
+    batches = [target.hosts[start : start + size] for start in range(0, len(target.hosts), size)]
+    return [
+        *(Stage("activate", batch, activate) for batch in batches),
+        Stage("confirm", target.hosts, confirm),
+    ]
+
+
+def _prepare_fields(plan: Plan, host: HostPlan) -> dict[str, Any]:
+    target = plan.target
+    return {
+        "release": plan.record(host),
+        "lock": plan.lock(),
+        "distributions": dict(plan.manifest.distributions),
+        "artifacts": [{"sha256": w.sha256, "name": w.path.name} for w in plan.manifest.wheels],
+        "tools": {name: {"sha256": w.sha256, "name": w.path.name} for name, w in host.tools.items()},
+        "installer": {
+            "name": host.installer,
+            "index_url": target.index_url,
+            "offline_first": host.same_pins,
+        },
+        "python": target.python,
+        "environment": dict(target.env),
+    }
+
+
+def _upload(session: HostSession, host: HostPlan, report: Report) -> None:
+    """Send what the host's store lacks; progress is told now and then, and at the end."""
+    total, done, told = host.bytes_to_send, 0, 0.0
+
+    def progress(size: int) -> None:
+        nonlocal done, told
+        done += size
+        if done == total or time.monotonic() - told > PROGRESS_INTERVAL:
+            told = time.monotonic()
+            report(Event("upload.progress", session.host.name, fields={"done": done, "total": total}))
+
+    for wheel in host.send:
+        session.send_file(wheel.path, wheel.sha256, wheel.path.name, progress)
