@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.apps import apps
 from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.utils.module_loading import import_string
 
 from django_deploy.exceptions import ConfigError, Issue
-from django_deploy.target import TARGET_NAME, Kind, Target, did_you_mean, setting_path
+from django_deploy.target import TARGET_NAME, Kind, Step, Target, did_you_mean, setting_path
 
 EXAMPLE = """\
 DEPLOY_TARGETS = {
@@ -42,7 +43,16 @@ def get_target(name: str) -> Target:
     if issue := _name_issue(name):
         raise ConfigError("A target's name is not fit for one.", issues=[issue])
     target = Target.from_mapping(name, entries[name], settings_module=_settings_module(), resolve=_call)
-    return replace(target, data_folders=_data_folders())
+    return replace(target, steps=_fitting_steps(target), data_folders=_data_folders())
+
+
+def _fitting_steps(target: Target) -> tuple[Step, ...]:
+    """Without those whose app is missing here. Where the site has other settings, it says so itself."""
+    if target.settings_module != _settings_module():
+        return target.steps
+    return tuple(
+        step for step in target.steps if not step.requires_app or apps.is_installed(step.requires_app)
+    )
 
 
 def _data_folders() -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from django.test import override_settings
 
 from django_deploy import conf
 from django_deploy.exceptions import ConfigError
-from django_deploy.target import Host, Target
+from django_deploy.target import DEFAULT_STEPS, Host, Target
 
 STAGING = {"HOSTS": ["web1"], "ROOT": "/srv/shop", "PROCESSES": {"web": "gunicorn {socket}"}}
 
@@ -27,6 +27,18 @@ def test_a_target_runs_the_settings_module_of_this_project():
 
     assert isinstance(target, Target)
     assert (target.name, target.settings_module) == ("staging", "tests.settings")
+
+
+@override_settings(DEPLOY_TARGETS={"staging": STAGING})
+def test_default_steps_whose_app_is_not_installed_are_left_out():
+    names = [step.name for step in conf.get_target("staging").steps]
+
+    assert names == ["collectstatic --noinput", "migrate --noinput", "fix_permissions"]
+
+
+@override_settings(DEPLOY_TARGETS={"staging": {**STAGING, "SETTINGS_MODULE": "shop.production"}})
+def test_a_site_with_other_settings_knows_itself_which_steps_fit():
+    assert conf.get_target("staging").steps == DEFAULT_STEPS
 
 
 @override_settings(
