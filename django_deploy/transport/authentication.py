@@ -29,19 +29,30 @@ class Transport(paramiko.Transport):
     ) -> list[str]:
         """As in paramiko; but the service is asked for once (RFC 4252, 4), not again with each key.
 
-        That spares a round trip, and some servers hang up when they are asked twice.
+        That spares a round trip, and some servers hang up when they are asked twice. Another one is
+        spared where the first key goes with the request for the service.
         """
-        handler = self.auth_handler
         # Private: what paramiko does when the service was granted. Should it go, each key asks again.
-        offer = getattr(handler, "_parse_service_accept", None)
-        if handler is None or offer is None or event is None:
+        offer = getattr(paramiko.auth_handler.AuthHandler, "_parse_service_accept", None)
+        if offer is None or event is None:
             return super().auth_publickey(username, key, event)
+        handler = self.auth_handler
+        if handler is None:
+            if not self._takes_key_with_request(key):
+                return super().auth_publickey(username, key, event)
+            handler = self.auth_handler = _EarlyOffer(self)
+            handler._request_auth()  # type: ignore[attr-defined]
+        handler.auth_method = "publickey"
         handler.auth_event, handler.username, handler.private_key = event, username, key
         granted = paramiko.Message()
         granted.add_string("ssh-userauth")
         granted.rewind()
-        offer(granted)
+        offer(handler, granted)
         return []
+
+    def _takes_key_with_request(self, key: paramiko.PKey) -> bool:
+        """OpenSSH is known to; which signature of an RSA key it takes, it may say only before it grants."""
+        return self.remote_version.startswith("SSH-2.0-OpenSSH_") and key.get_name() != "ssh-rsa"
 
     def _parse_disconnect(self, message: paramiko.Message) -> None:
         # Private, but paramiko only logs the reason. Should the method go, the reason is missing
@@ -50,6 +61,13 @@ class Transport(paramiko.Transport):
         message.rewind()
         message.get_int()
         self.last_words = printable(message.get_binary())
+
+
+class _EarlyOffer(paramiko.auth_handler.AuthHandler):
+    """Has offered a key before the service was granted."""
+
+    def _parse_service_accept(self, message: paramiko.Message) -> None:
+        """The answer to what was asked: nothing is left to do."""
 
 
 def authenticate(login: Login, transport: Transport, address: str) -> None:

@@ -7,10 +7,8 @@ from dataclasses import replace
 import pytest
 
 from django_deploy.exceptions import AuthenticationFailed
-from tests.transport.connecting import (
-    Person,
-    failure,
-)
+from tests.hosts.proxy import Proxy
+from tests.transport.connecting import Person, failure, needs_openssh_server
 from tests.transport.servers import add_to_agent, make_key, public_line
 
 
@@ -146,6 +144,20 @@ def test_a_certificate(each_ssh_server, opened, tmp_path, type):
     certificate.write_certificate(tmp_path / "key-cert.pub")
 
     opened(each_ssh_server, replace(each_ssh_server.host, key_file=str(tmp_path / "key")))
+
+
+@needs_openssh_server
+def test_the_first_key_goes_with_the_request_for_the_service(ssh_server, opened, tmp_path):
+    rounds = {}
+    for type in ("ssh-ed25519", "ssh-rsa"):  # an RSA key waits: the server may first say how it is to sign
+        key = tmp_path / type
+        ssh_server.server.authorize(public_line(make_key(key, type)))
+        with Proxy("127.0.0.1", ssh_server.port, round_trip=0.1) as proxy:
+            ssh_server.know(ssh_server.server.host_key("ed25519"), name=f"[127.0.0.1]:{proxy.port}")
+            opened(ssh_server, replace(ssh_server.host, port=proxy.port, key_file=str(key)))
+            rounds[type] = proxy.rounds
+
+    assert rounds["ssh-rsa"] == rounds["ssh-ed25519"] + 1
 
 
 def test_the_key_that_was_taken_last_is_offered_first(ssh_server, opened, tmp_path):
