@@ -41,7 +41,7 @@ demo-stop:
 	@$(PYTHON) example_project/demo.py stop
 
 test: $(VENV)/.test $(VENV)/.lint
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-hosts: $(VENV)/.test
 	$(BIN)/python -m pytest tests/hosts -o addopts="-ra --strict-markers"

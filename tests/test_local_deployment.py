@@ -24,8 +24,6 @@ CHECKOUT = Path(__file__).parents[1]
 PACKAGE = ("django_deploy", "pyproject.toml", "setup.py", "README.rst", "LICENSE")
 GARBAGE = shutil.ignore_patterns("__pycache__", "*.egg-info", "var", "build")
 
-pytestmark = pytest.mark.xdist_group("local deployment")
-
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
