@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .layout import Layout, write_atomically
-from .processes import ProcessState
+from .processes import LOG_LINES, ProcessState
 from .protocol import Failure
 
 #: supervisord's statename (its documentation, "Process States") for the states that users read.
@@ -161,8 +161,8 @@ class Supervisor:
     def log(self, release: str, name: str) -> list[str]:
         try:
             with self._log_file(release, name).open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - 8192))
-                return file.read().decode("utf-8", "replace").splitlines()[-30:]
+                file.seek(max(0, os.fstat(file.fileno()).st_size - 32768))
+                return file.read().decode("utf-8", "replace").splitlines()[-LOG_LINES:]
         except OSError as error:
             return [f"(its log cannot be read: {error})"]
 

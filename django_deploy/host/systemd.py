@@ -12,7 +12,7 @@ from typing import Any
 
 from . import commands
 from .layout import Layout, write_atomically
-from .processes import ProcessState
+from .processes import LOG_LINES, ProcessState
 from .protocol import Failure
 
 #: systemd.exec(5) names for the states that users read.
@@ -97,13 +97,21 @@ class Systemd:
 
     def log(self, release: str, name: str) -> list[str]:
         unit = self._unit(name, release)
-        journal = ["journalctl", "--no-pager", "--output=cat", "--lines=30"]
         for scope in (["--user", "--unit", unit], [f"_SYSTEMD_USER_UNIT={unit}"]):
-            status, lines = commands.run([*journal, *scope], env=self._environment(), timeout=10)
-            lines = [line for line in lines if not line.startswith(("--", "Hint:", "No journal files"))]
-            if status == 0 and lines:
+            if lines := self._journal(scope):
                 return lines
         return [f"(no lines of {unit} can be read from the journal)"]
+
+    def _journal(self, scope: list[str]) -> list[str]:
+        lines: list[str] = []
+
+        def on_line(stream: str, line: str) -> None:
+            if not line.startswith(("--", "Hint:", "No journal files")):
+                lines.append(line)
+
+        journal = ["journalctl", "--no-pager", "--output=cat", f"--lines={LOG_LINES}", *scope]
+        status, _ = commands.run(journal, env=self._environment(), on_line=on_line, timeout=10)
+        return [] if status else lines
 
     def _unit(self, process: str, release: str) -> str:
         return f"{self._prefix}-{process}@{release}.service"
