@@ -41,10 +41,10 @@ demo-stop:
 	@$(PYTHON) example_project/demo.py stop
 
 test: $(VENV)/.test $(VENV)/.lint
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_FLAGS)
 
 test-hosts: $(VENV)/.test
-	$(BIN)/python -m pytest tests/hosts -o addopts="-ra --strict-markers"
+	$(BIN)/python -m pytest tests/hosts -o addopts="-ra --strict-markers" $(PYTEST_FLAGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .

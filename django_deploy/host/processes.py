@@ -16,7 +16,7 @@ from .protocol import Failure
 #: A process without a socket counts as up when it has run this long, in seconds.
 SETTLE_TIME = 1.0
 
-#: Lines of a fallen process's log that an error shows: some programs write two tracebacks before they give up.
+#: Lines of a fallen process's log that an error shows: some write two tracebacks before they give up.
 LOG_LINES = 80
 
 #: Seconds in which a process manager must call a process running.
