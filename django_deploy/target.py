@@ -232,6 +232,7 @@ _RELEASE_ID_LENGTH = len("20261122T174500Z-3f9c2a1")
 _ONCE = frozenset({"migrate", "createcachetable", "loaddata"})
 
 _SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"})
+_AWKWARD = re.compile(r"""[\s%;*?\[\]{}'"\\$`]""")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 TARGET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PROCESS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -519,6 +520,11 @@ def _read_root(place: _Place, value: object) -> PurePosixPath:
     if not path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
         hint = "Write the whole path, say '/srv/shop'."
         raise _Mistake(Kind.PATH, f"must be an absolute path of a folder of its own, not {text!r}.", hint)
+    if found := _AWKWARD.search(str(path)):
+        message = (
+            f"must not have {found[0]!r} in it, which process managers read as something else: {text!r}."
+        )
+        raise _Mistake(Kind.PATH, message, "Write the whole path, say '/srv/shop'.")
     return path
 
 

@@ -51,7 +51,7 @@ def test_a_small_target_has_the_documented_defaults():
 def test_every_key_can_be_set():
     target = read(
         HOSTS=[{"HOST": "web1", "USER": "deploy", "PORT": 2222, "KEY_FILE": "/keys/deploy"}, "local"],
-        ROOT=PurePosixPath("/srv/my shop"),
+        ROOT=PurePosixPath("/srv/my-shop"),
         PYTHON="/opt/python/bin/python3.13",
         ENV={"SECRET_KEY": "xyzzy"},
         REQUIREMENTS="closure",
@@ -84,7 +84,7 @@ def test_every_key_can_be_set():
     assert target == Target(
         name="staging",
         hosts=(Host("web1", user="deploy", port=2222, key_file="/keys/deploy"), Host("local")),
-        root=PurePosixPath("/srv/my shop"),
+        root=PurePosixPath("/srv/my-shop"),
         settings_module="shop.settings",
         python="/opt/python/bin/python3.13",
         env={"SECRET_KEY": "xyzzy"},
@@ -266,6 +266,11 @@ ONE_MISTAKE = {
     "root that climbs": (
         {"ROOT": "/srv/../etc"}, "E009", "['ROOT']",
         "must be an absolute path of a folder of its own, not '/srv/../etc'. Write the whole path, say '/srv/shop'.",
+    ),
+    "root with a space": (
+        {"ROOT": "/srv/my shop"}, "E009", "['ROOT']",
+        "must not have ' ' in it, which process managers read as something else: '/srv/my shop'."
+        " Write the whole path, say '/srv/shop'.",
     ),
     "root with a line end": ({"ROOT": "/srv\n"}, "E009", "['ROOT']", "is not a path: '/srv\\n'."),
     "python that is an option": ({"PYTHON": "-c"}, "E009", "['PYTHON']", "is not a path: '-c'."),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: Environment files that are meant to be shared.
 _EXAMPLES = ("example", "sample", "template", "dist", "test")
 
+_KEY_START = re.compile(rb"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _KEY_NAMES = re.compile(r"id_(rsa|dsa|ecdsa|ed25519)|.*\.(pem|key)")
 
 #: Folders of an app whose files Django needs at run time.
@@ -62,14 +63,14 @@ def check_secrets(wheel: Path) -> None:
 
 def _is_unwanted(archive: zipfile.ZipFile, path: str) -> bool:
     name = PurePosixPath(path).name.lower()
-    if name == ".env" or name.startswith(".env."):
+    if name == ".env" or name.startswith(".env.") or name.endswith(".env"):
         return not name.endswith(_EXAMPLES)
     if name.endswith(".sqlite3"):
         return True
-    if not _KEY_NAMES.fullmatch(name):
-        return False
     with archive.open(path) as file:
-        return b"PRIVATE KEY" in file.read(4096)
+        head = file.read(4096)
+    # Under a key's name the words are enough, under any other one the key must begin the file.
+    return b"PRIVATE KEY" in head if _KEY_NAMES.fullmatch(name) else _KEY_START.match(head) is not None
 
 
 def find_lost_files(wheel: Path, tree: Tree) -> tuple[str, ...]:

@@ -15,6 +15,9 @@ from .protocol import Failure
 #: The states of a release, in the order of its life.
 PREPARING, READY, LIVE, RETIRED, FAILED = STATES = ("preparing", "ready", "live", "retired", "failed")
 
+#: What the host itself needs to know of a release, in its ``release.json``.
+RECORD_KEYS = frozenset({"settings_module", "processes", "manager", "restart", "health"})
+
 #: A release id: UTC time chosen by the deployer, and the start of the release's fingerprint.
 RELEASE_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{7}")
 
@@ -128,7 +131,7 @@ class Release:
             record = json.loads((self.path / "release.json").read_text())
         except (OSError, ValueError) as error:
             raise Failure("NoSuchRelease", f"release {self.id} is damaged: {error}") from None
-        if not isinstance(record, dict):
+        if not isinstance(record, dict) or not record.keys() >= RECORD_KEYS:
             raise Failure("NoSuchRelease", f"release {self.id} is damaged: release.json is no record")
         return record
 

@@ -70,6 +70,9 @@ class ProcessManager(Protocol):
     def states(self) -> list[ProcessState]:
         """Every process of this ROOT that it knows, of any release."""
 
+    def close(self) -> None:
+        """Nothing of this ROOT is left to run: end what was started only for it."""
+
     def log(self, release: str, name: str) -> list[str]:
         """The last lines that the process wrote."""
 

@@ -158,6 +158,10 @@ class Supervisor:
             if state.state == "stopped" and not self._is_wanted(state):
                 self._ignore_fault("removeProcessGroup", f"{state.name}@{state.release}")
 
+    def close(self) -> None:
+        if self._is_running():
+            self._ignore_fault("shutdown")
+
     def log(self, release: str, name: str) -> list[str]:
         try:
             with self._log_file(release, name).open("rb") as file:

@@ -95,6 +95,9 @@ class Systemd:
         found = [self._state(dict(_pairs(block))) for block in _blocks(lines)]
         return [state for state in found if state is not None]
 
+    def close(self) -> None:
+        """The user manager is not ours to end."""
+
     def log(self, release: str, name: str) -> list[str]:
         unit = self._unit(name, release)
         for scope in (["--user", "--unit", unit], [f"_SYSTEMD_USER_UNIT={unit}"]):

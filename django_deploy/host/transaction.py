@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from . import commands, health, launch
-from .layout import FAILED, LIVE, PREPARING, READY, RETIRED, Layout, Release, write_atomically
+from .layout import FAILED, LIVE, PREPARING, READY, RETIRED, STATES, Layout, Release, write_atomically
 from .link import Link
 from .processes import SETTLE_TIME, ProcessManager, Watch, open_manager
 from .protocol import Failure
@@ -23,7 +23,7 @@ from .store import Store
 from .virtualenv import Installer, carry_bytecode, unpack_tool
 
 #: The journal's phases, in order.
-PREPARE, START, SWITCH, CONFIRM = "prepare", "start", "switch", "confirm"
+PREPARE, START, SWITCH, CONFIRM = PHASES = ("prepare", "start", "switch", "confirm")
 
 #: Seconds between the switch and the SIGTERM of the old processes: what connected to the old socket
 #: just before the switch is accepted by then.
@@ -432,6 +432,9 @@ class Transaction:
         if self.journal["phase"] in (START, SWITCH):
             self._start_again(previous)
         self._stop_all_but(previous)
+        if previous is None:
+            for manager in self._managers():
+                manager.close()
         path = self._layout.release(release)
         if path.path.is_dir():
             path.mark(self.journal["was"])
@@ -520,7 +523,19 @@ def read_journal(layout: Layout) -> dict[str, Any]:
         journal = json.loads((layout.private / "transaction.json").read_text())
     except (OSError, ValueError):
         return {}  # it is written by rename: damage means that nothing had begun
-    return journal if isinstance(journal, dict) else {}
+    return journal if isinstance(journal, dict) and _is_sound(journal, layout) else {}
+
+
+def _is_sound(journal: dict[str, Any], layout: Layout) -> bool:
+    """It names releases that are there: nothing is stopped or switched on the word of a damaged file."""
+    release, previous = journal.get("release"), journal.get("previous")
+    try:
+        layout.release(str(release))
+        if previous is not None:
+            _ = layout.release(str(previous)).record
+    except Failure:
+        return False
+    return journal.get("phase") in PHASES and journal.get("was", FAILED) in STATES
 
 
 def _names(record: dict[str, Any]) -> list[str]:

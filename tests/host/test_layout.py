@@ -102,3 +102,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 def test_the_private_folder_is_private(layout):
     assert layout.private.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"id": 3', '{"processes": []}'])
+def test_a_record_that_lacks_what_the_host_needs_is_damage(layout, text):
+    (layout.releases / ID).mkdir()
+    (layout.releases / ID / "release.json").write_text(text)
+
+    with pytest.raises(Failure, match=f"release {ID} is damaged"):
+        _ = layout.release(ID).record

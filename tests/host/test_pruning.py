@@ -8,6 +8,16 @@ from django_deploy.host.layout import FAILED, LIVE, RETIRED, Layout
 from django_deploy.host.pruning import prune
 from django_deploy.host.store import Store
 
+RECORD = {
+    "settings_module": "shop.settings",
+    "processes": [],
+    "manager": "systemd",
+    "restart": [],
+    "health": None,
+    "tools": {},
+    "wheels": [],
+}
+
 
 @pytest.fixture
 def site(tmp_path):
@@ -19,7 +29,7 @@ def add(layout, hour, state, **record):
     release = layout.release(f"20261122T{hour:02}0000Z-3f9c2a1")
     release.path.mkdir()
     release.mark(state)
-    (release.path / "release.json").write_text(json.dumps({"tools": {}, "wheels": [], **record}))
+    (release.path / "release.json").write_text(json.dumps({**RECORD, **record}))
     if state == LIVE:
         layout.point(layout.current, f"releases/{release.id}")
     return release.id

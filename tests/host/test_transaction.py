@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from django_deploy.host.layout import Layout
+from django_deploy.host.transaction import read_journal
+
+ID = "20261122T174500Z-3f9c2a1"
+OLD = "20261122T164500Z-1111111"
+RECORD = {
+    "settings_module": "shop.settings",
+    "processes": [],
+    "manager": "systemd",
+    "restart": [],
+    "health": None,
+}
+
+
+@pytest.fixture
+def layout(tmp_path):
+    layout = Layout(str(tmp_path / "site"))
+    layout.create()
+    (layout.releases / OLD).mkdir()
+    (layout.releases / OLD / "release.json").write_text(json.dumps(RECORD))
+    return layout
+
+
+def write(layout, journal):
+    text = journal if isinstance(journal, str) else json.dumps(journal)
+    (layout.private / "transaction.json").write_text(text)
+
+
+def test_there_is_none(layout):
+    assert read_journal(layout) == {}
+
+
+@pytest.mark.parametrize("previous", [OLD, None])
+def test_a_transaction_that_was_left_open(layout, previous):
+    journal = {"phase": "switch", "release": ID, "previous": previous, "was": "failed"}
+    write(layout, journal)
+
+    assert read_journal(layout) == journal
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [
+        pytest.param("{", id="cut short"),
+        pytest.param([], id="no record"),
+        pytest.param({"phase": "confirm", "release": "../../x", "previous": 3}, id="no release"),
+        pytest.param({"phase": "switch", "release": ID, "previous": ID}, id="previous is gone"),
+        pytest.param({"phase": "dance", "release": ID, "previous": OLD}, id="unknown phase"),
+        pytest.param({"phase": "start", "release": ID, "previous": OLD, "was": "odd"}, id="unknown state"),
+    ],
+)
+def test_nothing_is_done_on_the_word_of_a_damaged_journal(layout, journal):
+    write(layout, journal)
+
+    assert read_journal(layout) == {}
