@@ -19,10 +19,12 @@ KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\n"
     [
         ("x/.env", "SECRET=1"),
         ("x/.env.production", "SECRET=1"),
+        ("x/prod.env", "SECRET=1"),
         ("x/db.sqlite3", ""),
         ("x/id_ed25519", KEY),
         ("x/server.key", KEY),
         ("x/server.PEM", KEY),
+        ("x/conf/prod", KEY),
     ],
 )
 def test_secrets_are_refused(tmp_path, name, text):
@@ -36,7 +38,12 @@ def test_secrets_are_refused(tmp_path, name, text):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("x/.env.example", "SECRET="), ("x/cacert.pem", "-----BEGIN CERTIFICATE-----"), ("x/environ.py", "")],
+    [
+        ("x/.env.example", "SECRET="),
+        ("x/cacert.pem", "-----BEGIN CERTIFICATE-----"),
+        ("x/environ.py", ""),
+        ("x/notes.txt", f"Not: {KEY}"),
+    ],
 )
 def test_what_only_looks_like_a_secret(tmp_path, name, text):
     check_secrets(make_wheel(tmp_path, "x", files={name: text}))
