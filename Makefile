@@ -44,7 +44,7 @@ test: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_FLAGS)
 
 test-hosts: $(VENV)/.test
-	$(BIN)/python -m pytest tests/hosts -o addopts="-ra --strict-markers" $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest tests/hosts -n 2 --dist loadfile -o addopts="-ra --strict-markers" $(PYTEST_FLAGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .

@@ -50,7 +50,13 @@ MASKED = (
 )
 
 #: Raise it when `configure` below changes, so that caches of the older recipe are not used.
-RECIPE = 2
+RECIPE = 3
+
+#: Without it nobody but root may log in, and now and then it fails in a container: "Input/output error".
+USER_SESSIONS = """\
+[Service]
+Restart=on-failure
+"""
 
 #: What must be on the machine: program, and the Debian package that has it.
 TOOLS = {
@@ -165,6 +171,9 @@ def configure(root: Path) -> None:
     linger = root / "var/lib/systemd/linger/deploy"
     linger.parent.mkdir(parents=True, exist_ok=True)
     linger.touch()
+    sessions = root / "etc/systemd/system/systemd-user-sessions.service.d/again.conf"
+    sessions.parent.mkdir(parents=True)
+    sessions.write_text(USER_SESSIONS)
     for key in root.glob("etc/ssh/ssh_host_*"):
         key.unlink()
     (root / "etc/nginx/sites-enabled/default").unlink()

@@ -62,7 +62,7 @@ class Command(BaseCommand):
         path.unlink()
 """
 
-WEB = "gunicorn bookshop.wsgi --bind unix:{socket} --workers 2 --no-control-socket"
+WEB = "gunicorn bookshop.wsgi --bind unix:{socket} --threads 4 --no-control-socket"
 WORKER = "python manage.py restock"
 
 SECRET = "k3y-that-nobody-may-see-%s"

@@ -15,7 +15,7 @@ import pytest
 from . import base
 from .bookshop import Bookshop
 from .index import Index
-from .inspection import assert_consistent, live
+from .inspection import at_rest
 from .laptop import Laptop
 from .machines import Machine, boot
 from .network import Network
@@ -158,23 +158,21 @@ def pair(standing_pair: list[Machine], bookshop: Bookshop) -> list[Machine]:
 
 
 def serve(machines: list[Machine], bookshop: Bookshop) -> None:
-    release = live(machines[0])
     try:
-        assert release
-        for machine in machines:
-            assert_consistent(machine, release)
+        releases = {at_rest(machine) for machine in machines}
     except AssertionError:
-        first_deployment(machines, bookshop, is_clean=release is None)
-    bookshop.aim(machines)
-
-
-def first_deployment(machines: list[Machine], bookshop: Bookshop, *, is_clean: bool) -> None:
-    if not is_clean:
+        releases = set()
+    if releases != {None} and (None in releases or len(releases) != 1):
         for machine in machines:
             machine.reset()
         boot(machines)
-    bookshop.aim(machines, STEPS=["collectstatic", {"COMMAND": "migrate", "ON": "each"}, "compress --force"])
-    bookshop.deployed()
+        releases = {None}
+    if releases == {None}:
+        bookshop.aim(
+            machines, STEPS=["collectstatic", {"COMMAND": "migrate", "ON": "each"}, "compress --force"]
+        )
+        bookshop.deployed()
+    bookshop.aim(machines)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .machines import Machine
 
-#: Runs on the host, as its user. All that a deployment may leave behind, as JSON.
+#: Runs on the host, as its user: waits until nobody is at work there, then tells as JSON all that a
+#: deployment may leave behind.
 LOOK = r"""
-import fcntl, json, os, pathlib, re, subprocess, sys
+import fcntl, json, os, pathlib, re, subprocess, sys, time
 
-root = pathlib.Path(sys.argv[1])
+root, patience = pathlib.Path(sys.argv[1]), float(sys.argv[2])
+journal = root / ".deploy/transaction.json"
 user_units = pathlib.Path.home() / ".config/systemd/user"
 os.environ["XDG_RUNTIME_DIR"] = f"/run/user/{os.getuid()}"
 
@@ -60,6 +62,9 @@ def processes():
             found.append([unit and unit[0], words])
     return found
 
+while patience > 0 and (journal.exists() or is_locked()):
+    time.sleep(0.05)
+    patience -= 0.05
 listed = subprocess.run(
     ["systemctl", "--user", "list-units", "--all", "--plain", "--no-legend", "*@*Z-*.service"],
     capture_output=True, text=True,
@@ -69,7 +74,7 @@ print(json.dumps({
     "sockets": {p.name: os.readlink(p) if p.is_symlink() else "socket" for p in root.glob("run/*.sock")},
     "states": {p.parent.name: p.read_text().strip() for p in root.glob("releases/2*/state")},
     "folders": [p.name for p in root.glob("releases/*")],
-    "journal": (root / ".deploy/transaction.json").exists(),
+    "journal": journal.exists(),
     "locked": is_locked(),
     "units": {line.split()[0]: line.split()[2] for line in listed.splitlines()},
     "enabled": sorted({p.name for p in user_units.glob("*.wants/*@*.service")}),
@@ -77,7 +82,10 @@ print(json.dumps({
 }))
 """
 
-#: Seconds in which the old processes are gone after a deployment, and a host has undone another.
+#: Seconds in which a host has undone a deployment whose link is silent, with time to spare.
+REST = 25.0
+
+#: Seconds in which then the last processes and folders of other releases are gone.
 SETTLED = 15.0
 
 
@@ -112,16 +120,24 @@ def visit_when_up(machine: Machine) -> Page:
     return page
 
 
-def look(machine: Machine) -> dict[str, Any]:
-    """What is on the host now."""
-    found: dict[str, Any] = json.loads(machine.run("python3", "-", machine.root, input=LOOK).stdout)
+def look(machine: Machine, *, patience: float = 0.0) -> dict[str, Any]:
+    """What is on the host now, or as soon as no deployment is at work, within ``patience`` seconds."""
+    answer = machine.run("python3", "-", machine.root, str(patience), input=LOOK).stdout
+    found: dict[str, Any] = json.loads(answer)
     return found
 
 
-def live(machine: Machine) -> str | None:
-    """The release that ``current`` points to."""
-    current: str | None = look(machine)["current"]
-    return current.removeprefix("releases/") if current else None
+def current(found: dict[str, Any]) -> str | None:
+    """The release that the link points to."""
+    link: str | None = found["current"]
+    return link.removeprefix("releases/") if link else None
+
+
+def live(machine: Machine) -> str:
+    """The release that the host serves now."""
+    release = current(look(machine))
+    assert release, "nothing is live"
+    return release
 
 
 #: What the bookshop runs, unless a test says otherwise.
@@ -155,12 +171,21 @@ def assert_consistent(
     machine: Machine, release: str | None, *, processes: tuple[str, ...] = PROCESSES
 ) -> None:
     """Within a moment, ``release`` and nothing else is live there: links, states, units, processes, lock."""
+    found = look(machine, patience=REST)
     deadline = time.monotonic() + SETTLED
-    while wrong := problems(found := look(machine), release, processes):
-        assert time.monotonic() < deadline, (
-            f"{wrong} on {machine.name}, where {release} should live: " + json.dumps(found, indent=1)
-        )
-        time.sleep(0.2)
+    while wrong := problems(found, release, processes):
+        if time.monotonic() > deadline:
+            text = json.dumps(found, indent=1)
+            raise AssertionError(f"{wrong} on {machine.name}, where {release} should live: {text}")
+        time.sleep(0.3)
+        found = look(machine)
+
+
+def at_rest(machine: Machine) -> str | None:
+    """The release that is live when no deployment is at work any more; everything agrees with it."""
+    release = current(look(machine, patience=REST))
+    assert_consistent(machine, release)
+    return release
 
 
 def assert_serves(machine: Machine, release: str, mark: str | None = None) -> None:

@@ -16,7 +16,6 @@ MIGRATION = """\
 from django.db import migrations
 
 def work(apps, schema_editor):
-    print("counting the books")
     raise RuntimeError("book 7 has no author")
 
 class Migration(migrations.Migration):
@@ -25,7 +24,7 @@ class Migration(migrations.Migration):
 """
 
 
-def assert_reverted(result: Result, host: Machine, old: str | None, message: str, *lines: str) -> None:
+def assert_reverted(result: Result, host: Machine, old: str, message: str, *lines: str) -> None:
     """The deployment failed with this error, these lines of output in it, and the old release is served."""
     assert result.status == 1, result
     first, *others = result.err.splitlines()
@@ -33,7 +32,6 @@ def assert_reverted(result: Result, host: Machine, old: str | None, message: str
     assert others[-1] == f"Nothing changed: the host serves {old}, as before.", result
     for line in lines:
         assert line in others, result
-    assert old
     assert_serves(host, old)
 
 
@@ -46,7 +44,6 @@ def test_failing_migration(host: Machine, bookshop: Bookshop) -> None:
     message = "step 'migrate --noinput' failed: RuntimeError: book 7 has no author"
     lines = ["  | RuntimeError: book 7 has no author", "Mend it and deploy again."]
     assert_reverted(result, host, old, message, *lines)
-    assert f"deploy@{host.address}: |   Applying catalogue.0003_authors...counting the books\n" in result.out
     bookshop.write("catalogue/migrations/0003_authors.py", MIGRATION.replace("raise", "return"))
     assert_serves(host, bookshop.deployed())
 
@@ -149,7 +146,6 @@ def test_singleton_that_was_stopped_runs_again(host: Machine, bookshop: Bookshop
 
 def test_failed_releases_are_kept_to_look_at_but_not_to_go_back_to(host: Machine, bookshop: Bookshop) -> None:
     old = live(host)
-    assert old
     bookshop.write("bookshop/wsgi.py", "import bookshop.nothing\n")
     for _ in range(3):
         assert bookshop.deploy().status == 1

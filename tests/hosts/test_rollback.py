@@ -55,7 +55,6 @@ def test_back_and_back_again_and_forth(
 
 def test_unknown_release(host: Machine, bookshop: Bookshop) -> None:
     old = live(host)
-    assert old
     others = sorted(id for id, state in look(host)["states"].items() if state == "retired")
 
     result = rollback(bookshop, "20200101T000000Z-0123456")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from .bookshop import WEB
 from .inspection import assert_serves
 from .visitor import Visitor
 
@@ -12,11 +15,63 @@ if TYPE_CHECKING:
     from .machines import Machine
 
 
+#: Answers when the test says so.
+SLOW = """\
+import os, pathlib, time
+from django.http import HttpResponse
+from django.urls import path
+from bookshop.urls import urlpatterns as others
+
+def slow(request):
+    shared = pathlib.Path(os.environ["DJANGO_DEPLOY_SHARED"])
+    (shared / "asked").touch()
+    deadline = time.monotonic() + 30
+    while not (shared / "answer").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return HttpResponse(os.environ["DJANGO_DEPLOY_RELEASE"])
+
+urlpatterns = [path("slow/", slow), *others]
+"""
+
+#: gunicorn that hears a second late that it shall stop, as on a machine with much to do.
+LATE = f"sh -c '{WEB} & trap \"sleep 1; kill $!\" TERM; wait; wait'"
+
+
+def test_request_that_takes_long_is_answered_by_the_old_release(host: Machine, bookshop: Bookshop) -> None:
+    bookshop.write("catalogue/slow.py", SLOW)
+    bookshop.append("bookshop/settings.py", 'ROOT_URLCONF = "catalogue.slow"\n')
+    bookshop.target["PROCESSES"]["web"] = LATE
+    old = bookshop.deployed()
+    bookshop.new_edition()
+
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(fetch, f"http://{host.address}/slow/")
+        host.run("timeout", "10", "sh", "-c", f"until test -e {host.root}/shared/asked; do sleep 0.02; done")
+        new = bookshop.deployed()
+        wait_until_it_stops(host, old)
+        host.run("touch", f"{host.root}/shared/answer")
+
+        assert answer.result() == old
+    assert_serves(host, new)
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        body: str = answer.read().decode()
+        return body
+
+
+def wait_until_it_stops(host: Machine, release: str) -> None:
+    """Until the web server of that release has lost its socket, and has heard that it shall stop."""
+    socket = f"{host.root}/run/web.{release}.sock"
+    host.run("timeout", "20", "sh", "-c", f"while test -e {socket}; do sleep 0.05; done; sleep 1.5")
+
+
 def test_ten_deployments_in_a_row_lose_no_request(host: Machine, bookshop: Bookshop) -> None:
     first = bookshop.deployed()
     editions = []
 
-    with Visitor(f"http://{host.address}/", mark="edition [0-9]+", pause=0.02) as visitor:
+    with Visitor(f"http://{host.address}/", mark="edition [0-9]+", connections=1) as visitor:
         for _ in range(10):
             editions.append(bookshop.new_edition())
             release = bookshop.deployed()
