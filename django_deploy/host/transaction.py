@@ -467,23 +467,30 @@ class Transaction:
             self._manager(release).start(previous, singletons)
 
     def _stop_all_but(self, live: Optional[str], *, wait: bool = True) -> None:
-        """No process or socket of any other release is left, not even one of an earlier crash."""
+        """No process or socket of any other release is left, not even one of an earlier crash.
+
+        Without ``wait`` they are told to stop, and sockets that they still hold stay: gunicorn for one
+        removes its own first of all, and falls over its requests where that is gone already.
+        """
+        held: set[str] = set()
         for manager in self._managers():
             running: dict[str, list[str]] = {}
             for state in manager.states():
                 if state.release != live:
                     running.setdefault(state.release, []).append(state.name)
+                    if state.state != "stopped" and not wait:
+                        held.add(self._layout.socket(state.name, state.release).name)
             for release, names in running.items():
                 for name in names:
                     self._link.report("process.stopping", process=name, release=release)
                 manager.disable(release, names)
                 manager.stop(release, names, wait=wait)
-        self._remove_sockets(live)
+        self._remove_sockets(live, held)
 
-    def _remove_sockets(self, live: Optional[str]) -> None:
+    def _remove_sockets(self, live: Optional[str], held: set[str]) -> None:
         processes = self._layout.release(live).record["processes"] if live else []
         names = {process["name"] for process in processes if _has_socket(process)}
-        kept = {self._layout.socket_link(name).name for name in names}
+        kept = held | {self._layout.socket_link(name).name for name in names}
         kept |= {self._layout.socket(name, live).name for name in names if live}
         for path in self._layout.run.glob("*.sock"):
             if path.name not in kept:
