@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
     from .machines import Machine
 
 #: When it happens: the first event of that kind. Before ``switched`` the old release stays.
-BEFORE = {
+BEFORE: dict[str, tuple[str, dict[str, str]]] = {
     "connect": ("phase.started", {"phase": "connect"}),
     "prepare": ("install.started", {}),
     "steps": ("step.started", {"step": "collectstatic --noinput"}),
     "activate": ("process.started", {}),
 }
-AFTER = {"switch": ("switched", {}), "confirm": ("confirmed", {})}
+AFTER: dict[str, tuple[str, dict[str, str]]] = {"switch": ("switched", {}), "confirm": ("confirmed", {})}
 MOMENTS = {**BEFORE, **AFTER}
 
 
@@ -63,6 +64,20 @@ def test_deployer_is_killed(host: Machine, bookshop: Bookshop, moment: str) -> N
         assert_settled(host, old, moment)
 
         assert_serves(host, bookshop.deployed())
+
+
+def test_deployer_is_killed_in_the_middle_of_a_file(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    (bookshop.folder / "catalogue/templates/big.bin").write_bytes(os.urandom(40_000_000))
+
+    with bookshop.start("deploy", "--json") as deployer:
+        sent = deployer.wait_for("upload.progress")
+        deployer.kill()
+    assert_settled(host, old, "prepare")
+
+    assert sent["done"] < sent["total"]
+    assert host.run("find", f"{host.root}/.deploy/store", "-name", ".part-*").stdout == ""
+    assert_serves(host, bookshop.deployed())
 
 
 @contextmanager
