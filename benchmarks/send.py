@@ -9,8 +9,10 @@ import hashlib
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+from django_deploy.exceptions import RequestFailed
 from django_deploy.host.protocol import ignore
 from django_deploy.target import Target
 from django_deploy.transport.session import open_session
@@ -22,11 +24,11 @@ def main(settings: str, file: Path) -> None:
     with file.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     session = open_session(target.hosts[0], target, report=ignore, prompts=no_prompts)
-    holder = {"by": "benchmark", "since": time.time(), "target": target.name}
     started = time.monotonic()
     session.send_file(file, sha256, file.name, lambda size: None)
-    # Requests wait behind files: its answer says that the file is whole, checked and on the disk.
-    session.request("begin", holder=holder, wait=0, expect_live=session.facts["live"]).result()
+    # Requests wait behind files: that there is no transaction it says only when the file is there.
+    with suppress(RequestFailed):
+        session.request("preflight").result()
     print(time.monotonic() - started)
     session.close()
     session.wait_for_end(10)

@@ -146,6 +146,7 @@ class Program:
         was_open = self._transaction is not None
         reverted = self._revert(self._link.reason)
         self._link.flush()
+        self._store.keep_arrived()
         return 1 if was_open or not reverted else 0
 
     def _drain(self, transaction: Transaction, keep: int) -> None:

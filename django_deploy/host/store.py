@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -23,56 +23,60 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 YOUNG = 24 * 3600.0
 
 #: Seconds between two orders to write to the disk what has been received.
-SYNC_INTERVAL = 0.2
+SYNC_INTERVAL = 1.0
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
 
 
 class Store:
-    """Files by the hash of their content; what is in it is whole."""
+    """Files by the hash of their content; what has its name there is whole.
+
+    A file that arrives has a temporary name until it is asked for: then its content is hashed, once.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.folder = layout.private / "store"
         self.refused: dict[str, Failure] = {}
+        self._arrived: dict[str, str] = {}  # sha256 to name
 
     def receive(self, header: dict[str, Any], blob: BlobReader) -> None:
         """Take a blob; a failure is kept for ``path`` to raise, and the bytes are read away."""
-        sha256 = str(header["blob"])
+        sha256, name = str(header["blob"]), str(header.get("name"))
+        self.refused.pop(sha256, None)
         try:
-            self._write(sha256, str(header.get("name")), blob)
-            self.refused.pop(sha256, None)
+            self._write(sha256, name, blob)
+            self._arrived[sha256] = name
         except Failure as failure:
             self.refused[sha256] = failure
         except OSError as error:
-            self.refused[sha256] = Failure(
-                "NoSpace", f"cannot store {header.get('name')}: {error.strerror}", _space_remedy(self.folder)
-            )
+            self.refused[sha256] = self._not_stored(name, error)
         blob.drain()
 
     def _write(self, sha256: str, name: str, blob: BlobReader) -> None:
         if not SHA256.fullmatch(sha256) or not FILE_NAME.fullmatch(name):
             raise Failure("BadRequest", f"not an artifact: {sha256!r} {name!r}")
-        folder = self.layout.inside(".deploy", "store", sha256)
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".part-{os.getpid()}"
-        digest = hashlib.sha256()
+        part = self._part(sha256)
+        part.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with part.open("wb", buffering=0) as file, _on_disk(file.fileno()):
+            with part.open("wb", buffering=0) as file, _busy_disk(file.fileno()):
                 for piece in blob.pieces():
-                    digest.update(piece)
                     _write_all(file, piece)
-            if digest.hexdigest() != sha256:
-                raise Failure("StoreCorrupt", f"{name} arrived damaged", "Deploy again.")
-            os.replace(part, folder / name)
-        finally:
+        except BaseException:
             part.unlink(missing_ok=True)
+            raise
+
+    def _part(self, sha256: str) -> Path:
+        return self.layout.inside(".deploy", "store", sha256, f".part-{os.getpid()}")
 
     def path(self, sha256: str, name: str) -> Path:
         """The file, checked against its hash; raises what went wrong when it was received."""
         if sha256 in self.refused:
             raise self.refused[sha256]
         path = self.layout.inside(".deploy", "store", sha256, name)
+        if self._arrived.pop(sha256, None):
+            self._admit(sha256, path)
+            return path
         try:
             digest = _sha256(path)
         except OSError as error:
@@ -86,24 +90,47 @@ class Store:
             )
         return path
 
+    def _admit(self, sha256: str, path: Path) -> None:
+        """Give a file its name, once it is what was announced and on the disk."""
+        part = self._part(sha256)
+        try:
+            if _sha256(part) != sha256:
+                raise Failure("StoreCorrupt", f"{path.name} arrived damaged", "Deploy again.")
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except OSError as error:
+            raise self._not_stored(path.name, error) from None
+        finally:
+            part.unlink(missing_ok=True)
+
+    def keep_arrived(self) -> None:
+        """Keep what nobody asked for: a deployment that failed is soon tried again."""
+        for sha256, name in [*self._arrived.items()]:
+            with suppress(Failure):
+                self.path(sha256, name)
+
+    def _not_stored(self, name: str, error: OSError) -> Failure:
+        return Failure("NoSpace", f"cannot store {name}: {error.strerror}", _space_remedy(self.folder))
+
     def names(self) -> list[str]:
         """The sha256 of every file that is whole."""
-        if not self.folder.is_dir():
-            return []
         return [
-            entry.name
-            for entry in os.scandir(self.folder)
-            if SHA256.fullmatch(entry.name)
-            and any(not n.startswith(".part-") for n in os.listdir(entry.path))
+            folder.name
+            for folder in self._folders()
+            if any(not name.startswith(".part-") for name in os.listdir(folder))
         ]
 
     def prune(self, wanted: Iterable[str]) -> None:
         """Delete what no release needs, but nothing young: another deployment may be sending it just now."""
         kept = set(wanted)
-        for sha256 in self.names():
-            folder = self.layout.inside(".deploy", "store", sha256)
-            if sha256 not in kept and abs(time.time() - folder.stat().st_mtime) > YOUNG:
+        for folder in self._folders():
+            if folder.name not in kept and abs(time.time() - folder.stat().st_mtime) > YOUNG:
                 shutil.rmtree(folder)
+
+    def _folders(self) -> list[Path]:
+        names = os.listdir(self.folder) if self.folder.is_dir() else []
+        return [self.layout.inside(".deploy", "store", name) for name in names if SHA256.fullmatch(name)]
 
 
 def _write_all(file: FileIO, data: memoryview) -> None:
@@ -112,8 +139,8 @@ def _write_all(file: FileIO, data: memoryview) -> None:
 
 
 @contextmanager
-def _on_disk(descriptor: int) -> Iterator[None]:
-    """What is written in the block is on the disk after it; the disk works while more is coming."""
+def _busy_disk(descriptor: int) -> Iterator[None]:
+    """The disk works on what is written in the block while more of it comes."""
     ended = threading.Event()
     errors: list[OSError] = []
 
@@ -133,7 +160,6 @@ def _on_disk(descriptor: int) -> Iterator[None]:
         syncing.join()
     if errors:
         raise errors[0]
-    os.fsync(descriptor)
 
 
 def _sha256(path: Path) -> str:

@@ -35,6 +35,26 @@ def test_a_file_is_kept_under_its_hash(store):
 
     assert store.path(SHA, NAME).read_bytes() == DATA
     assert store.names() == [SHA]
+    assert os.listdir(store.folder / SHA) == [NAME]
+
+
+def test_a_file_that_was_not_asked_for_is_kept_too(store):
+    receive(store)
+    assert store.names() == []
+
+    store.keep_arrived()
+
+    assert store.names() == [SHA]
+    assert store.path(SHA, NAME).read_bytes() == DATA
+
+
+def test_a_damaged_file_is_not_kept_unasked(store):
+    receive(store, data=DATA[:-1] + b"!")
+
+    store.keep_arrived()
+
+    assert store.names() == []
+    assert os.listdir(store.folder / SHA) == []
 
 
 def test_a_damaged_file_is_refused_and_not_kept(store):
@@ -95,6 +115,7 @@ def test_prune_keeps_what_is_wanted_or_young(store):
     for name in ("wanted", "young", "old"):
         shas.append(hashlib.sha256(name.encode()).hexdigest())
         receive(store, data=name.encode(), sha=shas[-1], name=f"{name}.whl")
+    store.keep_arrived()
     yesterday = time.time() - 25 * 3600
     for sha in (shas[0], shas[2]):
         os.utime(store.folder / sha, (yesterday, yesterday))
@@ -102,3 +123,16 @@ def test_prune_keeps_what_is_wanted_or_young(store):
     store.prune(shas[:1])
 
     assert sorted(store.names()) == sorted(shas[:2])
+
+
+def test_prune_removes_what_a_killed_program_left(store):
+    folder = store.folder / SHA
+    folder.mkdir(parents=True)
+    (folder / ".part-4711").write_bytes(DATA[:10])
+    receive(store, data=b"young", sha=hashlib.sha256(b"young").hexdigest())
+    yesterday = time.time() - 25 * 3600
+    os.utime(folder, (yesterday, yesterday))
+
+    store.prune([])
+
+    assert os.listdir(store.folder) == [hashlib.sha256(b"young").hexdigest()]
