@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -40,8 +40,13 @@ def seconds(times: Sequence[float]) -> str:
 
 
 def compare(
-    what: str, ours: Sequence[float], theirs: Sequence[float], *, goal: float | None = None
+    what: str,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    *,
+    goal: float | None = None,
+    typical: Callable[[Sequence[float]], float] = median,
 ) -> Figure:
-    """Ours in times of theirs, by their medians."""
-    ratio = median(ours) / median(theirs)
+    """Ours in times of theirs, by what is ``typical`` of each."""
+    ratio = typical(ours) / typical(theirs)
     return Figure(what, f"{seconds(ours)} against {seconds(theirs)}, {len(ours)} runs", ratio, "x", goal)
