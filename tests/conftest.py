@@ -1,12 +1,15 @@
 """Django, set up once for all tests, and databases for those that want them."""
 
 import os
+import signal
 
 import django
 import pytest
 
 
 def pytest_configure():
+    # A shell ignores Ctrl-C for what it runs in the background; a deployer that inherits this never hears it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()
 
