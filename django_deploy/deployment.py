@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from .bundle.assembly import build_bundle
-from .bundle.manifest import Wheel
-from .bundle.tools import fetch_tool
+from .bundle.cache import default_cache
+from .bundle.fitting import HostBundle, fit
+from .bundle.manifest import Manifest, Wheel
+from .bundle.sources import read_sources
+from .bundle.tools import HostPlatform, fetch_tool
 from .exceptions import (
     BundleError,
     DeployError,
+    HostError,
     Interrupted,
     RolloutFailed,
 )
@@ -198,12 +202,37 @@ def _make_plan(target: Target, fleet: Fleet, clock: Clock) -> Plan:
         sessions = fleet.sessions()
     with clock.phase("plan"):
         facts = {session.host: session.facts for session in sessions}
+        bundles = _fit_bundles(target, manifest, facts)
         tools = {host: _fetch_tools(target, host, facts[host]) for host in target.hosts}
-        plan = make_plan(target, manifest, facts, tools, now=time.time())
+        plan = make_plan(target, manifest, facts, bundles, tools, now=time.time())
     clock.report(Event("plan.ready", fields={"plan": plan.as_dict()}))
     for warning in plan.warnings:
         clock.report(Event("warning", fields={"message": warning, "remedy": ""}))
     return plan
+
+
+def _fit_bundles(
+    target: Target, manifest: Manifest, facts: Mapping[Host, Mapping[str, Any]]
+) -> dict[Host, HostBundle]:
+    """What each host installs, by its interpreter; hosts of one kind share the work."""
+    sources, cache = read_sources(target.index_url), default_cache()
+    found: dict[HostPlatform, HostBundle] = {}
+    bundles, errors = {}, []
+    for host in target.hosts:
+        if "error" in facts[host]["python"]:
+            bundles[host] = HostBundle(manifest.pins, manifest.wheels)
+            continue  # make_plan says so, with all other hosts' troubles
+        platform = platform_of(host, facts[host])
+        try:
+            if platform not in found:
+                found[platform] = fit(manifest, platform, sources, cache=cache, is_strict=False)
+        except BundleError as error:
+            errors.append(HostError(host.name, error.message, remedy=error.remedy))
+        else:
+            bundles[host] = found[platform]
+    if errors:
+        raise RolloutFailed("Nothing was changed.", errors=errors)
+    return bundles
 
 
 def _fetch_tools(target: Target, host: Host, facts: Mapping[str, Any]) -> dict[str, Wheel]:

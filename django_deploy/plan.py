@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote
 
-from .bundle.manifest import Manifest, Wheel
-from .bundle.selection import missing_on_host, refused_on_host
+from .bundle.fitting import HostBundle
+from .bundle.manifest import Manifest, Pin, Wheel
 from .bundle.tools import HostPlatform, Tool, fits
 from .exceptions import DeployError, HostError, RolloutFailed
 from .target import Host, Target
@@ -50,6 +50,8 @@ class HostPlan:
     """What would happen on one host. ``send`` are wheels and tools that its store lacks."""
 
     host: Host
+    bundle: HostBundle
+    fingerprint: str
     live: str | None
     is_current: bool
     installer: str
@@ -66,7 +68,10 @@ class HostPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A release and what it takes on each host; empty when every host runs it already."""
+    """A release and what it takes on each host; empty when every host runs it already.
+
+    A host whose interpreter needs more, or less, has a ``fingerprint`` of its own; the release is one.
+    """
 
     target: Target
     manifest: Manifest
@@ -82,21 +87,22 @@ class Plan:
     def host(self, name: str) -> HostPlan:
         return next(plan for plan in self.hosts if plan.host.name == name)
 
-    def lock(self) -> str:
-        """The requirements file of this release, with the wheels' places in the host's store."""
+    def lock(self, host: HostPlan) -> str:
+        """The host's requirements file, with the wheels' places in its store."""
         store = f"file://{quote(str(self.target.root))}/.deploy/store"
-        places = {
-            wheel.sha256: f"{store}/{wheel.sha256}/{quote(wheel.path.name)}" for wheel in self.manifest.wheels
-        }
-        return self.manifest.lock(places)
+        wheels = host.bundle.wheels
+        return host.bundle.lock(
+            {wheel.sha256: f"{store}/{wheel.sha256}/{quote(wheel.path.name)}" for wheel in wheels}
+        )
 
     def record(self, host: HostPlan) -> dict[str, Any]:
         """``release.json``: all that the host needs to start, check, list and go back to this release."""
         target = self.target
         return {
             "id": self.release,
-            "fingerprint": self.fingerprint,
             **self.manifest.as_dict(),
+            "fingerprint": host.fingerprint,
+            "distributions": dict(sorted(host.bundle.distributions.items())),
             "target": target.name,
             "settings_module": target.settings_module,
             "processes": _processes(target),
@@ -175,20 +181,22 @@ def make_plan(
     target: Target,
     manifest: Manifest,
     facts: Mapping[Host, Mapping[str, Any]],
+    bundles: Mapping[Host, HostBundle],
     tools: Mapping[Host, Mapping[str, Wheel]],
     *,
     now: float,
 ) -> Plan:
     """Compare the bundle with what each host said of itself; pure.
 
-    ``facts`` are the hosts' answers to the hello, ``tools`` the wheels that ``tools_needed`` asked for,
-    ``now`` is in seconds since the epoch. Raises ``RolloutFailed`` with every host that is unfit.
+    ``facts`` are the hosts' answers to the hello, ``bundles`` what each installs (``fitting.fit``), ``tools``
+    the wheels that ``tools_needed`` asked for, ``now`` is in seconds since the epoch.
+    Raises ``RolloutFailed`` with every host that is unfit.
     """
     print_ = fingerprint(target, manifest)
-    problems = [problem for host in target.hosts for problem in _problems(host, manifest, facts[host])]
+    problems = [problem for host in target.hosts for problem in _problems(host, bundles[host], facts[host])]
     if problems:
         raise RolloutFailed("Nothing was changed.", errors=problems)
-    hosts = [_plan_host(target, manifest, print_, host, facts[host], tools[host]) for host in target.hosts]
+    hosts = [_plan_host(target, host, bundles[host], facts[host], tools[host]) for host in target.hosts]
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(_after(now, facts.values())))
     warnings = [
         *manifest.warnings,
@@ -197,11 +205,11 @@ def make_plan(
     return Plan(target, manifest, f"{stamp}-{print_[:7]}", print_, tuple(hosts), tuple(warnings))
 
 
-def fingerprint(target: Target, manifest: Manifest) -> str:
+def fingerprint(target: Target, bundle: Manifest | HostBundle) -> str:
     """The sha256 of everything that makes a release what it is: code, pins, environment, processes, steps."""
     ingredients = {
-        "pins": sorted((pin.name, pin.version) for pin in manifest.pins),
-        "wheels": sorted(wheel.sha256 for wheel in manifest.wheels),
+        "pins": sorted((pin.name, pin.version) for pin in bundle.pins),
+        "wheels": sorted(wheel.sha256 for wheel in bundle.wheels),
         "python": target.python,
         "settings": target.settings_module,
         "environment": sorted(target.env.items()),
@@ -230,20 +238,22 @@ def _seconds(stamp: str) -> float:
 
 def _plan_host(
     target: Target,
-    manifest: Manifest,
-    print_: str,
     host: Host,
+    bundle: HostBundle,
     facts: Mapping[str, Any],
     tools: Mapping[str, Wheel],
 ) -> HostPlan:
     live: Mapping[str, Any] = next((r for r in facts["releases"] if r["id"] == facts["live"]), {})
     stored = set(facts["store"])
     # An unpacked tool stays in the host's store; both are removed together.
-    send = [wheel for wheel in (*manifest.wheels, *tools.values()) if wheel.sha256 not in stored]
+    send = [wheel for wheel in (*bundle.wheels, *tools.values()) if wheel.sha256 not in stored]
     before = dict(live.get("distributions") or {})
-    changes = _changes(before, manifest, {wheel["sha256"] for wheel in live.get("wheels") or ()})
+    changes = _changes(before, bundle, {wheel["sha256"] for wheel in live.get("wheels") or ()})
+    print_ = fingerprint(target, bundle)
     return HostPlan(
         host=host,
+        bundle=bundle,
+        fingerprint=print_,
         live=facts["live"],
         is_current=live.get("fingerprint") == print_ and _is_up(facts),
         installer="pip" if "pip" in tools else "uv",
@@ -251,13 +261,13 @@ def _plan_host(
         tools=tools,
         send=tuple(send),
         changes=changes,
-        same_pins=all(before.get(pin.name) == pin.version for pin in manifest.pins),
+        same_pins=all(before.get(pin.name) == pin.version for pin in bundle.pins),
     )
 
 
-def _changes(before: Mapping[str, str], manifest: Manifest, live_wheels: set[str]) -> tuple[Change, ...]:
-    after = manifest.distributions
-    rebuilt = {wheel.name for wheel in manifest.wheels if wheel.sha256 not in live_wheels}
+def _changes(before: Mapping[str, str], bundle: HostBundle, live_wheels: set[str]) -> tuple[Change, ...]:
+    after = bundle.distributions
+    rebuilt = {wheel.name for wheel in bundle.wheels if wheel.sha256 not in live_wheels}
     return tuple(
         Change(name, before.get(name), after.get(name))
         for name in sorted(before.keys() | after.keys())
@@ -270,20 +280,26 @@ def _is_up(facts: Mapping[str, Any]) -> bool:
     return not facts["unfinished"] and all(process["state"] in UP for process in processes)
 
 
-def _problems(host: Host, manifest: Manifest, facts: Mapping[str, Any]) -> list[DeployError]:
+def _problems(host: Host, bundle: HostBundle, facts: Mapping[str, Any]) -> list[DeployError]:
     try:
         platform = platform_of(host, facts)
     except HostError as error:
         return [error]
-    foreign = [wheel.path.name for wheel in manifest.wheels if not fits(wheel, platform)]
+    foreign = [wheel.path.name for wheel in bundle.wheels if not fits(wheel, platform)]
     if foreign:
         remedy = "Deploy from a machine like the host: compiled code is built where you deploy from."
         return [HostError(host.name, f"cannot run {', '.join(foreign)}.", remedy=remedy)]
     version = _python_version(facts)
-    if refused := refused_on_host(manifest, version):
-        needs = "; ".join(f"{name} {manifest.distributions[name]}: {wanted}" for name, wanted in refused)
+    if bundle.refused:
+        distributions = bundle.distributions
+        needs = "; ".join(f"{name} {distributions[name]}: {wanted}" for name, wanted in bundle.refused)
         remedy = "Name another interpreter in PYTHON, or install versions here that this one can run."
         return [HostError(host.name, f"Python {version} there is not right for {needs}.", remedy=remedy)]
+    if len(bundle.missing) > 0 and not bundle.added:
+        needs = ", ".join(f"{name} (for {requirer})" for requirer, name in bundle.missing)
+        remedy = "Install them here and name them in INCLUDE, or unset STRICT_ENVIRONMENT."
+        message = f"Python {version} there needs {needs}, not installed here."
+        return [HostError(host.name, message, remedy=remedy)]
     if facts["manager"] == "systemd" and not facts["systemd"]:
         user = facts["user"]
         remedy = (
@@ -301,10 +317,6 @@ def _warnings(host: Host, manifest: Manifest, facts: Mapping[str, Any]) -> list[
     version = _python_version(facts)
     if version.split(".")[:2] != manifest.python.split(".")[:2]:
         found.append(f"{host.name} runs Python {version}, this environment {manifest.python}.")
-    for requirer, name in missing_on_host(manifest, platform_of(host, facts).markers()):
-        found.append(
-            f"{host.name}: {requirer} needs {name} with Python {version}, and it is not installed here."
-        )
     if facts["manager"] == "systemd" and not facts["lingers"]:
         found.append(
             f"{host.name}: processes end with the last login of {facts['user']};"
@@ -354,6 +366,9 @@ def _host_dict(host: HostPlan) -> dict[str, Any]:
         "bytes": host.bytes_to_send,
         "send": [wheel.path.name for wheel in host.send],
         "changes": [{"name": c.name, "before": c.before, "after": c.after} for c in host.changes],
+        "added": {pin.name: pin.version for pin in host.bundle.added},
+        "left_out": list(host.bundle.left_out),
+        "idle": list(host.bundle.idle),
     }
 
 
@@ -362,9 +377,26 @@ def _host_lines(host: HostPlan) -> list[str]:
         return [f"  {host.host.name}: {host.live} is this already; it would be built anew"]
     size = f"{host.bytes_to_send / 1e6:.1f} MB to send"
     lines = [f"  {host.host.name}: {host.live or 'first release'}, {size}, installed with {host.installer}"]
+    lines += _interpreter_lines(host.bundle)
     if host.live is None:
         return lines
     lines += [f"    {change}" for change in host.changes[:CHANGES_SHOWN]]
     if (more := len(host.changes) - CHANGES_SHOWN) > 0:
         lines.append(f"    and {more} more")
     return lines
+
+
+def _interpreter_lines(bundle: HostBundle) -> list[str]:
+    """What the host's interpreter makes different from the environment here."""
+    needed_by = {name: requirer for requirer, name in reversed(bundle.missing)}
+    lines = [f"    added for its Python: {_added(pin, needed_by)}" for pin in bundle.added]
+    if bundle.left_out:
+        lines.append(f"    left out, as its Python cannot run it: {', '.join(bundle.left_out)}")
+    if bundle.idle:
+        lines.append(f"    not needed with its Python: {', '.join(bundle.idle)}")
+    return lines
+
+
+def _added(pin: Pin, needed_by: Mapping[str, str]) -> str:
+    requirer = needed_by.get(pin.name)
+    return f"{pin.name} {pin.version}, which {requirer} needs" if requirer else f"{pin.name} {pin.version}"

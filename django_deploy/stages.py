@@ -109,9 +109,9 @@ def _prepare_fields(plan: Plan, host: HostPlan) -> dict[str, Any]:
     target = plan.target
     return {
         "release": plan.record(host),
-        "lock": plan.lock(),
-        "distributions": dict(plan.manifest.distributions),
-        "artifacts": [{"sha256": w.sha256, "name": w.path.name} for w in plan.manifest.wheels],
+        "lock": plan.lock(host),
+        "distributions": dict(host.bundle.distributions),
+        "artifacts": [{"sha256": w.sha256, "name": w.path.name} for w in host.bundle.wheels],
         "tools": {name: {"sha256": w.sha256, "name": w.path.name} for name, w in host.tools.items()},
         "installer": {
             "name": host.installer,

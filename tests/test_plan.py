@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
 from django_deploy.exceptions import HostError, RolloutFailed
 from django_deploy.plan import fingerprint, make_plan, platform_of, tools_needed
@@ -60,11 +61,12 @@ BARE = {
 }
 
 
-def plan(target=TARGET, manifest=MANIFEST, now=NOW, tools=None, **facts):
+def plan(target=TARGET, manifest=MANIFEST, now=NOW, tools=None, bundle=None, **facts):
     return make_plan(
         target,
         manifest,
         {host: {**BARE, **facts} for host in target.hosts},
+        {host: bundle or HostBundle(manifest.pins, manifest.wheels) for host in target.hosts},
         {host: tools or {} for host in target.hosts},
         now=now,
     )
@@ -168,7 +170,9 @@ def test_only_what_the_store_lacks_is_sent():
 def test_the_lock_names_the_wheels_in_the_store_with_their_hashes():
     store = "file:///srv/my%20site/.deploy/store"
 
-    assert plan().lock() == (
+    found = plan()
+
+    assert found.lock(found.hosts[0]) == (
         f"django==5.2.19 --hash=sha256:{'c' * 64} --hash=sha256:{'d' * 64}\n"
         f"shop @ {store}/{'a' * 64}/shop-1.0-py3-none-any.whl --hash=sha256:{'a' * 64}\n"
     )
@@ -257,10 +261,10 @@ def test_a_long_list_of_changes_says_how_many_are_left_out():
 
 
 def test_a_host_whose_python_is_too_old_is_refused():
-    requires_python = (("django", ">=3.10"), ("shop", ">=3.11.5,<4"))
+    bundle = HostBundle(MANIFEST.pins, MANIFEST.wheels, refused=(("shop", ">=3.11.5,<4"),))
 
     with pytest.raises(RolloutFailed) as caught:
-        plan(manifest=replace(MANIFEST, requires_python=requires_python))
+        plan(bundle=bundle)
 
     (error,) = caught.value.errors
     assert error.message == "Python 3.11.2 there is not right for shop 1.0: >=3.11.5,<4."
@@ -269,15 +273,42 @@ def test_a_host_whose_python_is_too_old_is_refused():
     )
 
 
-def test_what_the_hosts_python_needs_beyond_ours_is_named():
-    requires = (("redis", ('async-timeout; python_full_version < "3.11.3"',)), ("shop", ("redis",)))
-    redis = Pin("redis", "8.1.0", ("f" * 64,))
-
-    found = plan(manifest=replace(MANIFEST, pins=(*MANIFEST.pins, redis), requires=requires))
-
-    assert found.warnings == (
-        "deploy@one.example.com: redis needs async-timeout with Python 3.11.2, and it is not installed here.",
+def test_what_the_hosts_python_makes_different_is_told():
+    timeout, typing = Pin("async-timeout", "5.0.1", ("f" * 64,)), Pin("typing-extensions", "4.15.0", ())
+    bundle = HostBundle(
+        (*MANIFEST.pins, timeout, typing),
+        MANIFEST.wheels,
+        missing=(("redis", "async-timeout"),),
+        added=(timeout, typing),
+        left_out=("backports-x",),
+        idle=("tomli", "zipp"),
     )
+
+    found = plan(bundle=bundle, tools={"uv": UV})
+
+    assert found.lines()[3:7] == [
+        "    added for its Python: async-timeout 5.0.1, which redis needs",
+        "    added for its Python: typing-extensions 4.15.0",
+        "    left out, as its Python cannot run it: backports-x",
+        "    not needed with its Python: tomli, zipp",
+    ]
+    host = found.as_dict()["hosts"][0]
+    assert host["added"] == {"async-timeout": "5.0.1", "typing-extensions": "4.15.0"}
+    assert (host["left_out"], host["idle"]) == (["backports-x"], ["tomli", "zipp"])
+    assert found.record(found.hosts[0])["distributions"]["async-timeout"] == "5.0.1"
+    assert "async-timeout==5.0.1 --hash=sha256:" + "f" * 64 in found.lock(found.hosts[0])
+    assert found.hosts[0].fingerprint != found.fingerprint
+
+
+def test_what_is_missing_is_refused_when_nothing_was_added():
+    bundle = HostBundle(MANIFEST.pins, MANIFEST.wheels, missing=(("redis", "async-timeout"),))
+
+    with pytest.raises(RolloutFailed) as caught:
+        plan(bundle=bundle)
+
+    (error,) = caught.value.errors
+    assert error.message == "Python 3.11.2 there needs async-timeout (for redis), not installed here."
+    assert error.remedy == "Install them here and name them in INCLUDE, or unset STRICT_ENVIRONMENT."
 
 
 def test_a_full_disk_is_refused():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,15 @@ class Wheel:
 
 @dataclass(frozen=True)
 class Pin:
-    """A distribution that hosts install from their index: exact version, all its files' sha256."""
+    """A distribution that hosts install from their index: exact version, all its files' sha256.
+
+    ``marker`` (PEP 508) says on which interpreters, empty on all.
+    """
 
     name: str
     version: str
     hashes: tuple[str, ...]
+    marker: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,22 +74,7 @@ class Manifest:
     @property
     def distributions(self) -> Mapping[str, str]:
         """Canonical name to version, of everything that will be installed."""
-        pinned = {pin.name: pin.version for pin in self.pins}
-        return {**pinned, **{wheel.name: wheel.version for wheel in self.wheels}}
-
-    def lock(self, wheel_path: Mapping[str, str]) -> str:
-        """The requirements file that installs exactly this, with hashes.
-
-        ``wheel_path`` maps a wheel's sha256 to its ``file://`` address on the host.
-        """
-        lines = [
-            f"{pin.name}=={pin.version}" + "".join(f" --hash=sha256:{sha}" for sha in pin.hashes)
-            for pin in self.pins
-        ]
-        lines += [
-            f"{wheel.name} @ {wheel_path[wheel.sha256]} --hash=sha256:{wheel.sha256}" for wheel in self.wheels
-        ]
-        return "\n".join(sorted(lines)) + "\n"
+        return versions(self.pins, self.wheels)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``release.json`` and ``--json``; no path of this machine is in it."""
@@ -110,6 +99,12 @@ class Manifest:
             ],
             "left_out": list(self.left_out),
         }
+
+
+def versions(pins: Iterable[Pin], wheels: Iterable[Wheel]) -> dict[str, str]:
+    """Canonical name to version."""
+    pinned = {pin.name: pin.version for pin in pins}
+    return {**pinned, **{wheel.name: wheel.version for wheel in wheels}}
 
 
 def _revision_dict(revision: Revision | None) -> dict[str, Any] | None:

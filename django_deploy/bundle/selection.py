@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.pyproject import read_dependency_groups
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from packaging.utils import NormalizedName
 
     from django_deploy.bundle.environment import Distribution
-    from django_deploy.bundle.manifest import Manifest
 
 SELF = canonicalize_name("django-deploy")
 
@@ -106,42 +104,6 @@ def _missing_here(graph: Graph, always: Sequence[Node], kept: Iterable[Normalize
         yield f"{needed_by} requires {name}, which is not installed here."
 
 
-def missing_on_host(manifest: Manifest, markers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """What a host's interpreter needs beyond this environment: (by whom, name) for each.
-
-    Markers go by the patch level of Python and the platform (PEP 508): with 3.11.7 here and 3.11.2
-    there, redis lacks async-timeout. ``markers`` are ``HostPlatform.markers()``.
-    """
-    distributions = [_Required(canonicalize_name(name), requires) for name, requires in manifest.requires]
-    start = [Node(item.name) for item in distributions]
-    start += (Node(canonicalize_name(manifest.project), extra) for extra in manifest.extras)
-    here = set(Graph(distributions).missing(start))
-    return tuple(pair for pair in Graph(distributions, markers).missing(start) if pair not in here)
-
-
-def refused_on_host(manifest: Manifest, python: str) -> tuple[tuple[str, str], ...]:
-    """What does not run on a host's Python, by its own metadata: (name, what it requires) for each.
-
-    It depends on the patch level too: soupsieve 4.1 requires >=3.11.5. ``python`` is the full version.
-    """
-    return tuple((name, wanted) for name, wanted in manifest.requires_python if not _contains(wanted, python))
-
-
-def _contains(specifier: str, version: str) -> bool:
-    try:
-        return SpecifierSet(specifier).contains(version, prereleases=True)
-    except InvalidSpecifier:  # metadata from before PEP 440
-        return True
-
-
-@dataclass(frozen=True)
-class _Required:
-    """What the graph has to know of a distribution of a manifest."""
-
-    name: NormalizedName
-    requires: tuple[str, ...]
-
-
 def default_exclusions(project: Distribution) -> tuple[str, ...]:
     """The development tools, and what the project's own dependency groups for development name."""
     return (*DEVELOPMENT_TOOLS, *_development_groups(project))
@@ -181,6 +143,16 @@ class Node:
     extra: str = ""
 
 
+class Requirer(Protocol):
+    """What a graph has to know of a distribution."""
+
+    @property
+    def name(self) -> NormalizedName: ...
+
+    @property
+    def requires(self) -> tuple[str, ...]: ...
+
+
 #: Who requires whom, by name.
 Edges = Mapping["NormalizedName", "set[NormalizedName]"]
 
@@ -191,9 +163,7 @@ class Graph:
     ``markers`` (PEP 508 variables) are those of another interpreter; None means this one.
     """
 
-    def __init__(
-        self, distributions: Iterable[Distribution | _Required], markers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, distributions: Iterable[Requirer], markers: Mapping[str, str] | None = None) -> None:
         self.distributions = {distribution.name: distribution for distribution in distributions}
         self._markers = dict(markers or {})
         self._requirements: dict[tuple[NormalizedName, bool], tuple[Requirement, ...]] = {}

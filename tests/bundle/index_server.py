@@ -72,6 +72,8 @@ def _handler(index: FakeIndex) -> type[BaseHTTPRequestHandler]:
             else:
                 self._answer(*index.pages.get(self.path, (404, "text/plain", b"not here")))
 
+        do_HEAD = do_GET
+
         def _answer(self, status: int, content_type: str, body: bytes) -> None:
             self.send_response(status)
             if status in (301, 302):
@@ -83,7 +85,8 @@ def _handler(index: FakeIndex) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

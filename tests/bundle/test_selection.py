@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from django_deploy.bundle.environment import Distribution
-from django_deploy.bundle.manifest import Manifest
-from django_deploy.bundle.selection import find_roots, missing_on_host, refused_on_host, select
+from django_deploy.bundle.selection import find_roots, select
 from django_deploy.bundle.tools import HostPlatform
 from django_deploy.exceptions import BundleError
 
@@ -262,33 +261,6 @@ def test_roots_are_found_once_for_each_cycle():
 
     assert list(find_roots(edges, frozenset())) == ["a", "x"]
     assert list(find_roots(edges, frozenset({"x"}))) == ["a", "y"]
-
-
-def manifest_of(**requirements: str) -> Manifest:
-    requires = tuple((item.name, item.requires) for item in environment_of(**requirements))
-    return Manifest("site", "1.0", "3.11.7", (), (), 0.0, "", requires=requires, extras=("cache",))
-
-
-def test_python_of_a_host_may_be_refused():
-    wanted = (("new", ">=3.11.5"), ("old", "<3.11"), ("any", ""), ("odd", "3.x or so"), ("site", ">=3.10"))
-    manifest = Manifest("site", "1.0", "3.11.7", (), (), 0.0, "", requires_python=wanted)
-
-    assert refused_on_host(manifest, "3.11.7") == (("old", "<3.11"),)
-    assert refused_on_host(manifest, "3.11.2") == (("new", ">=3.11.5"), ("old", "<3.11"))
-    assert refused_on_host(manifest, "3.13.0rc1") == (("old", "<3.11"),)
-
-
-def test_older_python_on_a_host_may_need_more():
-    manifest = manifest_of(
-        site='redis[fast]; extra == "cache"|gone',
-        redis='timeout; python_full_version < "3.9.3"|on-arm; extra == "fast" and platform_machine == "arm"',
-    )
-
-    new = HostPlatform((3, 9, 7), machine="x86_64")
-    old = HostPlatform((3, 9, 2), machine="arm")
-
-    assert missing_on_host(manifest, new.markers()) == ()
-    assert missing_on_host(manifest, old.markers()) == (("redis", "timeout"), ("redis[fast]", "on-arm"))
 
 
 def test_markers_of_a_host_are_those_that_packaging_knows():
