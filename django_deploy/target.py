@@ -117,7 +117,8 @@ class Target:
 
     ``env`` is the environment of the site; its values are secrets and never in ``repr``.
     ``requirements`` is ``"environment"``, ``"closure"`` or ``"freeze"``. ``exclude`` None means the
-    documented development tools. ``installer`` None lets the host choose (uv, else pip);
+    documented development tools. ``strict_environment`` refuses hosts that need more than is installed
+    here. ``installer`` None lets the host choose (uv, else pip);
     ``process_manager`` None too (systemd, else supervisor). ``batch`` is a number of hosts or a
     percentage (``"25%"``); None is all at once. ``lock_wait`` is in seconds. ``data_folders`` are this
     machine's MEDIA_ROOT and STATIC_ROOT, which are no part of any source tree.
@@ -133,6 +134,7 @@ class Target:
     extras: tuple[str, ...] = ()
     exclude: tuple[str, ...] | None = None
     include: tuple[str, ...] = ()
+    strict_environment: bool = False
     index_url: str | None = field(default=None, repr=False)
     installer: str | None = None
     steps: tuple[Step, ...] = DEFAULT_STEPS
@@ -722,6 +724,7 @@ _TARGET: Mapping[str, _Reader[Any]] = {
     "EXTRAS": _list_of(_pattern(Kind.NAME, _DISTRIBUTION_NAME, "the name of an extra"), "a list of names"),
     "EXCLUDE": _optional(_list_of(_read_excluded, "a list of names")),
     "INCLUDE": _list_of(_read_included, "a list of names"),
+    "STRICT_ENVIRONMENT": _read_bool,
     "INDEX_URL": _optional(_read_index_url),
     "INSTALLER": _optional(_choice("uv", "pip")),
     "STEPS": _list_of(_read_step, "a list of command lines"),

@@ -58,6 +58,7 @@ def test_every_key_can_be_set():
         EXTRAS=["postgres"],
         EXCLUDE=[],
         INCLUDE=("gunicorn",),
+        STRICT_ENVIRONMENT=True,
         INDEX_URL="https://user:password@index.example.com/simple",
         INSTALLER="pip",
         STEPS=[
@@ -92,6 +93,7 @@ def test_every_key_can_be_set():
         extras=("postgres",),
         exclude=(),
         include=("gunicorn",),
+        strict_environment=True,
         index_url="https://user:password@index.example.com/simple",
         installer="pip",
         steps=(
