@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from django_deploy.bundle.audit import provides_module
 from django_deploy.bundle.cache import default_cache
 from django_deploy.bundle.environment import discover
+from django_deploy.bundle.fitting import marker_variables
 from django_deploy.bundle.lock import lock
 from django_deploy.bundle.manifest import Manifest
 from django_deploy.bundle.project import find_project
@@ -82,6 +83,7 @@ def build_bundle(
         requires=tuple(_requirements_of(selection.kept, built).items()),
         extras=target.extras,
         requires_python=tuple((item.name, item.requires_python) for item in selection.kept),
+        markers=tuple(marker_variables().items()),
     )
     report(_ready(manifest))
     return manifest

@@ -75,7 +75,7 @@ def fit(
     markers = platform.markers()
     pins = tuple(pin for pin in manifest.pins if not pin.marker or Marker(pin.marker).evaluate(markers))
     refused = refused_on_host(manifest, markers["python_full_version"])
-    if _is_this_interpreter(markers):
+    if markers == dict(manifest.markers):
         return HostBundle(pins, manifest.wheels, refused=refused)
     idle = superfluous_on_host(manifest, markers)
     left_out = frozenset(name for name, _ in refused).intersection(idle)
@@ -95,11 +95,13 @@ def fit(
     )
 
 
-def _is_this_interpreter(markers: Mapping[str, str]) -> bool:
-    """Whether markers have the same values there as here; of the kernel's version nobody asks."""
-    here = dict(default_environment())
-    unknown = ("platform_release", "platform_version")
-    return all(here[name] == value for name, value in markers.items() if name not in unknown)
+def marker_variables() -> dict[str, str]:
+    """The variables of environment markers here, but for the kernel's version, of which nobody asks."""
+    variables = {name: str(value) for name, value in default_environment().items()}
+    return {
+        name: "" if name in ("platform_release", "platform_version") else variables[name]
+        for name in variables
+    }
 
 
 def missing_on_host(manifest: Manifest, markers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -109,14 +111,14 @@ def missing_on_host(manifest: Manifest, markers: Mapping[str, str]) -> tuple[tup
     """
     distributions = _required(manifest)
     start = _start(manifest, (item.name for item in distributions))
-    here = set(Graph(distributions).missing(start))
+    here = set(Graph(distributions, dict(manifest.markers)).missing(start))
     return tuple(pair for pair in Graph(distributions, markers).missing(start) if pair not in here)
 
 
 def superfluous_on_host(manifest: Manifest, markers: Mapping[str, str]) -> tuple[str, ...]:
     """What is there only for what a host's interpreter does not need: ``tomli`` on a newer Python."""
     distributions = _required(manifest)
-    start = _start(manifest, Graph(distributions).roots(frozenset()))
+    start = _start(manifest, Graph(distributions, dict(manifest.markers)).roots(frozenset()))
     needed = Graph(distributions, markers).reach(start)
     return tuple(item.name for item in distributions if item.name not in needed)
 

@@ -53,8 +53,8 @@ class Manifest:
     """What a bundle holds and where it came from. ``created`` is in seconds since the epoch.
 
     ``requires`` is what each distribution's metadata requires, ``extras`` are those of the project that
-    were asked for: a host with another Python may need more (``selection.missing_on_host``), or be refused
-    by what ``requires_python`` says (``selection.refused_on_host``).
+    were asked for, ``markers`` the environment's variables (PEP 508): a host with others may need more
+    (``fitting.missing_on_host``), or be refused by what ``requires_python`` says (``fitting.refused_on_host``).
     """
 
     project: str
@@ -70,6 +70,7 @@ class Manifest:
     requires: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), repr=False)
     extras: tuple[str, ...] = ()
     requires_python: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    markers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def distributions(self) -> Mapping[str, str]:
