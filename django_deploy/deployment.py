@@ -225,7 +225,8 @@ def _fit_bundles(
         platform = platform_of(host, facts[host])
         try:
             if platform not in found:
-                found[platform] = fit(manifest, platform, sources, cache=cache, is_strict=target.strict_environment)
+                strict = target.strict_environment
+                found[platform] = fit(manifest, platform, sources, cache=cache, is_strict=strict)
         except BundleError as error:
             errors.append(HostError(host.name, error.message, remedy=error.remedy))
         else:

@@ -97,11 +97,8 @@ def fit(
 
 def marker_variables() -> dict[str, str]:
     """The variables of environment markers here, but for the kernel's version, of which nobody asks."""
-    variables = {name: str(value) for name, value in default_environment().items()}
-    return {
-        name: "" if name in ("platform_release", "platform_version") else variables[name]
-        for name in variables
-    }
+    unasked = {"platform_release": "", "platform_version": ""}
+    return {name: str(value) for name, value in default_environment().items()} | unasked
 
 
 def missing_on_host(manifest: Manifest, markers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -53,8 +53,8 @@ class Manifest:
     """What a bundle holds and where it came from. ``created`` is in seconds since the epoch.
 
     ``requires`` is what each distribution's metadata requires, ``extras`` are those of the project that
-    were asked for, ``markers`` the environment's variables (PEP 508): a host with others may need more
-    (``fitting.missing_on_host``), or be refused by what ``requires_python`` says (``fitting.refused_on_host``).
+    were asked for, ``markers`` the environment's variables (PEP 508): a host with others may need more or
+    less, or be refused by what ``requires_python`` says; see ``fitting``.
     """
 
     project: str

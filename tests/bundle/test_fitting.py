@@ -12,6 +12,7 @@ from django_deploy.bundle.cache import sha256_of
 from django_deploy.bundle.fitting import (
     HostBundle,
     fit,
+    marker_variables,
     missing_on_host,
     refused_on_host,
     superfluous_on_host,
