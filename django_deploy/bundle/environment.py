@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import site
+import sys
 import sysconfig
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from email.parser import HeaderParser
@@ -19,7 +21,10 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from django_deploy.exceptions import BundleError
 
-Kind = Literal["editable", "local", "vcs", "url", "index"]
+Kind = Literal["editable", "local", "vcs", "url", "index", "plain"]
+
+#: ``.pth`` files that virtualenv, uv and ``setup.py`` make and no RECORD lists.
+_FILES_OF_INSTALLERS = ("_virtualenv.pth", "easy-install.pth")
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Distribution:
     ``source`` on this machine (a folder; for ``local`` also an archive), ``vcs`` a ``url`` and
     ``commit``, ``url`` the ``url`` of an archive; ``index`` has none of them. ``sha256`` is the
     archive's digest where the installer recorded it. ``metadata_folder`` is its ``.dist-info``;
-    ``requires`` and ``requires_python`` are as its metadata say.
+    ``requires`` and ``requires_python`` are as its metadata say. ``plain`` is a project that is not
+    installed (``plain.py``): its ``source`` is its folder, and ``paths`` are those on the path, from there.
     """
 
     name: NormalizedName
@@ -45,6 +51,7 @@ class Distribution:
     subdirectory: str = ""
     sha256: str = ""
     requires_python: str = ""
+    paths: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -81,19 +88,20 @@ def discover(folders: Sequence[Path] | None = None) -> Environment:
             remedy="Uninstall each with `pip uninstall` until it is gone, then install it again.",
         )
     distributions = tuple(found[name] for name in sorted(found))
-    warnings += _unowned_paths(folders, distributions)
+    warnings += _unowned_code(folders, distributions)
     return Environment(distributions, tuple(warnings))
 
 
 def site_folders() -> tuple[Path, ...]:
     """The site-packages folders of this interpreter, in the order in which they are imported from.
 
-    ``site`` lists those of the system, and the user's own, only where the virtualenv has them.
+    ``site`` lists those of the system, and the user's own, only where the virtualenv has them. A
+    virtualenv's own come before the user's, and the user's before the system's.
     """
-    names = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
-    if site.ENABLE_USER_SITE:
-        names.insert(0, site.getusersitepackages())
-    folders = dict.fromkeys(Path(name).resolve() for name in names)
+    own = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    users = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+    first = own + users if sys.prefix != sys.base_prefix else users + own
+    folders = dict.fromkeys(Path(name).resolve() for name in (*first, *site.getsitepackages()))
     return tuple(folder for folder in folders if folder.is_dir())
 
 
@@ -109,14 +117,19 @@ def _installed_in(folder: Path, warnings: list[str]) -> Iterator[Distribution]:
                 yield distribution
         elif entry.suffix == ".egg-link":
             yield from _read_egg_link(entry, warnings)
+        elif entry.suffix == ".egg":
+            yield from _read_egg(entry, warnings)
 
 
-def _read_distribution(folder: Path, source: Path | None = None) -> Distribution | None:
+def _read_distribution(
+    folder: Path, source: Path | None = None, *, record: importlib.metadata.Distribution | None = None
+) -> Distribution | None:
     """The distribution that a metadata folder records; None when it has no name or version.
 
-    A ``source`` says that it is an editable one, installed before there were PEP 610 records.
+    A ``source`` says that it is an editable one, installed before there were PEP 610 records. ``record``
+    reads a folder that is no folder of the file system.
     """
-    record = importlib.metadata.Distribution.at(folder)
+    record = record or importlib.metadata.Distribution.at(folder)
     text = record.read_text("METADATA") or record.read_text("PKG-INFO") or record.read_text("") or ""
     # The description that may follow is long and of no interest.
     metadata = HeaderParser().parsestr(text.partition("\n\n")[0])
@@ -184,19 +197,54 @@ def _read_egg_link(link: Path, warnings: list[str]) -> Iterator[Distribution]:
     warnings.append(f"{link} leads to no distribution; it is ignored.")
 
 
+def _read_egg(egg: Path, warnings: list[str]) -> Iterator[Distribution]:
+    """What ``setup.py install`` has left: code and metadata in a folder, or in a zip file."""
+    distribution = None
+    if egg.is_dir():
+        distribution = _read_distribution(egg / "EGG-INFO")
+    elif zipfile.is_zipfile(egg):
+        record = importlib.metadata.PathDistribution(zipfile.Path(egg, "EGG-INFO/"))
+        distribution = _read_distribution(egg / "EGG-INFO", record=record)
+    if distribution is None:
+        warnings.append(f"{egg} is an egg without metadata; it is ignored.")
+    else:
+        yield distribution
+
+
 def _describe_duplicates(folder: Path, same: Sequence[Distribution]) -> str:
     versions = " and ".join(distribution.version for distribution in same)
     return f"{same[0].name} is installed more than once in {folder} ({versions})"
 
 
-def _unowned_paths(folders: Iterable[Path], distributions: Iterable[Distribution]) -> Iterator[str]:
-    """Warnings for folders that a hand-made ``.pth`` puts on the path: their code is not deployed."""
+def _unowned_code(folders: Iterable[Path], distributions: Sequence[Distribution]) -> Iterator[str]:
+    """Warnings for what ``.pth`` files that no distribution owns add to the path or run at each start."""
     sources = [item.source.resolve() for item in distributions if item.source is not None]
     for file in (file for folder in folders for file in sorted(folder.glob("*.pth"))):
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            path = (file.parent / line.strip()).resolve()
-            if not line.strip() or line.startswith(("#", "import ", "import\t")) or not path.is_dir():
-                continue
-            owned = any(path.is_relative_to(place) for place in (*sources, *folders))
-            if not owned:
-                yield f"{file} adds {path} to the path; no distribution owns it and it is not deployed."
+        effects = tuple(_foreign_effects(file, (*sources, *folders)))
+        if effects and not _is_recorded(file, distributions):
+            yield from (
+                f"{file} {effect}; no distribution owns it and it is not deployed." for effect in effects
+            )
+
+
+def _foreign_effects(file: Path, known: Sequence[Path]) -> Iterator[str]:
+    """What a ``.pth`` file does beyond adding ``known`` folders, or folders inside of them, to the path."""
+    for line in map(str.rstrip, file.read_text(encoding="utf-8", errors="replace").splitlines()):
+        if line.startswith(("import ", "import\t")):
+            if file.name not in _FILES_OF_INSTALLERS and not file.name.endswith("-nspkg.pth"):
+                yield "runs code whenever Python starts"
+        elif line and not line.startswith("#"):
+            path = (file.parent / line).resolve()
+            if path.is_dir() and not any(path.is_relative_to(place) for place in known):
+                yield f"adds {path} to the path"
+
+
+def _is_recorded(file: Path, distributions: Iterable[Distribution]) -> bool:
+    """Whether a distribution of the same folder lists a file in its RECORD."""
+    row = f"\n{file.name},"
+    records = (item.metadata_folder / "RECORD" for item in distributions)
+    return any(
+        row in "\n" + record.read_text(encoding="utf-8", errors="replace")
+        for record in records
+        if record.parents[1] == file.parent and record.is_file()
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -172,13 +173,63 @@ def test_code_that_no_distribution_owns_is_a_warning(tmp_path):
     install(site, "a", direct_url={"url": owned.as_uri(), "dir_info": {"editable": True}})
     owned.joinpath("src").mkdir(parents=True)
     foreign.mkdir()
-    site.joinpath("x.pth").write_text(f"# note\nimport os\n{owned}/src\n{foreign}\n/does/not/exist\n")
+    site.joinpath("x.pth").write_text(f"# note\n{owned}/src\n\n{foreign}\n/does/not/exist\n")
 
     environment = discover([site])
 
     assert environment.warnings == (
         f"{site / 'x.pth'} adds {foreign} to the path; no distribution owns it and it is not deployed.",
     )
+
+
+def test_pth_file_that_runs_code_is_a_warning(tmp_path):
+    for name in ("patch", "_virtualenv", "Acme.Legacy-nspkg"):
+        tmp_path.joinpath(f"{name}.pth").write_text("import sys; sys.path.insert(0, '/x')\n")
+
+    environment = discover([tmp_path])
+
+    assert environment.warnings == (
+        f"{tmp_path / 'patch.pth'} runs code whenever Python starts; "
+        "no distribution owns it and it is not deployed.",
+    )
+
+
+def test_pth_file_of_a_distribution_is_no_warning(tmp_path):
+    site, foreign = tmp_path / "site", tmp_path / "foreign"
+    info = install(site, "a")
+    foreign.mkdir()
+    info.joinpath("RECORD").write_text("a.py,,\nx.pth,sha256=abc,3\n")
+    site.joinpath("x.pth").write_text(f"import os\n{foreign}\n")
+
+    assert discover([site]).warnings == ()
+
+
+def test_egg(tmp_path):
+    info = tmp_path / "Acme_Egg-1.0-py3.11.egg" / "EGG-INFO"
+    info.mkdir(parents=True)
+    info.joinpath("PKG-INFO").write_text("Metadata-Version: 1.0\nName: Acme.Egg\nVersion: 1.0\n")
+    info.joinpath("requires.txt").write_text("six\n")
+
+    assert found(tmp_path) == Distribution("acme-egg", "1.0", "index", ("six",), info)
+
+
+def test_egg_in_a_zip_file(tmp_path):
+    egg = tmp_path / "acme-1.0-py3.11.egg"
+    with zipfile.ZipFile(egg, "w") as archive:
+        archive.writestr("EGG-INFO/PKG-INFO", "Metadata-Version: 1.0\nName: acme\nVersion: 1.0\n")
+        archive.writestr("EGG-INFO/requires.txt", "six\n")
+
+    assert found(tmp_path) == Distribution("acme", "1.0", "index", ("six",), egg / "EGG-INFO")
+
+
+def test_egg_without_metadata_is_a_warning(tmp_path):
+    egg = tmp_path / "acme-1.0-py3.11.egg"
+    egg.touch()
+
+    environment = discover([tmp_path])
+
+    assert environment.distributions == ()
+    assert environment.warnings == (f"{egg} is an egg without metadata; it is ignored.",)
 
 
 def test_site_folders_exist_and_come_once():
