@@ -9,7 +9,9 @@ Argv
 
 Standard input, standard output
     One JSON object a line, UTF-8, both ways. A line ``{"blob": SHA256, "size": N, "name": NAME}``
-    from the deployer is followed by exactly N raw bytes: an artifact for the store.
+    from the deployer is followed by exactly N raw bytes: an artifact for the store. With ``"base": SHA256,
+    "whole": SIZE`` beside, the N bytes are a recipe (``delta.py``) that makes a file of SIZE bytes of one
+    that the store has.
 
 From the deployer
     ``{"hello": VERSION, "root", "python", "manager", "heartbeat": SECONDS, "silence": SECONDS}``
@@ -27,6 +29,8 @@ To the deployer
     ``{"id": N, "result": {...}}`` or
     ``{"id": N, "error": {"type", "message", "remedy", "details", "reverted"}}``
     ``{"event": KIND, "at": SECONDS, ...}``: see ``protocol.Event``.
+    ``{"wanted": SHA256, "why": TEXT}``: a recipe came to nothing, so the whole artifact is to be sent.
+        ``prepare`` waits for it.
     ``{"heartbeat": true}``
 
 End of input, or ``silence`` seconds without a byte, is an abort. So is SIGTERM, SIGHUP and SIGINT. After

@@ -42,7 +42,9 @@ class Program:
             raise
 
     def _receive(self, header: dict[str, Any], blob: BlobReader) -> None:
-        self._store.receive(header, blob)
+        why = self._store.receive(header, blob)
+        if why:
+            self._link.send({"wanted": header["blob"], "why": why})
 
     def _answer(self, message: dict[str, Any]) -> None:
         work = REQUESTS.get(str(message["request"]))
@@ -84,7 +86,9 @@ class Program:
 
     def _prepare(self, message: dict[str, Any]) -> dict[str, Any]:
         """The release and what it is made of; see ``stages._prepare_fields``, which writes the fields."""
-        return self._open_transaction().prepare(message)
+        transaction = self._open_transaction()
+        self._store.wait(self._link.lost)
+        return transaction.prepare(message)
 
     def _preflight(self, message: dict[str, Any]) -> dict[str, Any]:
         """No fields."""

@@ -25,7 +25,7 @@ class BlobReader:
 
     def __init__(self, source: io.BufferedIOBase, size: int, seen: Callable[[], None]) -> None:
         self._source = source
-        self._seen = seen
+        self.seen = seen
         self.left = size
 
     def pieces(self) -> Iterator[memoryview]:
@@ -36,7 +36,7 @@ class BlobReader:
             if not size:
                 raise EOFError("the link ended in the middle of a file")
             self.left -= size
-            self._seen()
+            self.seen()
             yield buffer[:size]
 
     def drain(self) -> None:

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
+from .delta import DeltaError, rebuild
 from .layout import Layout
 from .link import BlobReader
 from .protocol import Failure
@@ -24,6 +25,9 @@ YOUNG = 24 * 3600.0
 
 #: Seconds between two orders to write to the disk what has been received.
 SYNC_INTERVAL = 1.0
+
+#: Seconds between two looks whether the link is lost.
+WAKE_INTERVAL = 0.2
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
 
@@ -39,32 +43,93 @@ class Store:
         self.folder = layout.private / "store"
         self.refused: dict[str, Failure] = {}
         self._arrived: dict[str, str] = {}  # sha256 to name
+        self._hashed: set[str] = set()
+        self._awaited: set[str] = set()
+        self._change = threading.Condition()
 
-    def receive(self, header: dict[str, Any], blob: BlobReader) -> None:
-        """Take a blob; a failure is kept for ``path`` to raise, and the bytes are read away."""
-        sha256, name = str(header["blob"]), str(header.get("name"))
+    def receive(self, header: dict[str, Any], blob: BlobReader) -> str:
+        """Take a blob, or make a file from a recipe; a failure is kept for ``path`` to raise.
+
+        The bytes that are not used are read away. Gives why the whole file must be sent instead of the
+        recipe, empty when all is well; ``wait`` waits for it.
+        """
+        sha256, name, why = str(header["blob"]), str(header.get("name")), ""
         self.refused.pop(sha256, None)
         try:
-            self._write(sha256, name, blob)
+            self._write(sha256, name, self._rebuilt(header, blob) if "base" in header else blob.pieces())
             self._arrived[sha256] = name
+        except DeltaError as error:
+            why = str(error)
         except Failure as failure:
             self.refused[sha256] = failure
         except OSError as error:
             self.refused[sha256] = self._not_stored(name, error)
         blob.drain()
+        with self._change:
+            (self._awaited.add if why else self._awaited.discard)(sha256)
+            self._change.notify_all()
+        return why
 
-    def _write(self, sha256: str, name: str, blob: BlobReader) -> None:
+    def wait(self, lost: threading.Event) -> None:
+        """Until every file that must come as a whole has come; raises ``Failure`` once the link is lost."""
+        with self._change:
+            while self._awaited:
+                if lost.is_set():
+                    raise Failure("Aborted", "the link was lost before all files had come")
+                self._change.wait(WAKE_INTERVAL)
+
+    def _write(self, sha256: str, name: str, pieces: Iterator[Union[bytes, memoryview]]) -> None:
         if not SHA256.fullmatch(sha256) or not FILE_NAME.fullmatch(name):
             raise Failure("BadRequest", f"not an artifact: {sha256!r} {name!r}")
         part = self._part(sha256)
         part.parent.mkdir(parents=True, exist_ok=True)
+        self._hashed.discard(sha256)
         try:
             with part.open("wb", buffering=0) as file, _busy_disk(file.fileno()):
-                for piece in blob.pieces():
-                    _write_all(file, piece)
+                for piece in pieces:
+                    _write_all(file, memoryview(piece))
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+    def _rebuilt(self, header: dict[str, Any], blob: BlobReader) -> Iterator[bytes]:
+        """The file that a recipe makes of its base; raises ``DeltaError`` when it is another one."""
+        sha256, base = str(header["blob"]), str(header["base"])
+        digest = hashlib.sha256()
+        with self._open(base) as file:
+            for piece in rebuild(file, blob.pieces(), int(header["whole"])):
+                digest.update(piece)
+                yield piece
+                blob.seen()  # what takes long is our disk, and not the deployer
+        if digest.hexdigest() != sha256:
+            self._remove_damaged(base)
+            raise DeltaError("what came out is not the file")
+        self._hashed.add(sha256)
+
+    def _open(self, sha256: str) -> FileIO:
+        """The file of that hash, as far as its name says; raises ``DeltaError``."""
+        try:
+            return self._file(sha256).open("rb", buffering=0)
+        except OSError as error:
+            raise DeltaError(f"the base cannot be read: {error.strerror}") from None
+
+    def _file(self, sha256: str) -> Path:
+        folder = self.folder / sha256
+        names = os.listdir(folder) if SHA256.fullmatch(sha256) and folder.is_dir() else []
+        for name in names:
+            if not name.startswith(".part-"):
+                return folder / name
+        raise DeltaError("the base is not in the store")
+
+    def _remove_damaged(self, sha256: str) -> None:
+        path = self._file(sha256)
+        try:
+            is_whole = _sha256(path) == sha256
+        except OSError:
+            is_whole = False
+        if not is_whole:
+            shutil.rmtree(path.parent, ignore_errors=True)
+            raise DeltaError("the base was damaged on the host's disk and removed")
 
     def _part(self, sha256: str) -> Path:
         return self.layout.inside(".deploy", "store", sha256, f".part-{os.getpid()}")
@@ -94,7 +159,7 @@ class Store:
         """Give a file its name, once it is what was announced and on the disk."""
         part = self._part(sha256)
         try:
-            if _sha256(part) != sha256:
+            if sha256 not in self._hashed and _sha256(part) != sha256:
                 raise Failure("StoreCorrupt", f"{path.name} arrived damaged", "Deploy again.")
             with part.open("rb") as file:
                 os.fsync(file.fileno())

@@ -3,10 +3,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import threading
 import time
+import zlib
 
 import pytest
 
+from django_deploy.host.delta import COPY, INSERT, INSTRUCTION
 from django_deploy.host.layout import Layout
 from django_deploy.host.link import BlobReader
 from django_deploy.host.protocol import Failure
@@ -24,10 +27,28 @@ def store(tmp_path):
     return Store(layout)
 
 
+#: What became of DATA, and how.
+NEW = DATA[:5000] + b"changed" + DATA[6000:]
+NEW_SHA = hashlib.sha256(NEW).hexdigest()
+RECIPE = zlib.compress(
+    INSTRUCTION.pack(COPY, 0, 5000)
+    + INSTRUCTION.pack(INSERT, 0, 7)
+    + b"changed"
+    + INSTRUCTION.pack(COPY, 6000, len(DATA) - 6000)
+)
+
+
 def receive(store, data=DATA, sha=SHA, name=NAME, behind=b""):
     source = io.BufferedReader(io.BytesIO(data + behind))
     store.receive({"blob": sha, "size": len(data), "name": name}, BlobReader(source, len(data), lambda: None))
     return source
+
+
+def receive_recipe(store, data=RECIPE, behind=b"", **header):
+    """Gives why the whole file is wanted, and what is left of the stream."""
+    source = io.BufferedReader(io.BytesIO(data + behind))
+    message = {"blob": NEW_SHA, "size": len(data), "name": NAME, "base": SHA, "whole": len(NEW), **header}
+    return store.receive(message, BlobReader(source, len(data), lambda: None)), source.read()
 
 
 def test_a_file_is_kept_under_its_hash(store):
@@ -136,3 +157,116 @@ def test_prune_removes_what_a_killed_program_left(store):
     store.prune([])
 
     assert os.listdir(store.folder) == [hashlib.sha256(b"young").hexdigest()]
+
+
+def test_a_file_is_made_of_its_base_and_a_recipe(store):
+    receive(store)
+    store.path(SHA, NAME)
+
+    assert receive_recipe(store) == ("", b"")
+
+    assert store.path(NEW_SHA, NAME).read_bytes() == NEW
+    assert sorted(store.names()) == sorted((SHA, NEW_SHA))
+    assert os.listdir(store.folder / NEW_SHA) == [NAME]
+
+
+def test_a_file_that_was_made_is_kept_unasked(store):
+    receive(store)
+    store.keep_arrived()
+    receive_recipe(store)
+
+    store.keep_arrived()
+
+    assert store.path(NEW_SHA, NAME).read_bytes() == NEW
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        ({"base": "0" * 64}, "the base is not in the store"),
+        ({"base": "../" + "0" * 61}, "the base is not in the store"),
+        ({"base": "../../../.."}, "the base is not in the store"),
+        ({"whole": 10}, "the recipe is not for this file"),
+        ({"whole": len(NEW) + 1}, "the recipe ends too early"),
+        ({"blob": SHA[::-1]}, "what came out is not the file"),
+        (
+            {"data": b"PK"},
+            "the recipe cannot be read: Error -3 while decompressing data: incorrect header check",
+        ),
+    ],
+    ids=repr,
+)
+def test_a_recipe_that_leads_to_nothing_asks_for_the_file(store, header, why):
+    receive(store)
+    store.path(SHA, NAME)
+    behind = b'{"next": 1}\n'
+
+    assert receive_recipe(store, behind=behind, **header) == (why, behind)
+
+    assert store.names() == [SHA]
+    assert not any(path.name.startswith(".part-") for path in store.folder.rglob("*"))
+
+
+def test_a_damaged_base_is_removed_and_the_file_asked_for(store):
+    receive(store)
+    store.path(SHA, NAME).write_bytes(DATA.replace(b"w", b"W"))
+
+    why, _ = receive_recipe(store)
+
+    assert why == "the base was damaged on the host's disk and removed"
+    assert store.names() == []
+
+
+def test_a_recipe_makes_nothing_outside_of_the_store(store):
+    receive(store)
+    store.path(SHA, NAME)
+
+    assert receive_recipe(store, name="../../evil") == ("", b"")
+
+    with pytest.raises(Failure, match="not an artifact"):
+        store.path(NEW_SHA, "../../evil")
+    assert not (store.layout.root.parent / "evil").exists()
+
+
+def test_a_recipe_that_is_cut_short_ends_the_link(store):
+    receive(store)
+    store.path(SHA, NAME)
+    source = io.BufferedReader(io.BytesIO(RECIPE[:20]))
+    header = {"blob": NEW_SHA, "size": len(RECIPE), "name": NAME, "base": SHA, "whole": len(NEW)}
+
+    with pytest.raises(EOFError):
+        store.receive(header, BlobReader(source, len(RECIPE), lambda: None))
+
+    assert store.names() == [SHA]
+
+
+def test_a_file_that_is_wanted_is_waited_for(store):
+    lost, waited = threading.Event(), []
+    receive_recipe(store)
+
+    waiting = threading.Thread(target=lambda: waited.append(store.wait(lost)))
+    waiting.start()
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    receive(store, data=NEW, sha=NEW_SHA)
+    waiting.join(5)
+
+    assert waited == [None]
+    assert store.path(NEW_SHA, NAME).read_bytes() == NEW
+
+
+def test_nobody_waits_when_all_has_come(store):
+    receive(store)
+
+    store.wait(threading.Event())
+
+
+def test_a_lost_link_ends_the_waiting(store):
+    receive_recipe(store)
+    lost = threading.Event()
+    threading.Timer(0.1, lost.set).start()
+
+    with pytest.raises(Failure, match="the link was lost before all files had come") as caught:
+        store.wait(lost)
+
+    assert caught.value.type == "Aborted"
