@@ -118,7 +118,8 @@ class Target:
     ``env`` is the environment of the site; its values are secrets and never in ``repr``.
     ``requirements`` is ``"environment"``, ``"closure"`` or ``"freeze"``. ``exclude`` None means the
     documented development tools. ``strict_environment`` refuses hosts that need more than is installed
-    here. ``installer`` None lets the host choose (uv, else pip);
+    here. ``vendor`` sends every wheel: the hosts need no index.
+    ``installer`` None lets the host choose (uv, else pip);
     ``process_manager`` None too (systemd, else supervisor). ``batch`` is a number of hosts or a
     percentage (``"25%"``); None is all at once. ``lock_wait`` is in seconds. ``data_folders`` are this
     machine's MEDIA_ROOT and STATIC_ROOT, which are no part of any source tree.
@@ -136,6 +137,7 @@ class Target:
     include: tuple[str, ...] = ()
     strict_environment: bool = False
     index_url: str | None = field(default=None, repr=False)
+    vendor: bool = False
     installer: str | None = None
     steps: tuple[Step, ...] = DEFAULT_STEPS
     processes: tuple[Process, ...] = ()
@@ -726,6 +728,7 @@ _TARGET: Mapping[str, _Reader[Any]] = {
     "INCLUDE": _list_of(_read_included, "a list of names"),
     "STRICT_ENVIRONMENT": _read_bool,
     "INDEX_URL": _optional(_read_index_url),
+    "VENDOR": _read_bool,
     "INSTALLER": _optional(_choice("uv", "pip")),
     "STEPS": _list_of(_read_step, "a list of command lines"),
     "PROCESSES": _read_processes,

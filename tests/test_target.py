@@ -60,6 +60,7 @@ def test_every_key_can_be_set():
         INCLUDE=("gunicorn",),
         STRICT_ENVIRONMENT=True,
         INDEX_URL="https://user:password@index.example.com/simple",
+        VENDOR=True,
         INSTALLER="pip",
         STEPS=[
             "migrate --noinput",
@@ -95,6 +96,7 @@ def test_every_key_can_be_set():
         include=("gunicorn",),
         strict_environment=True,
         index_url="https://user:password@index.example.com/simple",
+        vendor=True,
         installer="pip",
         steps=(
             Step(("migrate", "--noinput"), on="once"),

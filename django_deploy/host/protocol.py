@@ -28,6 +28,8 @@ EVENTS = {
     "build.started": "distribution",
     "build.finished": "distribution wheel cached seconds",
     "bundle.ready": "distributions wheels bytes revision",
+    "vendor.started": "distributions",
+    "vendor.finished": "distributions bytes seconds",
     "plan.ready": "plan",
     "lock.waiting": "holder",
     "recovered": "release action",

@@ -68,6 +68,10 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
         f"{w['wheel']} as before" if w.get("cached") == "True" else f"built {w['wheel']} in {w['seconds']}"
     ),
     "bundle.ready": _bundle,
+    "vendor.started": lambda w: f"fetching {count('wheel', w['distributions'])} to send",
+    "vendor.finished": lambda w: (
+        f"fetched {count('wheel', w['distributions'])}, {w['bytes']}, in {w['seconds']}"
+    ),
     "plan.ready": lambda w: "planned",
     "lock.waiting": lambda w: f"waiting for another deployment to end: {w['holder']}",
     "recovered": lambda w: f"mended what an earlier deployment left: {w['release']} {w['action']}",
@@ -99,7 +103,7 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
 QUIET = frozenset({"warning", "host.failed", "reverted", "rollout.finished"})
 VERBOSE = frozenset(
     {"build.started", "confirmed", "install.output", "install.started", "phase.finished", "plan.ready"}
-    | {"process.started", "pruned", "step.output"}
+    | {"process.started", "pruned", "step.output", "vendor.started"}
 )
 
 
