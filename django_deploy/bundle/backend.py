@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: What builds take for the time (2020-01-01): the same tree gives the same bytes.
 SOURCE_DATE_EPOCH = "1577836800"
 
+#: The umask of builds: setuptools puts the modes of the files that it makes into the wheel.
+UMASK = 0o022
+
 #: How much of a back end's output an error carries.
 LAST_LINES = 30
 
@@ -154,6 +157,7 @@ def run(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        umask=UMASK,
         check=False,
     )
     output = result.stdout.decode("utf-8", "replace")

@@ -120,7 +120,8 @@ class Tree:
     def copy(self, folder: Path, name: str) -> Path:
         """Copies what counts to a new folder called ``name``, somewhere in ``folder``; returns it.
 
-        Places outside of the tree lie in the copy as they lie here.
+        Places outside of the tree lie in the copy as they lie here. Of a file's mode only the executable
+        bit comes along: the rest is the umask of whoever has checked the tree out.
         """
         depth = max((outside.count("../") for outside in self.outside()), default=0)
         copy = folder.joinpath(*["above"] * depth, name)
@@ -131,5 +132,6 @@ class Tree:
             if parent not in made:
                 os.makedirs(parent, exist_ok=True)
                 made.add(parent)
-            shutil.copy(path, destination)
+            shutil.copyfile(path, destination)
+            os.chmod(destination, 0o755 if os.stat(path).st_mode & 0o111 else 0o644)
         return copy

@@ -265,12 +265,13 @@ def repack(distribution: importlib.metadata.Distribution, folder: Path) -> Path:
     """The wheel of what is installed in a folder."""
     base = f"{distribution.name.replace('-', '_')}-{distribution.version}"
     tag = HeaderParser().parsestr(distribution.read_text("WHEEL"))["Tag"]
-    scripts = {entry_point.name for entry_point in distribution.entry_points}
+    scripts = {entry_point.name for entry_point in distribution.entry_points.select(group="console_scripts")}
     wheel, rows = folder / f"{base}-{tag}.whl", []
     with zipfile.ZipFile(wheel, "w") as archive:
         for file in distribution.files:
             if file.name in (*_OF_INSTALLERS, *scripts):
                 continue
+            # Other scripts are programs.
             path = f"{base}.data/scripts/{file.name}" if "bin" in file.parts[:-1] else str(file)
             archive.write(file.locate(), path)
             rows.append(f"{path},{file.hash.mode}={file.hash.value},{file.size}\n")
