@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,7 +43,12 @@ def get_target(name: str) -> Target:
     if issue := _name_issue(name):
         raise ConfigError("A target's name is not fit for one.", issues=[issue])
     target = Target.from_mapping(name, entries[name], settings_module=_settings_module(), resolve=_call)
-    return replace(target, steps=_fitting_steps(target), data_folders=_data_folders())
+    return replace(
+        target,
+        steps=_fitting_steps(target),
+        data_folders=_data_folders(),
+        asset_folders=tuple(_asset_folders()),
+    )
 
 
 def _fitting_steps(target: Target) -> tuple[Step, ...]:
@@ -57,6 +62,15 @@ def _fitting_steps(target: Target) -> tuple[Step, ...]:
 
 def _data_folders() -> tuple[str, ...]:
     return tuple(str(folder) for folder in (settings.MEDIA_ROOT, settings.STATIC_ROOT) if folder)
+
+
+def _asset_folders() -> Iterator[str]:
+    """Where the site reads from, beside the folders of its apps."""
+    for engine in settings.TEMPLATES:
+        yield from map(str, engine.get("DIRS", ()))
+    for entry in settings.STATICFILES_DIRS:
+        yield str(entry[1] if isinstance(entry, (list, tuple)) else entry)
+    yield from map(str, (*settings.LOCALE_PATHS, *settings.FIXTURE_DIRS))
 
 
 def list_targets() -> tuple[Summary, ...]:

@@ -122,7 +122,8 @@ class Target:
     ``installer`` None lets the host choose (uv, else pip);
     ``process_manager`` None too (systemd, else supervisor). ``batch`` is a number of hosts or a
     percentage (``"25%"``); None is all at once. ``lock_wait`` is in seconds. ``data_folders`` are this
-    machine's MEDIA_ROOT and STATIC_ROOT, which are no part of any source tree.
+    machine's MEDIA_ROOT and STATIC_ROOT, which are no part of any source tree; ``asset_folders`` are those
+    that settings read templates, static files, translations and fixtures from.
     """
 
     name: str
@@ -148,7 +149,10 @@ class Target:
     keep_releases: int = 5
     require_clean: bool = False
     lock_wait: float = 0.0
+    project_include: tuple[str, ...] = ()
+    project_exclude: tuple[str, ...] = ()
     data_folders: tuple[str, ...] = ()
+    asset_folders: tuple[str, ...] = ()
 
     def batch_size(self) -> int:
         """How many hosts are activated at a time, at least 1."""
@@ -210,7 +214,7 @@ class Kind(Enum):
     RANGE = "deploy.E006"  #: a number out of its range
     HOST = "deploy.E007"  #: not a host
     DUPLICATE = "deploy.E008"  #: the same host twice
-    PATH = "deploy.E009"  #: not a path that is fit for a ROOT, an interpreter or a key file
+    PATH = "deploy.E009"  #: not a path that is fit for a ROOT, an interpreter or a key file; not a pattern
     COMMAND = "deploy.E010"  #: not a command line
     ENVIRONMENT = "deploy.E011"  #: a name or value that no environment can hold
     CALLABLE = "deploy.E012"  #: a callable that cannot be found, or that failed
@@ -539,6 +543,19 @@ def _read_file_name(place: _Place, value: object) -> str:
     return text
 
 
+def _read_file_pattern(place: _Place, value: object) -> str:
+    text: str = _expect(value, str, "a pattern of files")
+    parts = text.strip("/").split("/")
+    if not text.strip("/") or _CONTROL.search(text):
+        raise _Mistake(Kind.PATH, f"is not a pattern of files: {text!r}.")
+    if text.startswith("!"):
+        raise _Mistake(Kind.PATH, f"must not begin with '!': {text!r}.", "PROJECT_INCLUDE always wins.")
+    if ".." in parts or "." in parts or "" in parts:
+        hint = "Patterns count from the folder of manage.py: write 'data/*.csv'."
+        raise _Mistake(Kind.PATH, f"must be a path without '.', '..' and '//', not {text!r}.", hint)
+    return text
+
+
 def _read_env(place: _Place, value: object) -> Mapping[str, str]:
     env = _expect(_resolved(place, value, instead={}), Mapping, "a dict, or the dotted path of a callable")
     for name, content in env.items():
@@ -739,6 +756,8 @@ _TARGET: Mapping[str, _Reader[Any]] = {
     "KEEP_RELEASES": _whole_number(1),
     "REQUIRE_CLEAN": _read_bool,
     "LOCK_WAIT": _seconds(is_zero_allowed=True),
+    "PROJECT_INCLUDE": _list_of(_read_file_pattern, "a list of patterns"),
+    "PROJECT_EXCLUDE": _list_of(_read_file_pattern, "a list of patterns"),
 }
 
 

@@ -10,14 +10,23 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django_deploy.bundle.audit import provides_module
 from django_deploy.bundle.cache import default_cache
+from django_deploy.bundle.checkout import source_trees
+from django_deploy.bundle.contents import Rules, read_contents
 from django_deploy.bundle.environment import discover
 from django_deploy.bundle.fitting import marker_variables
 from django_deploy.bundle.lock import lock
 from django_deploy.bundle.manifest import Manifest
+from django_deploy.bundle.patterns import Patterns
+from django_deploy.bundle.plain import (
+    find_hidden_modules,
+    refuse_hidden_modules,
+    refuse_what_needs_metadata,
+)
 from django_deploy.bundle.project import find_project
 from django_deploy.bundle.revision import require_clean
 from django_deploy.bundle.selection import SELF, select
@@ -28,8 +37,8 @@ from django_deploy.host.protocol import Event, Report, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
+    from django_deploy.bundle.contents import Contents
     from django_deploy.bundle.environment import Distribution
     from django_deploy.bundle.manifest import Pin
     from django_deploy.bundle.sources import Sources
@@ -43,31 +52,40 @@ def build_bundle(
     report: Report = ignore,
     cache: Path | None = None,
     ignored_folders: Iterable[Path] = (),
+    revision: str | None = None,
 ) -> Manifest:
     """What the target's hosts will install: this environment, as it is now.
 
-    ``ignored_folders`` (MEDIA_ROOT, STATIC_ROOT) are no part of any source tree. Raises
+    With a ``revision``, the project and what lies in its repository are as they were at that revision.
+    ``ignored_folders`` are no part of any source tree, beside the target's data folders. Raises
     ``BundleError``; nothing outside of ``cache`` is changed.
     """
     cache = cache or default_cache()
     environment = discover()
     project = find_project(target.settings_module, environment.distributions)
-    if target.require_clean and project.source is not None:
+    distributions = environment.distributions
+    if project.kind == "plain":
+        refuse_what_needs_metadata(target, project)
+        distributions = (*distributions, project)
+    if target.require_clean and project.source is not None and revision is None:
         require_clean(project.source)
     _check_ourselves(environment.distributions)
     selection = select(
-        environment.distributions,
+        distributions,
         target.requirements,
         project=project,
         extras=target.extras,
         exclude=target.exclude,
         include=target.include,
     )
-    ignored = frozenset(folder.resolve() for folder in ignored_folders)
-    build = partial(build_wheels, cache=cache, report=report, ignored_folders=ignored)
-    built, pins = _build_and_lock(selection.kept, build, read_sources(target.index_url), cache)
-    check_requirements(built, selection.kept, environment.distributions)
-    _check_settings_module(target.settings_module, project, built)
+    with source_trees(selection.kept, project, revision, cache=cache) as trees:
+        rules = trees.rules(rules_of(target, ignored_folders))
+        build = partial(build_wheels, cache=cache, report=report, rules=rules)
+        built, pins = _build_and_lock(trees.distributions, build, read_sources(target.index_url), cache)
+        check_requirements(built, trees.distributions, environment.distributions, trees.revision)
+        _check_settings_module(target.settings_module, project, built)
+        _check_hidden_modules(project, trees.distributions, built)
+    built = tuple(map(trees.with_origin, built))
 
     manifest = Manifest(
         project=project.name,
@@ -79,14 +97,36 @@ def build_bundle(
         created_by=deployer(),
         left_out=tuple(item.name for item in selection.left_out),
         revision=next((item.wheel.revision for item in built if item.wheel.name == project.name), None),
-        warnings=(*environment.warnings, *selection.warnings, *_warnings_of(built)),
-        requires=tuple(_requirements_of(selection.kept, built).items()),
+        warnings=(*environment.warnings, *selection.warnings, *trees.warnings, *_warnings_of(built)),
+        contents=next((item.contents for item in built if item.contents is not None), None),
+        requires=tuple(_requirements_of(trees.distributions, built).items()),
         extras=target.extras,
-        requires_python=tuple((item.name, item.requires_python) for item in selection.kept),
+        requires_python=tuple((item.name, item.requires_python) for item in trees.distributions),
         markers=tuple(marker_variables().items()),
     )
     report(_ready(manifest))
     return manifest
+
+
+def rules_of(target: Target, ignored_folders: Iterable[Path] = ()) -> Rules:
+    """Which files are deployed and which are data, by the target and the settings that it was read with."""
+    data = [*map(Path, target.data_folders), *ignored_folders]
+    if any(host.is_local for host in target.hosts):
+        data.append(Path(target.root))
+    return Rules(
+        include=Patterns(target.project_include),
+        exclude=Patterns(target.project_exclude),
+        ignored=frozenset((*map(Path.absolute, data), *map(Path.resolve, data))),
+        named=frozenset(Path(folder).resolve() for folder in target.asset_folders),
+    )
+
+
+def list_project(target: Target) -> Contents | None:
+    """The files of a plain project, and what stays here of it; None where the project is a package."""
+    project = find_project(target.settings_module, discover().distributions)
+    if project.kind != "plain" or project.source is None:
+        return None
+    return read_contents(project.source, rules_of(target))
 
 
 def _check_ourselves(distributions: Iterable[Distribution]) -> None:
@@ -123,10 +163,25 @@ def _check_settings_module(module: str, project: Distribution, built: Iterable[B
     """``BundleError`` when the project's build leaves out what the site starts with."""
     for item in built:
         if item.wheel.name == project.name and not provides_module(item.wheel.path, module):
+            remedy = f"Name its package in the build settings of {project.source}."
+            if project.kind == "plain":
+                remedy = (
+                    "PROJECT_EXCLUDE or a rule for all projects leaves it out: name it in PROJECT_INCLUDE."
+                )
             raise BundleError(
-                f"The wheel of {project.name} does not hold the settings module {module}.",
-                remedy=f"Name its package in the build settings of {project.source}.",
+                f"The wheel of {project.name} does not hold the settings module {module}.", remedy=remedy
             )
+
+
+def _check_hidden_modules(
+    project: Distribution, kept: Iterable[Distribution], built: Iterable[BuiltWheel]
+) -> None:
+    """``BundleError`` when a server would import something else in the place of a plain project's modules."""
+    wheels = {item.wheel.name: item for item in built}
+    contents = wheels[project.name].contents if project.name in wheels else None
+    if contents is not None and project.source is not None:
+        paths = {name: item.wheel.path for name, item in wheels.items()}
+        refuse_hidden_modules(find_hidden_modules(project, contents, kept, paths), project.source)
 
 
 def _version_of(project: Distribution, built: Iterable[BuiltWheel]) -> str:

@@ -12,14 +12,20 @@ from django_deploy.bundle.tree import Tree
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from email.message import Message
+
+    from django_deploy.bundle.patterns import Patterns
 
 #: Environment files that are meant to be shared.
 _EXAMPLES = ("example", "sample", "template", "dist", "test")
 
 _KEY_START = re.compile(rb"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _KEY_NAMES = re.compile(r"id_(rsa|dsa|ecdsa|ed25519)|.*\.(pem|key)")
+
+#: Sizes in bytes above which a file, and all files of a wheel, are worth a warning.
+LARGE_FILE = 50 * 1000 * 1000
+LARGE_WHEEL = 200 * 1000 * 1000
 
 #: Folders of an app whose files Django needs at run time.
 _DATA_FOLDERS = frozenset(("templates", "jinja2", "static", "locale", "migrations", "fixtures"))
@@ -43,34 +49,86 @@ def provides_module(wheel: Path, module: str) -> bool:
     """Whether a wheel holds a module."""
     path = module.replace(".", "/")
     wanted = re.compile(
-        rf"(?:[^/]+\.data/(?:pure|plat)lib/)?{re.escape(path)}(?:\.py|/__init__\.py|\..*\.so)"
+        rf"(?:[^/]+\.data/(?:(?:pure|plat)lib|data/app(?:/.+)?)/)?{re.escape(path)}(?:\.py|/__init__\.py|\..*\.so)"
     )
     with zipfile.ZipFile(wheel) as archive:
         return any(wanted.fullmatch(name) for name in archive.namelist())
 
 
-def check_secrets(wheel: Path) -> None:
-    """``BundleError`` when a wheel holds what should not travel: secrets, databases."""
+def check_secrets(wheel: Path, allowed: Patterns | None = None) -> None:
+    """``BundleError`` when a wheel holds what should not travel: secrets, databases.
+
+    What ``allowed`` (PROJECT_INCLUDE) names, by its path in the wheel, is meant to.
+    """
     with zipfile.ZipFile(wheel) as archive:
-        unwanted = [name for name in archive.namelist() if _is_unwanted(archive, name)]
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+        unwanted = [name for name in names if _is_unwanted(archive, name)]
+    if allowed is not None:
+        unwanted = [name for name in unwanted if not _is_allowed(name, allowed)]
     if unwanted:
         raise BundleError(
             f"{wheel.name} would carry {', '.join(unwanted)} to the servers.",
             remedy="Move such files out of the package, or exclude them in the project's build settings. "
-            "Secrets of the site belong into the target's ENV.",
+            "Secrets of the site belong into the target's ENV. What the site only reads, name in"
+            " PROJECT_INCLUDE.",
         )
 
 
+def _is_allowed(path: str, allowed: Patterns) -> bool:
+    parts = path.split("/")
+    folders = ("/".join(parts[:end]) for end in range(1, len(parts)))
+    return allowed.match(path, is_folder=False) or any(
+        allowed.match(folder, is_folder=True) for folder in folders
+    )
+
+
 def _is_unwanted(archive: zipfile.ZipFile, path: str) -> bool:
-    name = PurePosixPath(path).name.lower()
-    if name == ".env" or name.startswith(".env.") or name.endswith(".env"):
-        return not name.endswith(_EXAMPLES)
-    if name.endswith(".sqlite3"):
+    name = PurePosixPath(path).name
+    if is_environment_file(name) or name.lower().endswith(".sqlite3"):
         return True
     with archive.open(path) as file:
         head = file.read(4096)
-    # Under a key's name the words are enough, under any other one the key must begin the file.
-    return b"PRIVATE KEY" in head if _KEY_NAMES.fullmatch(name) else _KEY_START.match(head) is not None
+    return holds_database(head) or holds_private_key(name, head)
+
+
+def is_environment_file(name: str) -> bool:
+    """Whether a file of this name has the variables of one machine, secrets among them."""
+    name = name.lower()
+    if name == ".env" or name.startswith(".env.") or name.endswith(".env"):
+        return not name.endswith(_EXAMPLES)
+    return False
+
+
+def holds_database(head: bytes) -> bool:
+    """Whether a file that begins so is an SQLite database (https://www.sqlite.org/fileformat.html)."""
+    return head.startswith(b"SQLite format 3\0")
+
+
+def holds_private_key(path: str, head: bytes) -> bool:
+    """Whether a file that begins so is a private key.
+
+    Under a key's name the words are enough, under any other one the key must begin the file.
+    """
+    name = PurePosixPath(path).name.lower()
+    if _KEY_NAMES.fullmatch(name):
+        return b"PRIVATE KEY" in head[:4096]
+    return _KEY_START.match(head[:4096]) is not None
+
+
+def find_large_files(wheel: Path) -> tuple[str, ...]:
+    """Warnings of files, or of a whole, that are larger than a site's code is wont to be."""
+    with zipfile.ZipFile(wheel) as archive:
+        files = sorted(archive.infolist(), key=lambda file: (-file.file_size, file.filename))
+    total = sum(file.file_size for file in files)
+    large = [file for file in files if file.file_size > LARGE_FILE]
+    if total > LARGE_WHEEL:
+        what = f"{wheel.name} holds {total / 1e6:.0f} MB; the largest of its {len(files)} files are"
+        return (f"{what} {_sizes(files)}.",)
+    return (f"{wheel.name} holds large files: {_sizes(large)}.",) if large else ()
+
+
+def _sizes(files: Sequence[zipfile.ZipInfo]) -> str:
+    return ", ".join(f"{file.filename} ({file.file_size / 1e6:.0f} MB)" for file in files[:5])
 
 
 def find_lost_files(wheel: Path, tree: Tree) -> tuple[str, ...]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django_deploy.bundle.contents import Contents
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class Manifest:
 
     ``requires`` is what each distribution's metadata requires, ``extras`` are those of the project that
     were asked for, ``markers`` the environment's variables (PEP 508): a host with others may need more or
-    less, or be refused by what ``requires_python`` says; see ``fitting``.
+    less, or be refused by what ``requires_python`` says; see ``fitting``. ``contents`` are the files of a
+    plain project.
     """
 
     project: str
@@ -70,6 +74,7 @@ class Manifest:
     requires: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), repr=False)
     extras: tuple[str, ...] = ()
     requires_python: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    contents: Contents | None = field(default=None, repr=False)
     markers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property

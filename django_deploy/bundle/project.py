@@ -1,4 +1,4 @@
-"""The project: the distribution that provides the settings module."""
+"""The project: the distribution that provides the settings module, or a plain folder that does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from django_deploy.bundle.plain import find_plain_project
 from django_deploy.bundle.proposal import propose_packaging
 from django_deploy.exceptions import BundleError
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 
 def find_project(settings_module: str, distributions: Iterable[Distribution]) -> Distribution:
-    """The distribution that provides the settings module; ``BundleError`` when none does."""
+    """The distribution that provides the settings module.
+
+    Where none does, it is the folder of ``manage.py`` as it stands, of the kind ``plain``; ``BundleError``
+    where there is none either.
+    """
     file = find_module(settings_module)
     if file is None:
         raise BundleError(
@@ -27,10 +32,12 @@ def find_project(settings_module: str, distributions: Iterable[Distribution]) ->
         )
     candidates = tuple(distributions)
     owner = _recorded_owner(file, candidates) or _source_owner(file, candidates)
+    owner = owner or find_plain_project(file, settings_module, candidates)
     if owner is None:
         levels = settings_module.count(".") + (file.name == "__init__.py")
         raise BundleError(
-            f"The settings module {settings_module} ({file}) belongs to no installed distribution.",
+            f"The settings module {settings_module} ({file}) belongs to no installed distribution,"
+            " and no manage.py lies beside it.",
             remedy=propose_packaging(file.parents[levels], settings_module.partition(".")[0]),
         )
     return owner

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from django_deploy.bundle.audit import check_secrets, find_lost_files, read_metadata
+from django_deploy.bundle.audit import check_secrets, find_large_files, find_lost_files, read_metadata
 from django_deploy.bundle.cache import digest, prune, read_record, sha256_of, write_record
+from django_deploy.bundle.contents import Contents, Rules, read_contents
 from django_deploy.bundle.manifest import Revision, Wheel
+from django_deploy.bundle.plain import assemble, tag_of, version_of
 from django_deploy.bundle.revision import find_revision
 from django_deploy.bundle.selection import is_needed_on_hosts
 from django_deploy.bundle.tree import Tree
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from packaging.utils import NormalizedName
 
     from django_deploy.bundle.environment import Distribution
+    from django_deploy.bundle.patterns import Patterns
 
 #: Part of every key: raise it when the same tree would be built in another way.
 RECIPE = 1
@@ -52,11 +55,15 @@ _SCM_VERSION = re.compile(
 
 @dataclass(frozen=True)
 class BuiltWheel:
-    """A wheel, what its metadata requires, and what the user should know about it."""
+    """A wheel, what its metadata requires, and what the user should know about it.
+
+    ``contents`` are the files of a plain project, None for all others.
+    """
 
     wheel: Wheel
     requires: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    contents: Contents | None = None
 
 
 def build_wheels(
@@ -64,14 +71,15 @@ def build_wheels(
     *,
     cache: Path,
     report: Report = ignore,
-    ignored_folders: frozenset[Path] = frozenset(),
+    rules: Rules | None = None,
 ) -> tuple[BuiltWheel, ...]:
     """The wheel of each distribution, without its dependencies, in the same order.
 
-    What did not change is not built again. ``ignored_folders`` are left out of source trees.
-    Raises one ``BundleError`` that holds every failure.
+    What did not change is not built again. ``rules`` say what of a plain project is deployed, what of all
+    source trees is data and left out, and what looks like a secret and is meant to travel. Raises one
+    ``BundleError`` that holds every failure.
     """
-    builder = WheelBuilder(cache, report, ignored_folders)
+    builder = WheelBuilder(cache, report, rules)
     with ThreadPoolExecutor(BUILDS_AT_ONCE) as pool:
         futures = [pool.submit(builder.build, distribution) for distribution in distributions]
     errors = [error for error in (future.exception() for future in futures) if error is not None]
@@ -86,12 +94,10 @@ def build_wheels(
 class WheelBuilder:
     """Builds wheels into a cache folder, keyed by what they are built from."""
 
-    def __init__(
-        self, cache: Path, report: Report = ignore, ignored_folders: frozenset[Path] = frozenset()
-    ) -> None:
+    def __init__(self, cache: Path, report: Report = ignore, rules: Rules | None = None) -> None:
         self._cache = cache
         self._report = report
-        self._ignored_folders = ignored_folders
+        self._rules = rules or Rules()
 
     def build(self, distribution: Distribution) -> BuiltWheel:
         """The wheel of one distribution, from the cache if it is there."""
@@ -108,11 +114,27 @@ class WheelBuilder:
             )
         if source.is_file():
             return self._collect_archive(distribution, source)
-        return self._build_tree(distribution, Tree(source, ignore=self._ignored_folders))
+        if distribution.kind == "plain":
+            return self._assemble(distribution, source)
+        return self._build_tree(distribution, Tree(source, ignore=self._rules.ignored))
+
+    def _assemble(self, distribution: Distribution, source: Path) -> BuiltWheel:
+        """The wheel of a plain project, which no back end builds."""
+        contents = read_contents(source, self._rules)
+        version = version_of(contents, distribution.paths)
+        key = digest("plain", version, distribution.name, tag_of(contents))
+
+        def make(folder: Path) -> Path:
+            return assemble(distribution, contents, folder)
+
+        return replace(
+            self._find(distribution, key) or self._make(distribution, key, make), contents=contents
+        )
 
     def _build_tree(self, distribution: Distribution, tree: Tree) -> BuiltWheel:
-        scm_version = distribution.version if _is_version_from_scm(tree) else ""
-        key = digest("tree", _digest_of(tree), distribution.name, scm_version, *_interpreter())
+        scm_version = distribution.version if is_version_from_scm(tree) else ""
+        meant = self._rules.include.texts
+        key = digest("tree", _digest_of(tree), distribution.name, scm_version, *meant, *_interpreter())
 
         def make(folder: Path) -> Path:
             from django_deploy.bundle.backend import build_tree
@@ -172,7 +194,7 @@ class WheelBuilder:
         self._folder(key).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="build-", dir=self._folder(key)) as folder:
             made = make(Path(folder))
-            warnings = _examine(made, distribution, tree)
+            warnings = _examine(made, distribution, tree, self._rules.include)
             wheel = made.replace(self._folder(key) / made.name)
         built = _describe(wheel, distribution, warnings)
         write_record(self._folder(key) / RECORD, _as_record(built))
@@ -189,11 +211,15 @@ class WheelBuilder:
 
 
 def check_requirements(
-    built: Iterable[BuiltWheel], kept: Iterable[Distribution], environment: Iterable[Distribution]
+    built: Iterable[BuiltWheel],
+    kept: Iterable[Distribution],
+    environment: Iterable[Distribution],
+    revision: Revision | None = None,
 ) -> None:
     """``BundleError`` when a wheel requires what will not be deployed.
 
-    The metadata of an editable installation is as old as its ``pip install -e``; the wheel's is new.
+    The metadata of an editable installation is as old as its ``pip install -e``; the wheel's is new, or
+    that of another ``revision``.
     """
     wheels = tuple(built)
     deployed = {item.name: item.version for item in kept}
@@ -206,6 +232,11 @@ def check_requirements(
         if is_needed_on_hosts(item.wheel.name, canonicalize_name(requirement.name))
         and not _is_satisfied(requirement, deployed)
     ]
+    if problems and revision is not None:
+        raise BundleError(
+            f"The environment is not what {revision} requires: {'; '.join(problems)}.",
+            remedy="Install what it requires, or deploy it from an environment of its own.",
+        )
     if problems:
         raise BundleError(
             f"The environment is not what its sources require by now: {'; '.join(problems)}.",
@@ -241,7 +272,7 @@ def _digest_of(tree: Tree) -> str:
         raise BundleError(f"{error.filename or tree.folder} cannot be read: {error.strerror}.") from None
 
 
-def _is_version_from_scm(tree: Tree) -> bool:
+def is_version_from_scm(tree: Tree) -> bool:
     """Whether a build asks git or Mercurial for the version: a copy of the tree cannot answer."""
     return _SCM_VERSION.search(tree.configuration) is not None
 
@@ -270,11 +301,15 @@ def _refuse_changed(distribution: Distribution, archive: Path, sha256: str) -> N
         )
 
 
-def _examine(wheel: Path, distribution: Distribution, tree: Tree | None) -> tuple[str, ...]:
-    """Refuses secrets in what is built from a tree; returns warnings of what the build has lost."""
+def _examine(wheel: Path, distribution: Distribution, tree: Tree | None, meant: Patterns) -> tuple[str, ...]:
+    """Refuses secrets in what is built from a tree; returns warnings of what is odd about the wheel."""
     if tree is None:
-        return ()
-    check_secrets(wheel)
+        return find_large_files(wheel) if distribution.kind == "plain" else ()
+    check_secrets(wheel, meant)
+    return (*_lost_files(wheel, distribution, tree), *find_large_files(wheel))
+
+
+def _lost_files(wheel: Path, distribution: Distribution, tree: Tree) -> tuple[str, ...]:
     lost = find_lost_files(wheel, tree)
     if not lost:
         return ()

@@ -192,7 +192,7 @@ def test_settings_that_the_build_leaves_out_are_refused(workshop, edited):
     assert answer["remedy"] == f"Name its package in the build settings of {folder}."
 
 
-def test_plain_project_is_told_what_it_lacks(workshop, tmp_path):
+def test_settings_without_a_project(workshop, tmp_path):
     settings = tmp_path / "plain" / "settings.py"
     settings.parent.mkdir()
     settings.touch()
@@ -200,7 +200,8 @@ def test_plain_project_is_told_what_it_lacks(workshop, tmp_path):
     answer = workshop.bundle(settings_module="plain.settings", environ={"PYTHONPATH": str(tmp_path)})
 
     assert answer["error"] == (
-        f"The settings module plain.settings ({settings.resolve()}) belongs to no installed distribution."
+        f"The settings module plain.settings ({settings.resolve()}) belongs to no installed distribution,"
+        " and no manage.py lies beside it."
     )
     assert answer["remedy"].startswith(
         "Put this into a pyproject.toml beside manage.py and run `pip install -e .`"

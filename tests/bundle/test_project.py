@@ -69,9 +69,83 @@ def test_project_that_is_no_distribution(tmp_path, monkeypatch, settings):
         find_project(module, ())
 
     assert caught.value.message == (
-        f"The settings module {module} ({file}) belongs to no installed distribution."
+        f"The settings module {module} ({file}) belongs to no installed distribution,"
+        " and no manage.py lies beside it."
     )
     assert 'include = ["accounts*", "blog*", "site_under_test*"]\n' in caught.value.remedy
+
+
+def plain(folder: Path, module: str = "site_under_test.settings", installed: tuple[str, ...] = ()):
+    """What is found for a settings module in a folder with a ``manage.py``."""
+    file = folder.joinpath(*module.split(".")).with_suffix(".py")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        return find_project(module, tuple(map(distribution, installed)))
+
+
+def test_plain_project(tmp_path):
+    (tmp_path / "manage.py").touch()
+
+    project = plain(tmp_path)
+
+    assert (project.kind, project.name, project.source) == ("plain", "site-under-test", tmp_path.resolve())
+    assert project.paths == (".",)
+
+
+def test_manage_py_above_the_folder_that_is_imported_from(tmp_path):
+    (tmp_path / "manage.py").touch()
+
+    project = plain(tmp_path / "src")
+
+    assert (project.source, project.paths) == (tmp_path.resolve(), ("src",))
+
+
+def test_innermost_manage_py(tmp_path):
+    (tmp_path / "manage.py").touch()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "manage.py").touch()
+
+    assert plain(tmp_path / "sub").source == (tmp_path / "sub").resolve()
+
+
+def test_settings_in_a_module_of_its_own(tmp_path):
+    (tmp_path / "manage.py").touch()
+
+    assert plain(tmp_path, "settings_under_test").name == "settings-under-test"
+
+
+def test_folders_of_the_project_that_are_on_the_path(tmp_path, monkeypatch):
+    for folder in ("apps", "libs/acme/src", "gone"):
+        (tmp_path / folder).mkdir(parents=True)
+        monkeypatch.syspath_prepend(tmp_path / folder)
+    (tmp_path / "gone").rmdir()
+    (tmp_path / "manage.py").touch()
+    acme = distribution("acme", source=tmp_path / "libs" / "acme")
+    (tmp_path / "site_under_test").mkdir()
+    (tmp_path / "site_under_test" / "settings.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert find_project("site_under_test.settings", (acme,)).paths == (".", "apps")
+
+
+@pytest.mark.parametrize(
+    ("pyproject", "installed", "name"),
+    [
+        (None, (), "site-under-test"),
+        ('name = "Acme_Shop"', (), "acme-shop"),
+        ('name = "acme-shop"', ("acme-shop",), "acme-shop-site"),
+        ('version = "1"', ("site-under-test",), "site-under-test-site"),
+        ('name = "a"', ("a", "a-site", "site-under-test", "site-under-test-site"), "plain-site"),
+    ],
+)
+def test_name_of_a_plain_project(tmp_path, pyproject, installed, name):
+    (tmp_path / "manage.py").touch()
+    if pyproject:
+        (tmp_path / "pyproject.toml").write_text(f"[project]\n{pyproject}\n")
+
+    assert plain(tmp_path, installed=installed).name == name
 
 
 def test_innermost_source_folder_wins(importable):
