@@ -6,6 +6,8 @@ import signal
 import django
 import pytest
 
+from tests.corner_cases import summary
+
 
 def pytest_configure():
     # A shell ignores Ctrl-C for what it runs in the background; a deployer that inherits this never hears it.
@@ -23,3 +25,11 @@ def database(tmp_path, monkeypatch):
         monkeypatch.setitem(connections[alias].settings_dict, "NAME", str(tmp_path / f"{alias}.sqlite3"))
     yield connections["default"]
     connections.close_all()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many of the corner cases this run has shown."""
+    passed = [report.nodeid for report in terminalreporter.getreports("passed") if report.when == "call"]
+    failed = [report.nodeid for kind in ("failed", "error") for report in terminalreporter.getreports(kind)]
+    for line in summary(passed, failed):
+        terminalreporter.write_line(line)
