@@ -112,7 +112,7 @@ def refuse_what_needs_metadata(target: Target, project: Distribution) -> None:
     ):
         if is_set and project.source is not None:
             wish = "is 'closure'" if key == "REQUIREMENTS" else "names extras"
-            advice = propose_packaging(project.source, project.name)
+            advice = propose_packaging(project.source, target.settings_module.partition(".")[0])
             raise BundleError(
                 f"{key} {wish}, but the project in {project.source} is no package: it declares nothing.",
                 remedy="Leave REQUIREMENTS at 'environment' and EXTRAS empty, or make it a package. "
