@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-import gzip
-import http.client
 import json
-import os
-import ssl
-import threading
-from base64 import b64encode
+import shutil
+import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, quote, unquote, urldefrag, urljoin, urlsplit, urlunsplit
-from urllib.request import getproxies, proxy_bypass, url2pathname
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+from urllib.request import url2pathname
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from django_deploy.bundle.cache import sha256_of
-from django_deploy.bundle.sources import redact
+from django_deploy.bundle.client import HttpClient, IndexFailure, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from packaging.utils import NormalizedName
 
+    from django_deploy.bundle.client import Response
     from django_deploy.bundle.sources import Sources
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 
 _SDIST_SUFFIXES = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
-
-MAX_REDIRECTS = 5
-
-
-class IndexFailure(Exception):
-    """An index did not answer as it should; ``is_final`` when no other client would fare better."""
-
-    def __init__(self, message: str, *, is_final: bool = False) -> None:
-        super().__init__(message)
-        self.is_final = is_final
 
 
 @dataclass(frozen=True)
@@ -60,16 +47,6 @@ class File:
         """Where the file lies, if it is on this machine."""
         parts = urlsplit(self.url)
         return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
-
-
-@dataclass(frozen=True)
-class Response:
-    """What a server answered, after redirects to ``url``."""
-
-    status: int
-    url: str
-    content_type: str
-    body: bytes
 
 
 class Index:
@@ -109,7 +86,7 @@ class Index:
         if response.status in (404, 410):
             return ()
         if response.status != 200:
-            raise IndexFailure(f"{redact(url)} answered with status {response.status}")
+            raise IndexFailure(f"{shown(url)} answered with status {response.status}")
         return tuple(parse_page(response))
 
     def _links(self, place: str) -> tuple[File, ...]:
@@ -133,15 +110,40 @@ class Index:
             if _parse_version(archive_version(file.filename, name)) == wanted
         )
 
-    def download(self, file: File) -> bytes:
-        """The file's contents; ``IndexFailure`` when they are not what the index announced."""
-        path = file.local_path
-        if path is not None:
-            return path.read_bytes()
-        response = self._client.get(file.url)
+    def fetch(self, file: File, folder: Path, accepted: Collection[str] = ()) -> Path:
+        """Downloads the file to ``folder/SHA256/NAME``, unless it is there.
+
+        ``accepted`` are the digests that it may have; without any, the one that its page tells.
+        ``IndexFailure`` when it has another.
+        """
+        accepted = accepted or {file.sha256} - {""}
+        if Path(file.filename).name != file.filename:
+            raise IndexFailure(f"{file.filename!r} is not the name of a file", is_final=True)
+        there = folder / file.sha256 / file.filename
+        if file.sha256 in accepted and there.is_file() and sha256_of(there) == file.sha256:
+            return there
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as workspace:
+            aside = Path(workspace, file.filename)
+            self._save(file, aside)
+            sha256 = sha256_of(aside)
+            if accepted and sha256 not in accepted:
+                raise IndexFailure(f"{file.filename} is damaged: its sha256 is not what was announced")
+            place = folder / sha256 / file.filename
+            place.parent.mkdir(exist_ok=True)
+            return aside.replace(place)
+
+    def _save(self, file: File, path: Path) -> None:
+        local = file.local_path
+        if local is not None:
+            try:
+                shutil.copyfile(local, path)
+            except OSError as error:
+                raise IndexFailure(f"{local} cannot be read: {error.strerror}", is_final=True) from None
+            return
+        response = self._client.get(file.url, into=path)
         if response.status != 200:
-            raise IndexFailure(f"{redact(file.url)} answered with status {response.status}")
-        return response.body
+            raise IndexFailure(f"{shown(file.url)} answered with status {response.status}")
 
 
 def _with_digest(file: File) -> File:
@@ -179,7 +181,7 @@ def parse_page(response: Response) -> Iterator[File]:
         entries = json.loads(response.body)["files"]
         yield from (_read_entry(entry, response.url) for entry in entries)
     except (ValueError, KeyError, TypeError) as error:
-        raise IndexFailure(f"{redact(response.url)} is not a page of an index ({error!r})") from None
+        raise IndexFailure(f"{shown(response.url)} is not a page of an index ({error!r})") from None
 
 
 def _read_entry(entry: dict[str, Any], base: str) -> File:
@@ -220,140 +222,3 @@ class _LinkParser(HTMLParser):
             self.links.append(dict(attrs))
         elif tag == "base":
             self.base = dict(attrs).get("href") or ""
-
-
-class HttpClient:
-    """GET over connections that are kept, one for each thread and server.
-
-    Credentials come from the address or netrc, proxies from pip's settings or the environment.
-    """
-
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
-        self._local = threading.local()
-        self._connections: list[http.client.HTTPConnection] = []
-        self._credentials = {
-            urlsplit(url).netloc.rpartition("@")[2]: urlsplit(url).netloc.rpartition("@")[0]
-            for url in (*sources.index_urls, *sources.find_links)
-            if "@" in urlsplit(url).netloc
-        }
-
-    def close(self) -> None:
-        for connection in self._connections:
-            connection.close()
-
-    def get(self, url: str, accept: str = "*/*") -> Response:
-        """Follows redirects; raises ``IndexFailure`` when there is no answer."""
-        for _ in range(MAX_REDIRECTS + 1):
-            status, headers, body = self._request(url, accept)
-            location = headers.get("Location")
-            if status not in (301, 302, 303, 307, 308) or not location:
-                return Response(status, url, headers.get("Content-Type", ""), _decoded(headers, body))
-            url = urljoin(url, location)
-        raise IndexFailure(f"{redact(url)} redirects too often", is_final=True)
-
-    def _request(self, url: str, accept: str) -> tuple[int, http.client.HTTPMessage, bytes]:
-        headers = {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "django-deploy"}
-        headers.update(self._authorization(url))
-        try:
-            return self._exchange(url, headers)
-        except (http.client.HTTPException, ConnectionError):
-            pass  # a server may close a connection that was kept; a fresh one has no such excuse
-        except OSError as error:
-            raise _unreachable(url, error) from None
-        try:
-            return self._exchange(url, headers)
-        except (http.client.HTTPException, OSError) as error:
-            raise _unreachable(url, error) from None
-
-    def _exchange(self, url: str, headers: dict[str, str]) -> tuple[int, http.client.HTTPMessage, bytes]:
-        parts = urlsplit(url)
-        connection = self._connection(parts)
-        target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        if parts.scheme == "http" and self._proxy(parts):
-            target = redact(url)
-        try:
-            connection.request("GET", target, headers=headers)
-            response = connection.getresponse()
-            return response.status, response.headers, response.read()
-        except BaseException:
-            connection.close()
-            raise
-
-    def _connection(self, parts: SplitResult) -> http.client.HTTPConnection:
-        """This thread's connection to a server."""
-        known: dict[str, http.client.HTTPConnection] = self._local.__dict__
-        key = f"{parts.scheme}://{parts.hostname}:{parts.port}"
-        if key not in known:
-            known[key] = self._new_connection(parts)
-            self._connections.append(known[key])
-        return known[key]
-
-    def _new_connection(self, parts: SplitResult) -> http.client.HTTPConnection:
-        host, proxy = parts.hostname or "", self._proxy(parts)
-        timeout = self._sources.timeout
-        if parts.scheme != "https":
-            place = (proxy.hostname or "", proxy.port) if proxy else (host, parts.port)
-            return http.client.HTTPConnection(*place, timeout=timeout)
-        context = self._tls_context(parts)
-        if proxy is None:
-            return http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=context)
-        connection = http.client.HTTPSConnection(
-            proxy.hostname or "", proxy.port, timeout=timeout, context=context
-        )
-        user = proxy.netloc.rpartition("@")[0]
-        connection.set_tunnel(host, parts.port, {"Proxy-Authorization": _basic(user)} if user else {})
-        return connection
-
-    def _proxy(self, parts: SplitResult) -> SplitResult | None:
-        if proxy_bypass(parts.netloc.rpartition("@")[2]):
-            return None
-        address = self._sources.proxy or getproxies().get(parts.scheme)
-        return urlsplit(address if "//" in address else f"//{address}") if address else None
-
-    def _tls_context(self, parts: SplitResult) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self._sources.cert or None)
-        if not self._sources.cert:
-            # Some builds of Python find no certificates of the system; pip brings its own.
-            from pip._vendor import certifi
-
-            context.load_verify_locations(certifi.where())
-        if self._sources.client_cert:
-            context.load_cert_chain(self._sources.client_cert)
-        trusted = {parts.hostname, f"{parts.hostname}:{parts.port}"}
-        if not trusted.isdisjoint(self._sources.trusted_hosts):
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
-
-    def _authorization(self, url: str) -> dict[str, str]:
-        place = urlsplit(url).netloc
-        user, _, host = place.rpartition("@")
-        user = user or self._credentials.get(host, "") or _netrc_user(urlsplit(url).hostname or "")
-        return {"Authorization": _basic(user)} if user else {}
-
-
-def _basic(user: str) -> str:
-    """Basic authentication of a ``user:password`` as addresses have it."""
-    return "Basic " + b64encode(unquote(user).encode()).decode()
-
-
-def _netrc_user(host: str) -> str:
-    import netrc
-
-    try:
-        found = netrc.netrc(os.environ.get("NETRC")).authenticators(host)
-    except (OSError, netrc.NetrcParseError):
-        return ""
-    return f"{quote(found[0])}:{quote(found[2])}" if found else ""
-
-
-def _unreachable(url: str, error: Exception) -> IndexFailure:
-    # pip may have certificates that we lack; a server that is not there is so for everyone.
-    return IndexFailure(
-        f"{redact(url)} cannot be read: {error}", is_final=not isinstance(error, ssl.SSLError)
-    )
-
-
-def _decoded(headers: http.client.HTTPMessage, body: bytes) -> bytes:
-    return gzip.decompress(body) if headers.get("Content-Encoding") == "gzip" else body

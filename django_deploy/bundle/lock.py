@@ -104,7 +104,7 @@ def _ask(distributions: Sequence[Distribution], sources: Sources) -> dict[Distri
 
 
 def _look_up(distribution: Distribution, index: Index) -> _Answer:
-    from django_deploy.bundle.index import IndexFailure
+    from django_deploy.bundle.client import IndexFailure
 
     try:
         files = index.files_of_version(distribution.name, distribution.version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,8 @@ class Sources:
     """Indexes and folders of archives, and how to reach them.
 
     ``index_url`` None is pip's own default, "" none at all. ``cert`` and ``client_cert`` are files,
-    ``timeout`` is in seconds.
+    ``timeout`` is in seconds. ``keyring_provider`` is as pip has it: ``auto``, ``disabled``, ``import`` or
+    ``subprocess``.
     """
 
     index_url: str | None = None
@@ -33,6 +35,7 @@ class Sources:
     client_cert: str = ""
     proxy: str = ""
     timeout: float = 15.0
+    keyring_provider: str = "auto"
 
     @property
     def index_urls(self) -> tuple[str, ...]:
@@ -80,6 +83,7 @@ def read_sources(
         client_cert=options.get("client-cert", ""),
         proxy=options.get("proxy", ""),
         timeout=float(options.get("default-timeout") or options.get("timeout") or 15),
+        keyring_provider=options.get("keyring-provider") or "auto",
     )
     if index_url is not None:
         return replace(sources, index_url=index_url, extra_index_urls=(), find_links=())
@@ -90,6 +94,7 @@ def uv_variables(sources: Sources, environ: Mapping[str, str] = os.environ) -> d
     """What makes uv use the same sources; nothing where uv has settings of its own."""
     if any(name.startswith(("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX")) for name in environ):
         return {}
+    has_keyring = sources.keyring_provider != "disabled" and shutil.which("keyring")
     variables = {
         "UV_DEFAULT_INDEX": sources.index_url or "",
         "UV_INDEX": " ".join(sources.extra_index_urls),
@@ -97,7 +102,11 @@ def uv_variables(sources: Sources, environ: Mapping[str, str] = os.environ) -> d
         "UV_FIND_LINKS": ",".join(sources.find_links),
         "UV_NO_INDEX": "1" if sources.index_url == "" else "",
         "UV_INSECURE_HOST": " ".join(sources.trusted_hosts),
+        "UV_KEYRING_PROVIDER": "subprocess" if has_keyring else "",
         "SSL_CERT_FILE": sources.cert,
+        "SSL_CLIENT_CERT": sources.client_cert,
+        "HTTP_PROXY": sources.proxy,
+        "HTTPS_PROXY": sources.proxy,
     }
     return {name: value for name, value in variables.items() if value}
 

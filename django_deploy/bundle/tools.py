@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags, sys_tags
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import BuildTag, InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from django_deploy.bundle.cache import default_cache, digest, read_record, write_aside, write_record
+from django_deploy.bundle.cache import default_cache, digest, read_record, write_record
 from django_deploy.bundle.manifest import Wheel
 from django_deploy.bundle.sources import Sources, read_sources
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from django_deploy.bundle.index import File, Index
+    from django_deploy.bundle.index import File
 
 Tool = Literal["uv", "pip", "supervisor"]
 
@@ -54,6 +54,12 @@ class HostPlatform:
     musl: str | None = None
     is_free_threaded: bool = False
     system: str = "linux"
+
+    def __str__(self) -> str:
+        """For people: ``Python 3.11.2 on x86_64 (glibc 2.36)``."""
+        libc = f"glibc {self.glibc}" if self.glibc else f"musl {self.musl}" if self.musl else self.system
+        build = " free-threaded" if self.is_free_threaded else ""
+        return f"Python {'.'.join(map(str, self.version))}{build} on {self.machine} ({libc})"
 
     def tags(self) -> Iterator[Tag]:
         """The tags that the host's own ``packaging`` would list, most specific first."""
@@ -154,7 +160,8 @@ def _kept_wheel(record: Any, folder: Path) -> Wheel | None:
 
 
 def _download_newest(name: Tool, platform: HostPlatform, sources: Sources, folder: Path) -> Wheel:
-    from django_deploy.bundle.index import Index, IndexFailure
+    from django_deploy.bundle.client import IndexFailure
+    from django_deploy.bundle.index import Index
 
     index = Index(sources)
     try:
@@ -165,7 +172,7 @@ def _download_newest(name: Tool, platform: HostPlatform, sources: Sources, folde
                 f"on {platform.machine}.",
                 remedy=f"Install {name} on the host.",
             )
-        return _store(name, file, index, folder)
+        path = index.fetch(file, folder)
     except IndexFailure as error:
         raise BundleError(
             f"{name} cannot be fetched: {error}.",
@@ -173,24 +180,47 @@ def _download_newest(name: Tool, platform: HostPlatform, sources: Sources, folde
         ) from None
     finally:
         index.close()
+    version = str(parse_wheel_filename(path.name)[1])
+    return Wheel(name, version, path, path.parent.name, path.stat().st_size)
 
 
 def choose_wheel(files: Iterable[File], platform: HostPlatform) -> File | None:
     """The newest stable wheel that fits; of one version, the one that fits best."""
-    ranks = {tag: rank for rank, tag in reversed(list(enumerate(platform.tags())))}
-    python = ".".join(map(str, platform.version))
-    candidates = []
+    stable = [
+        (version, fit, file)
+        for version, fit, file in _fitting(files, platform)
+        if not file.is_yanked and not version.is_prerelease
+    ]
+    return max(stable, key=lambda found: found[:2])[2] if stable else None
+
+
+def best_wheel(files: Iterable[File], platform: HostPlatform) -> File | None:
+    """The wheel that fits best, of files of one version; it was chosen, so it may be yanked."""
+    fitting = list(_fitting(files, platform))
+    return max(fitting, key=lambda found: found[1])[2] if fitting else None
+
+
+def _fitting(
+    files: Iterable[File], platform: HostPlatform
+) -> Iterator[tuple[Version, tuple[int, BuildTag], File]]:
+    """Version and fitness of each wheel that the host can use; the greater fits better."""
+    ranks = _ranks(platform)
     for file in files:
-        if file.is_yanked or not file.filename.endswith(".whl"):
+        if not file.filename.endswith(".whl"):
             continue
         try:
             _, version, build, tags = parse_wheel_filename(file.filename)
         except InvalidWheelFilename:
             continue
         rank = min((ranks[tag] for tag in tags if tag in ranks), default=None)
-        if rank is not None and not version.is_prerelease and _supports(file, python):
-            candidates.append(((version, -rank, build), file))
-    return max(candidates, key=lambda candidate: candidate[0])[1] if candidates else None
+        if rank is not None and supports(file, platform):
+            yield version, (-rank, build), file
+
+
+@lru_cache(maxsize=16)
+def _ranks(platform: HostPlatform) -> Mapping[Tag, int]:
+    """The place of each tag among those of the host; a tag may come twice."""
+    return {tag: rank for rank, tag in reversed(list(enumerate(platform.tags())))}
 
 
 def fits(wheel: Wheel, platform: HostPlatform) -> bool:
@@ -201,20 +231,9 @@ def fits(wheel: Wheel, platform: HostPlatform) -> bool:
     )
 
 
-def _supports(file: File, python: str) -> bool:
+def supports(file: File, platform: HostPlatform) -> bool:
+    """Whether the file is for the host's Python, by what its index says (``Requires-Python``)."""
     try:
-        return SpecifierSet(file.requires_python).contains(Version(python))
+        return SpecifierSet(file.requires_python).contains(".".join(map(str, platform.version)))
     except InvalidSpecifier:
         return True
-
-
-def _store(name: Tool, file: File, index: Index, folder: Path) -> Wheel:
-    """Downloads a wheel into the cache, and checks that it is what the index announced."""
-    content = index.download(file)
-    sha256 = hashlib.sha256(content).hexdigest()
-    if file.sha256 not in ("", sha256):
-        raise BundleError(f"{file.filename} is damaged: its sha256 is not what the index says.")
-    path = folder / sha256 / file.filename
-    with write_aside(path) as aside:
-        aside.write_bytes(content)
-    return Wheel(name, str(parse_wheel_filename(file.filename)[1]), path, sha256, len(content))

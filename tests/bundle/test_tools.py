@@ -158,7 +158,7 @@ def test_damaged_download_is_refused(index, offer, tmp_path):
         fetch(index, tmp_path)
 
     assert caught.value.message == (
-        "pip-1.0-py3-none-any.whl is damaged: its sha256 is not what the index says."
+        "pip cannot be fetched: pip-1.0-py3-none-any.whl is damaged: its sha256 is not what was announced."
     )
     assert not list((tmp_path / "cache").rglob("*.whl"))
 

@@ -1,0 +1,213 @@
+"""Wheels for hosts without an index: one for each pin, chosen for the host, fetched or built here."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.markers import Marker
+from packaging.utils import canonicalize_name
+
+from django_deploy.bundle.cache import digest, prune, read_record, write_aside, write_record
+from django_deploy.bundle.environment import Distribution
+from django_deploy.bundle.manifest import Wheel
+from django_deploy.bundle.tools import best_wheel, fits, supports
+from django_deploy.exceptions import BundleError
+from django_deploy.host.protocol import Event, Report, ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from django_deploy.bundle.index import File, Index
+    from django_deploy.bundle.manifest import Pin
+    from django_deploy.bundle.sources import Sources
+    from django_deploy.bundle.tools import HostPlatform
+
+DOWNLOADS_AT_ONCE = 8
+
+#: Seconds after which a file that was not used leaves the cache.
+KEPT_FOR = 60 * 24 * 3600
+
+#: How many tags of wheels that do not fit are named.
+TAGS_NAMED = 6
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A ``wheel`` that fits, an ``sdist`` to build one from, or the ``problem`` why there is neither."""
+
+    wheel: Path | None = None
+    sdist: Path | None = None
+    problem: str = ""
+
+
+def vendor(
+    pins: Iterable[Pin],
+    platform: HostPlatform,
+    sources: Sources,
+    *,
+    cache: Path,
+    report: Report = ignore,
+) -> tuple[Wheel, ...]:
+    """The wheel that the host installs for each pin whose marker is true there, in the same order.
+
+    Only files that the pins' hashes allow are taken. What has no wheel for the host is built here from
+    its sdist, if the result fits. Files are kept in ``cache``; nothing is asked when all of them are
+    there. Raises one ``BundleError`` that names every pin without a file for this host.
+    """
+    markers = platform.markers()
+    wanted = [pin for pin in pins if not pin.marker or Marker(pin.marker).evaluate(markers)]
+    wheels = {pin: _recall(pin, platform, cache) for pin in wanted}
+    unknown = [pin for pin, wheel in wheels.items() if wheel is None]
+    if unknown:
+        started = time.monotonic()
+        report(Event("vendor.started", fields={"distributions": len(unknown)}))
+        fetched = _Vendor(platform, sources, cache, report).provide(unknown)
+        seconds = round(time.monotonic() - started, 3)
+        size = sum(wheel.size for wheel in fetched.values())
+        fields = {"distributions": len(fetched), "bytes": size, "seconds": seconds}
+        report(Event("vendor.finished", fields=fields))
+        prune(cache / "files", "*", unused_for=KEPT_FOR)
+        wheels |= fetched
+    return tuple(wheel for wheel in wheels.values() if wheel is not None)
+
+
+def _record_file(pin: Pin, platform: HostPlatform, cache: Path) -> Path:
+    # The hashes say which files there are to choose from, so the answer cannot change.
+    key = digest(pin.name, pin.version, sorted(pin.hashes), repr(platform))
+    return cache / "vendored" / key[:2] / f"{key}.json"
+
+
+def _recall(pin: Pin, platform: HostPlatform, cache: Path) -> Wheel | None:
+    """The wheel that was chosen before, if its file is still there."""
+    record = read_record(_record_file(pin, platform, cache))
+    if record is None:
+        return None
+    path = cache / "files" / record["sha256"] / record["file"]
+    if not path.is_file() or path.stat().st_size != record["size"]:
+        return None
+    path.touch()  # keeps it from being pruned
+    return Wheel(pin.name, pin.version, path, record["sha256"], record["size"])
+
+
+def _remember(wheel: Wheel, pin: Pin, platform: HostPlatform, cache: Path) -> None:
+    fields = {"sha256": wheel.sha256, "file": wheel.path.name, "size": wheel.size}
+    write_record(_record_file(pin, platform, cache), fields)
+
+
+class _Vendor:
+    """Provides wheels for one kind of host."""
+
+    def __init__(self, platform: HostPlatform, sources: Sources, cache: Path, report: Report) -> None:
+        self._platform = platform
+        self._sources = sources
+        self._cache = cache
+        self._report = report
+
+    def provide(self, pins: Sequence[Pin]) -> dict[Pin, Wheel]:
+        """A wheel for every pin; ``BundleError`` when that cannot be."""
+        found = self._find(pins)
+        found |= self._build({pin: item.sdist for pin, item in found.items() if item.sdist is not None})
+        problems = {pin: item.problem for pin, item in found.items() if item.problem}
+        wheels = {pin: _describe(pin, item.wheel) for pin, item in found.items() if item.wheel is not None}
+        for pin, wheel in wheels.items():
+            _remember(wheel, pin, self._platform, self._cache)
+        if problems:
+            raise _missing(problems, self._platform)
+        return wheels
+
+    def _find(self, pins: Sequence[Pin]) -> dict[Pin, _Found]:
+        from django_deploy.bundle.index import Index
+
+        index = Index(self._sources)
+        try:
+            with ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
+                found = pool.map(lambda pin: self._fetch(pin, index), pins)
+                return dict(zip(pins, found, strict=True))
+        finally:
+            index.close()
+
+    def _fetch(self, pin: Pin, index: Index) -> _Found:
+        """The pin's best file, downloaded."""
+        from django_deploy.bundle.client import IndexFailure
+
+        folder = self._cache / "files"
+        try:
+            files = index.files_of_version(canonicalize_name(pin.name), pin.version)
+            allowed = [file for file in files if file.sha256 in ("", *pin.hashes)]
+            wheel = best_wheel(allowed, self._platform)
+            if wheel is not None:
+                return _Found(wheel=index.fetch(wheel, folder, pin.hashes))
+            sdist = next((file for file in allowed if self._can_build(file)), None)
+            if sdist is not None:
+                return _Found(sdist=index.fetch(sdist, folder, pin.hashes))
+        except IndexFailure as error:
+            return _Found(problem=str(error))
+        return _Found(problem=self._why_none(files, allowed))
+
+    def _can_build(self, file: File) -> bool:
+        return not file.filename.endswith(".whl") and supports(file, self._platform)
+
+    def _why_none(self, files: Sequence[File], allowed: Sequence[File]) -> str:
+        """Why none of the version's files will do."""
+        if not files:
+            return "no index has this version"
+        if not allowed:
+            return "no file of this version on the indexes has a sha256 that the lock allows"
+        wanted = sorted({file.requires_python for file in allowed if not supports(file, self._platform)})
+        if wanted:
+            return f"its files require Python {' or '.join(wanted)}"
+        names = [file.filename for file in allowed if file.filename.endswith(".whl")]
+        tags = sorted({"-".join(name.removesuffix(".whl").split("-")[-3:]) for name in names})
+        more = f" and {len(tags) - TAGS_NAMED} more" if len(tags) > TAGS_NAMED else ""
+        return f"there is no sdist, and wheels only for {', '.join(tags[:TAGS_NAMED])}{more}"
+
+    def _build(self, sdists: Mapping[Pin, Path]) -> dict[Pin, _Found]:
+        """Wheels of what has none for this host."""
+        from django_deploy.bundle.wheels import BUILDS_AT_ONCE
+
+        if not sdists:
+            return {}
+        with ThreadPoolExecutor(BUILDS_AT_ONCE) as pool:
+            built = pool.map(lambda item: self._build_one(*item), sdists.items())
+            return dict(zip(sdists, built, strict=True))
+
+    def _build_one(self, pin: Pin, sdist: Path) -> _Found:
+        from django_deploy.bundle.wheels import WheelBuilder
+
+        name = canonicalize_name(pin.name)
+        distribution = Distribution(name, pin.version, "local", (), sdist.parent, source=sdist)
+        try:
+            wheel = WheelBuilder(self._cache, self._report).build(distribution).wheel
+        except BundleError as error:
+            return _Found(problem=error.message)
+        if not fits(wheel, self._platform):
+            return _Found(problem=f"it has an sdist, but what that gives here is {wheel.path.name}")
+        return _Found(wheel=_keep(wheel, self._cache / "files"))
+
+
+def _keep(wheel: Wheel, folder: Path) -> Path:
+    """A wheel that was built here, in its place by content."""
+    place = folder / wheel.sha256 / wheel.path.name
+    if not place.is_file():
+        with write_aside(place) as aside:
+            shutil.copyfile(wheel.path, aside)
+    return place
+
+
+def _describe(pin: Pin, path: Path) -> Wheel:
+    """A wheel of the cache, whose folder has the name of its digest."""
+    return Wheel(pin.name, pin.version, path, path.parent.name, path.stat().st_size)
+
+
+def _missing(problems: Mapping[Pin, str], platform: HostPlatform) -> BundleError:
+    lines = "\n".join(f"  {pin.name} {pin.version}: {problem}" for pin, problem in problems.items())
+    return BundleError(
+        f"There is no file of these distributions for {platform}:\n{lines}",
+        remedy="Install versions here that have wheels for it, or deploy from a machine like the host: there "
+        "wheels are built from sdists.",
+    )
