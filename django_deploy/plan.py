@@ -14,7 +14,7 @@ from .bundle.fitting import HostBundle
 from .bundle.manifest import Manifest, Pin, Wheel
 from .bundle.tools import HostPlatform, Tool, fits
 from .exceptions import DeployError, HostError, RolloutFailed
-from .target import Host, Target
+from .target import Host, Process, Target
 
 #: Free bytes on a host below which a deployment is not begun: an installed release and its wheels
 #: take less than this for most sites, and a full disk is worse than a refusal.
@@ -143,7 +143,7 @@ class Plan:
         ]
         lines.append(f"  steps: {', '.join(steps) or 'none'}")
         if self.target.processes:
-            lines.append(f"  processes: {', '.join(process.name for process in self.target.processes)}")
+            lines.append(f"  processes: {', '.join(map(_counted, self.target.processes))}")
         if self.target.restart:
             lines.append(f"  restart: {', '.join(' '.join(command) for command in self.target.restart)}")
         return lines
@@ -334,9 +334,10 @@ def _python_version(facts: Mapping[str, Any]) -> str:
 def _processes(target: Target) -> list[dict[str, Any]]:
     return [
         {
-            "name": process.name,
-            "command": list(process.command),
+            "name": name,
+            "command": [word.replace("{instance}", str(number)) for word in process.command],
             "singleton": process.singleton,
+    """What each host runs: an entry for each instance, with its number in the command line."""
             "stop_timeout": process.stop_timeout,
         }
         for process in target.processes
@@ -345,9 +346,14 @@ def _processes(target: Target) -> list[dict[str, Any]]:
 
 def _health(target: Target) -> dict[str, Any] | None:
     check = target.health_check
+        for number, name in enumerate(process.instance_names(), 1)
     if check is None:
         return None
     return {
+def _counted(process: Process) -> str:
+    return f"{process.name} ({process.instances})" if process.instances > 1 else process.name
+
+
         "path": check.path,
         "host": check.host,
         "status": check.status,

@@ -81,17 +81,23 @@ class Process:
     """A long-running program of the site. ``{socket}`` in ``command`` makes it a web process.
 
     A ``singleton`` is stopped in the old release before it starts in the new one.
-    ``stop_timeout`` is in seconds, from SIGTERM to SIGKILL.
+    ``instances`` of it run at once, each with a socket of its own. ``stop_timeout`` is in seconds, from
+    SIGTERM to SIGKILL.
     """
 
     name: str
     command: tuple[str, ...]
     singleton: bool = False
+    instances: int = 1
     stop_timeout: float = 30.0
 
     @property
     def has_socket(self) -> bool:
         return any("{socket}" in word for word in self.command)
+
+    def instance_names(self) -> tuple[str, ...]:
+        """``worker``, ``worker.2``, ``worker.3``: the first keeps the name that it has when it is alone."""
+        return (self.name, *(f"{self.name}.{number}" for number in range(2, self.instances + 1)))
 
 
 @dataclass(frozen=True)
@@ -657,6 +663,8 @@ def _check_process(process: Process) -> None:
             Kind.PROCESS,
             "has a {socket} and is a SINGLETON: the new one must answer before the old one stops.",
         )
+    if process.singleton and process.instances > 1:
+        raise _Mistake(Kind.PROCESS, "is a SINGLETON, which runs once, and has INSTANCES.")
 
 
 def _read_health_check(place: _Place, value: object) -> HealthCheck | None:
@@ -718,6 +726,7 @@ _STEP_KEYS: Mapping[str, _Reader[Any]] = {
 _PROCESS_KEYS: Mapping[str, _Reader[Any]] = {
     "COMMAND": _read_command,
     "SINGLETON": _read_bool,
+    "INSTANCES": _whole_number(1, 99),
     "STOP_TIMEOUT": _seconds(),
 }
 
@@ -777,7 +786,8 @@ def _check_target(place: _Place, fields: Mapping[str, Any]) -> None:
 
 def _check_socket(root: PurePosixPath, process: Process) -> None:
     """The kernel refuses longer ones (unix(7)), and only when the process starts."""
-    length = len(os.fsencode(root / "run" / f"{process.name}..sock")) + _RELEASE_ID_LENGTH
+    name = process.instance_names()[-1]
+    length = len(os.fsencode(root / "run" / f"{name}..sock")) + _RELEASE_ID_LENGTH
     if length > _LONGEST_SOCKET:
         message = f"has a socket whose path is {length} bytes long, and {_LONGEST_SOCKET} are possible."
         raise _Mistake(Kind.SOCKET, message, "Choose a shorter ROOT or name.")

@@ -133,6 +133,20 @@ def test_where_hosts_install_from_is_no_change():
 
 
 def test_a_live_release_whose_process_is_down_is_not_current():
+def test_instances_of_a_process():
+    worker = Process("worker", ("celery", "worker", "-n", "{instance}@shop"), instances=3)
+    found = plan(replace(TARGET, processes=(*TARGET.processes, worker)))
+
+    assert found.lines()[-1] == "  processes: web, worker (3)"
+    record = found.record(found.hosts[0])
+    assert [(process["name"], process["command"][-1]) for process in record["processes"]] == [
+        ("web", "unix:{socket}"),
+        ("worker", "1@shop"),
+        ("worker.2", "2@shop"),
+        ("worker.3", "3@shop"),
+    ]
+
+
     facts = live(plan())
     facts["processes"][0]["state"] = "stopped"
 

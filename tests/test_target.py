@@ -67,7 +67,10 @@ def test_every_key_can_be_set():
             ["loaddata", "a b.json"],
             {"COMMAND": "warm_cache", "ON": "each", "ISOLATED": True, "TIMEOUT": 5},
         ],
-        PROCESSES={"beat": {"COMMAND": ["celery", "beat"], "SINGLETON": True, "STOP_TIMEOUT": 2.5}},
+        PROCESSES={
+            "beat": {"COMMAND": ["celery", "beat"], "SINGLETON": True, "STOP_TIMEOUT": 2.5},
+            "worker": {"COMMAND": "celery worker", "INSTANCES": 3},
+        },
         PROCESS_MANAGER="supervisor",
         RESTART=["sudo systemctl restart shop"],
         HEALTH_CHECK={
@@ -103,7 +106,10 @@ def test_every_key_can_be_set():
             Step(("loaddata", "a b.json"), on="once"),
             Step(("warm_cache",), on="each", isolated=True, timeout=5.0),
         ),
-        processes=(Process("beat", ("celery", "beat"), singleton=True, stop_timeout=2.5),),
+        processes=(
+            Process("beat", ("celery", "beat"), singleton=True, stop_timeout=2.5),
+            Process("worker", ("celery", "worker"), instances=3),
+        ),
         process_manager="supervisor",
         restart=(("sudo", "systemctl", "restart", "shop"),),
         health_check=HealthCheck(
@@ -344,6 +350,14 @@ ONE_MISTAKE = {
         {"PROCESSES": {"web": {"COMMAND": "x {socket}", "SINGLETON": True}}}, "E013", "['PROCESSES']['web']",
         "has a {socket} and is a SINGLETON: the new one must answer before the old one stops.",
     ),
+    "several of a singleton": (
+        {"PROCESSES": {"beat": {"COMMAND": "x", "SINGLETON": True, "INSTANCES": 2}}}, "E013",
+        "['PROCESSES']['beat']", "is a SINGLETON, which runs once, and has INSTANCES.",
+    ),
+    "no instances": (
+        {"PROCESSES": {"web": {"COMMAND": "x", "INSTANCES": 0}}}, "E006", "['PROCESSES']['web']['INSTANCES']",
+        "must be between 1 and 99, not 0.",
+    ),
     "stop timeout": (
         {"PROCESSES": {"web": {"COMMAND": "x", "STOP_TIMEOUT": -1}}}, "E006", "['PROCESSES']['web']['STOP_TIMEOUT']",
         "must be 0 or more, not -1.",
@@ -415,6 +429,10 @@ def test_E014_a_socket_that_the_kernel_would_refuse():
         )
     ]
     assert mistakes(ROOT=f"{longest[:-1]}é")[0][0] == "deploy.E014"  # bytes count, not characters
+    web = {"COMMAND": "daphne -u {socket}", "INSTANCES": 10}
+    assert mistakes(ROOT=longest, PROCESSES={"web": web})[0][2].startswith(
+        "has a socket whose path is 110 bytes long"  # run/web.10....sock
+    )
 
 
 def test_callables_answer_when_a_command_needs_them():
