@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from email.parser import HeaderParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, HookMiss
 from django_deploy.bundle.cache import digest, locked, read_record, write_record
 from django_deploy.bundle.pyproject import read_build_system
 from django_deploy.bundle.sources import read_sources, uv_variables
+from django_deploy.bundle.tree import Tree
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     from django_deploy.bundle.environment import Distribution
     from django_deploy.bundle.pyproject import BuildSystem
-    from django_deploy.bundle.tree import Tree
 
 #: What builds take for the time (2020-01-01): the same tree gives the same bytes.
 SOURCE_DATE_EPOCH = "1577836800"
@@ -67,6 +68,22 @@ def build_tree(
         except (BackendUnavailable, HookMissing) as error:
             raise _build_failure(distribution, f"{system.backend} is not a build back end: {error}") from None
     return folder / wheel
+
+
+def ask_version(distribution: Distribution, source: Path, *, cache: Path) -> str:
+    """The version that the back end gives to a source folder: it may ask the VCS there, or write files."""
+    system, tree = read_build_system(source), Tree(source)
+    with tempfile.TemporaryDirectory(prefix="django-deploy-") as folder:
+        try:
+            python = _provide_build_python(system, source, tree.configuration, cache, {})
+            info = _backend(system, source, python, {}).prepare_metadata_for_build_wheel(folder)
+        except CommandFailed as error:
+            raise _build_failure(distribution, str(error)) from None
+        except (BackendUnavailable, HookMissing) as error:
+            raise _build_failure(distribution, f"{system.backend} is not a build back end: {error}") from None
+        text = Path(folder, info, "METADATA").read_text(encoding="utf-8", errors="replace")
+    version: str = HeaderParser().parsestr(text)["Version"]
+    return version
 
 
 def fetch_wheel(distribution: Distribution, requirement: str, folder: Path) -> Path:

@@ -29,10 +29,18 @@ def find_working_copy(folder: Path) -> WorkingCopy | None:
     None where the folder is under neither, has no commit yet, or the command is missing or fails.
     Files that are not tracked and not ignored make it dirty as well.
     """
+    place = find_root(folder)
+    if place is None:
+        return None
+    return _read_git(folder) if place[0] == "git" else _read_mercurial(folder)
+
+
+def find_root(folder: Path) -> tuple[str, Path] | None:
+    """The repository that a folder lies in: ``git`` or ``hg``, and the folder of its working tree."""
     for parent in (folder, *folder.parents):
-        for metadata, read in ((".git", _read_git), (".hg", _read_mercurial)):
-            if (parent / metadata).exists():
-                return read(folder)
+        for vcs in ("git", "hg"):
+            if (parent / f".{vcs}").exists():
+                return vcs, parent
     return None
 
 
@@ -83,8 +91,8 @@ _FIELDS_BEFORE_NAME = {"1": 7, "2": 8, "u": 9}
 
 
 def _read_mercurial(folder: Path) -> WorkingCopy | None:
-    node = _run(["hg", "log", "--rev", ".", "--template", "{node} {branch}"], folder, HGPLAIN="1")
-    changed = _run(["hg", "status", "--print0", "--no-status", "."], folder, HGPLAIN="1")
+    node = _run(["hg", "log", "--rev", ".", "--template", "{node} {branch}"], folder)
+    changed = _run(["hg", "status", "--print0", "--no-status", "."], folder)
     if node is None or changed is None:
         return None
     id, _, branch = node.partition(" ")
@@ -98,7 +106,7 @@ def _run(command: list[str], folder: Path, **environment: str) -> str | None:
         result = subprocess.run(
             command,
             cwd=folder,
-            env={**os.environ, **environment},
+            env={**vcs_environment(), **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=True,
@@ -106,6 +114,21 @@ def _run(command: list[str], folder: Path, **environment: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return result.stdout.decode("utf-8", "surrogateescape")
+
+
+def vcs_environment() -> dict[str, str]:
+    """The environment for git and hg: inside of a hook, git's own variables name another repository."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+    return {**inherited, "GIT_TERMINAL_PROMPT": "0", "HGPLAIN": "1"}
+
+
+#: What ``git rev-parse --local-env-vars`` lists, but for configuration.
+_OF_A_HOOK = frozenset(
+    (
+        *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_SHALLOW_FILE"),
+        *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_IMPLICIT_WORK_TREE"),
+    )
+)
 
 
 def require_clean(folder: Path) -> None:

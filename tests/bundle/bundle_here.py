@@ -1,6 +1,6 @@
 """A program: bundles the environment of the interpreter that runs it, and prints what came of it.
 
-Its argument is a JSON object: ``cache``, ``target`` (fields of a Target), ``ignored_folders``.
+Its argument is a JSON object: ``cache``, ``target`` (fields of a Target), ``ignored_folders``, ``revision``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def main() -> None:
             report=lambda event: events.append(event.as_dict()),
             cache=Path(options["cache"]),
             ignored_folders=map(Path, options["ignored_folders"]),
+            revision=options.get("revision"),
         )
     except BundleError as error:
         print(json.dumps({"error": error.message, "remedy": error.remedy, "events": events}))

@@ -96,6 +96,7 @@ class Workshop:
         cwd: Path | None = None,
         environ: dict[str, str] | None = None,
         ignored_folders: tuple[Path, ...] = (),
+        revision: str | None = None,
         **target: object,
     ) -> dict:
         """The manifest, as JSON, or the error, of ``build_bundle`` in the environment."""
@@ -103,6 +104,7 @@ class Workshop:
             "cache": str(self.cache),
             "target": {"settings_module": "acme_site.settings", **target},
             "ignored_folders": [str(folder) for folder in ignored_folders],
+            "revision": revision,
         }
         program = Path(__file__).with_name("bundle_here.py")
         return json.loads(self.run(self.python, program, json.dumps(options), cwd=cwd, **environ or {}))

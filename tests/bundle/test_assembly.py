@@ -241,6 +241,53 @@ def test_unclean_project_is_refused_on_demand(workshop):
     assert allowed["revision"]["dirty"] is True
 
 
+@contextmanager
+def repository(workshop, *folders):
+    """Makes the sources of the workshop a git repository that has these folders."""
+    sources = workshop.sources
+    workshop.run("git", "init", "-q", cwd=sources)
+    try:
+        workshop.run("git", "add", *folders, cwd=sources)
+        workshop.run("git", "commit", "-q", "-m", "first", cwd=sources)
+        yield workshop.run("git", "rev-parse", "HEAD", cwd=sources).strip()
+    finally:
+        shutil.rmtree(sources / ".git")
+
+
+def test_a_revision_of_the_project(bundle, workshop, edited):
+    """The working tree is dirty, and nobody minds; nothing is built that had been built before."""
+    with repository(workshop, "setuptools_flat", "flit") as commit, edited("setuptools_flat") as project:
+        project.joinpath("acme_site", "new.py").touch()
+        here = workshop.bundle()
+        there = workshop.bundle(revision=commit[:10], require_clean=True)
+
+    told = {"vcs": "git", "id": commit, "branch": "", "dirty": False}
+    shipped = wheels(there)
+    assert there["revision"] == shipped["acme-flit"]["revision"] == told
+    assert shipped["acme-site"]["source"] == str(project)
+    assert {wheel["sha256"] for wheel in there["wheels"]} == {wheel["sha256"] for wheel in bundle["wheels"]}
+    assert all(event["cached"] for event in there["events"] if event["event"] == "build.finished")
+    assert "acme_site/new.py" in content(wheels(here)["acme-site"])
+    warning = f"acme-hatch is not part of git {commit[:12]}: it is built from {{}} as it is."
+    assert warning.format(workshop.sources / "hatchling") in there["warnings"]
+
+
+def test_what_the_environment_lacks_for_a_revision(workshop, edited):
+    with edited("flit") as folder:
+        project = folder / "pyproject.toml"
+        text = project.read_text()
+        project.write_text(text + 'dependencies = ["acme-old>=2"]\n')
+        with repository(workshop, "setuptools_flat", "flit") as commit:
+            project.write_text(text)
+            answer = workshop.bundle(revision="HEAD")
+
+    assert answer["error"] == (
+        f"The environment is not what git {commit[:12]} requires: "
+        "acme-flit 1.0 requires acme-old>=2, which is not installed here."
+    )
+    assert answer["remedy"] == "Install what it requires, or deploy it from an environment of its own."
+
+
 def test_closure_is_what_the_project_requires(workshop):
     names = set(workshop.bundle(requirements="closure", extras=["cache"])["distributions"])
 
