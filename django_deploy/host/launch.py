@@ -18,6 +18,12 @@ def folder() -> str:
     return os.path.dirname(os.path.realpath(__file__))
 
 
+def working_folder(release: str) -> str:
+    """Where the programs of a release run: in a plain project's own folder, as in development."""
+    project = os.path.join(release, "venv", "app")
+    return project if os.path.exists(os.path.join(project, "manage.py")) else release
+
+
 def read(name: str) -> dict[str, Any]:
     """A JSON file of the release; who may not read it is told who may."""
     try:
@@ -58,7 +64,7 @@ def command(record: Mapping[str, Any], name: str) -> list[str]:
 def start(name: str) -> None:
     """Become the process ``name``; a missing program is said in one line."""
     argv = command(read("release.json"), name)
-    os.chdir(folder())
+    os.chdir(working_folder(folder()))
     env = environment(os.environ)
     try:
         os.execvpe(argv[0], argv, env)
@@ -75,6 +81,10 @@ def enter() -> None:
         python = os.path.join(folder(), "venv", "bin", "python")
         os.execve(python, [python, os.path.join(folder(), "manage.py"), *sys.argv[1:]], env)
     os.environ.update(env)
+    # The site may have a module of this name, too: from here on that is the one.
+    if os.path.realpath(sys.path[0]) == folder():
+        del sys.path[0]
+    sys.modules.pop("launch", None)
 
 
 def _runs_already(env: Mapping[str, str]) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from .commands import LineSplitter, OnLine, Output, end_group
+from .launch import working_folder
 from .layout import Release
 from .protocol import MAX_LINE, Failure
 
@@ -66,7 +67,7 @@ class StepProcess:
                     "--reply-fd",
                     str(write),
                 ],
-                cwd=release.path,
+                cwd=working_folder(str(release.path)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -132,6 +132,7 @@ class Transaction:
             tool=self._tools.get(installer["name"]),
             python=message["python"],
             index_url=installer["index_url"],
+            vendored=installer.get("vendored", False),
             report=self._link.report,
             stop=self._link.lost,
         ).build(release, lock, message["distributions"], installer["offline_first"])
@@ -215,7 +216,10 @@ class Transaction:
         argv = [str(release.python), str(release.path / "manage.py"), *message["command"]]
         try:
             status, lines = commands.run(
-                argv, cwd=release.path, on_line=self._on_step_line, timeout=message["timeout"]
+                argv,
+                cwd=Path(launch.working_folder(str(release.path))),
+                on_line=self._on_step_line,
+                timeout=message["timeout"],
             )
         except Failure as failure:
             raise self._step_failure(failure.message, failure.details.get("lines", []), {}) from None
