@@ -160,6 +160,7 @@ def platform_of(host: Host, facts: Mapping[str, Any]) -> HostPlatform:
         implementation=str(python["implementation"]),
         machine=str(python["machine"]),
         glibc=python["glibc"],
+        musl=python["musl"],
         is_free_threaded=bool(python["free_threaded"]),
         system=str(python["system"]),
     )

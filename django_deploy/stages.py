@@ -115,7 +115,8 @@ def _prepare_fields(plan: Plan, host: HostPlan) -> dict[str, Any]:
         "tools": {name: {"sha256": w.sha256, "name": w.path.name} for name, w in host.tools.items()},
         "installer": {
             "name": host.installer,
-            "index_url": target.index_url,
+            "index_url": None if target.vendor else target.index_url,
+            "vendored": target.vendor,
             "offline_first": host.same_pins,
         },
         "python": target.python,

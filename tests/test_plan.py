@@ -40,6 +40,7 @@ PYTHON = {
     "machine": "x86_64",
     "system": "linux",
     "glibc": "2.36",
+    "musl": None,
     "soabi": "cpython-311-x86_64-linux-gnu",
     "free_threaded": False,
 }

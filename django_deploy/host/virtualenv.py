@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from . import commands
+from . import commands, facts
 from .layout import Layout, Release
 from .protocol import Failure
 
@@ -53,7 +54,8 @@ class Installer:
     """Installs a lock into a release: with uv where there is one, else with pip.
 
     ``tool`` is the unpacked wheel of uv or pip, None for the host's own uv. ``index_url`` may hold
-    credentials, so it travels in the environment and not in an argv.
+    credentials, so it travels in the environment and not in an argv. With ``vendored`` all wheels are in
+    the store, and neither an index nor the network is asked for anything.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Installer:
         tool: Optional[Path],
         python: str,
         index_url: Optional[str],
+        vendored: bool = False,
         report: Report,
         stop: threading.Event,
     ) -> None:
@@ -72,6 +75,7 @@ class Installer:
         self._tool = tool
         self._python = python
         self._index_url = index_url
+        self._vendored = vendored
         self._report = report
         self._stop = stop
 
@@ -94,7 +98,7 @@ class Installer:
             raise Failure("InstallFailed", "the host's uv has gone", "Deploy again.")
         self._run([uv, "venv", "--quiet", "--no-project", "--python", self._python, str(release.venv)])
         sync = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(release.python), str(lock)]
-        if offline_first and self._succeeds([*sync, "--offline"]):
+        if offline_first and not self._vendored and self._succeeds([*sync, "--offline"]):
             return
         self._run(sync)
 
@@ -114,7 +118,9 @@ class Installer:
             PIP_CACHE_DIR=str(cache / "pip"),
             PIP_DISABLE_PIP_VERSION_CHECK="1",
         )
-        if self._index_url:
+        if self._vendored:
+            env.update(UV_OFFLINE="1", UV_NO_INDEX="1", PIP_NO_INDEX="1")
+        elif self._index_url:
             env.update(UV_DEFAULT_INDEX=self._index_url, PIP_INDEX_URL=self._index_url)
             env.update(_trust_plain_http(self._index_url))
         return env
@@ -235,46 +241,11 @@ def describe_python(python: str) -> dict[str, Any]:
     if path is None:
         return {"error": f"there is no {python} on the host"}
     if os.path.realpath(path) == os.path.realpath(sys.executable):
-        return python_facts()
-    status, lines = commands.run([path, "-I", "-S", "-c", _FACTS_PROGRAM], timeout=20)
+        return facts.python_facts()
+    program = facts.__loader__.get_source(facts.__name__)  # type: ignore[union-attr]
+    status, lines = commands.run([path, "-I", "-S", "-c", program], timeout=20)
     if status or not lines:
         return {"error": f"{python} does not run: {' '.join(lines)[:200]}"}
-    import json
-
-    facts = json.loads(lines[-1])
-    assert isinstance(facts, dict)
-    return facts
-
-
-def python_facts() -> dict[str, Any]:
-    """What wheel tags and markers depend on."""
-    import platform
-    import sysconfig
-
-    try:
-        libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
-    except (ValueError, OSError):
-        libc = ""
-    return {
-        "version": list(sys.version_info[:3]),
-        "implementation": sys.implementation.name,
-        "machine": platform.machine(),
-        "system": sys.platform,
-        "glibc": libc.split()[-1] if libc.startswith("glibc") else None,
-        "soabi": sysconfig.get_config_var("SOABI"),
-        "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
-    }
-
-
-_FACTS_PROGRAM = """
-import json, os, platform, sys, sysconfig
-try:
-    libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
-except (ValueError, OSError):
-    libc = ""
-print(json.dumps({"version": list(sys.version_info[:3]), "implementation": sys.implementation.name,
-    "machine": platform.machine(), "system": sys.platform,
-    "glibc": libc.split()[-1] if libc.startswith("glibc") else None,
-    "soabi": sysconfig.get_config_var("SOABI"),
-    "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED"))}))
-"""
+    found = json.loads(lines[-1])
+    assert isinstance(found, dict)
+    return found
