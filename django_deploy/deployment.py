@@ -17,6 +17,7 @@ from typing import Any
 
 from .bundle.assembly import build_bundle
 from .bundle.cache import default_cache
+from .bundle.delta import find_deltas, remember_wheels
 from .bundle.fitting import HostBundle, fit
 from .bundle.manifest import Manifest, Wheel
 from .bundle.sources import read_sources
@@ -204,7 +205,7 @@ def _make_plan(target: Target, fleet: Fleet, clock: Clock) -> Plan:
         facts = {session.host: session.facts for session in sessions}
         bundles = _fit_bundles(target, manifest, facts)
         tools = {host: _fetch_tools(target, host, facts[host]) for host in target.hosts}
-        plan = make_plan(target, manifest, facts, bundles, tools, now=time.time())
+        plan = _shorten(make_plan(target, manifest, facts, bundles, tools, now=time.time()), facts)
     clock.report(Event("plan.ready", fields={"plan": plan.as_dict()}))
     for warning in plan.warnings:
         clock.report(Event("warning", fields={"message": warning, "remedy": ""}))
@@ -234,6 +235,19 @@ def _fit_bundles(
     if errors:
         raise RolloutFailed("Nothing was changed.", errors=errors)
     return bundles
+
+
+def _shorten(plan: Plan, facts: Mapping[Host, Mapping[str, Any]]) -> Plan:
+    """Send wheels as their differences to those that the hosts have, where that is less."""
+    cache = default_cache()
+    for host in plan.hosts:
+        remember_wheels(host.bundle.wheels, cache)
+    if plan.is_empty:
+        return plan
+    hosts = (
+        replace(host, deltas=find_deltas(host.send, facts[host.host], cache=cache)) for host in plan.hosts
+    )
+    return replace(plan, hosts=tuple(hosts))
 
 
 def _fetch_tools(target: Target, host: Host, facts: Mapping[str, Any]) -> dict[str, Wheel]:

@@ -6,10 +6,11 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from .bundle.delta import Delta
 from .bundle.fitting import HostBundle
 from .bundle.manifest import Manifest, Pin, Wheel
 from .bundle.tools import HostPlatform, Tool, fits
@@ -47,7 +48,10 @@ class Change:
 
 @dataclass(frozen=True)
 class HostPlan:
-    """What would happen on one host. ``send`` are wheels and tools that its store lacks."""
+    """What would happen on one host. ``send`` are wheels and tools that its store lacks.
+
+    Those whose sha256 is in ``deltas`` are sent as their difference to what it has.
+    """
 
     host: Host
     bundle: HostBundle
@@ -60,10 +64,11 @@ class HostPlan:
     send: tuple[Wheel, ...]
     changes: tuple[Change, ...]
     same_pins: bool
+    deltas: Mapping[str, Delta] = field(default_factory=dict)
 
     @property
     def bytes_to_send(self) -> int:
-        return sum(wheel.size for wheel in self.send)
+        return sum(self.deltas.get(wheel.sha256, wheel).size for wheel in self.send)
 
 
 @dataclass(frozen=True)
@@ -333,28 +338,28 @@ def _python_version(facts: Mapping[str, Any]) -> str:
 
 
 def _processes(target: Target) -> list[dict[str, Any]]:
+    """What each host runs: an entry for each instance, with its number in the command line."""
     return [
         {
             "name": name,
             "command": [word.replace("{instance}", str(number)) for word in process.command],
             "singleton": process.singleton,
-    """What each host runs: an entry for each instance, with its number in the command line."""
             "stop_timeout": process.stop_timeout,
         }
         for process in target.processes
+        for number, name in enumerate(process.instance_names(), 1)
     ]
 
 
-def _health(target: Target) -> dict[str, Any] | None:
-    check = target.health_check
-        for number, name in enumerate(process.instance_names(), 1)
-    if check is None:
-        return None
-    return {
 def _counted(process: Process) -> str:
     return f"{process.name} ({process.instances})" if process.instances > 1 else process.name
 
 
+def _health(target: Target) -> dict[str, Any] | None:
+    check = target.health_check
+    if check is None:
+        return None
+    return {
         "path": check.path,
         "host": check.host,
         "status": check.status,
@@ -372,6 +377,7 @@ def _host_dict(host: HostPlan) -> dict[str, Any]:
         "manager": host.manager,
         "bytes": host.bytes_to_send,
         "send": [wheel.path.name for wheel in host.send],
+        "deltas": [wheel.path.name for wheel in host.send if wheel.sha256 in host.deltas],
         "changes": [{"name": c.name, "before": c.before, "after": c.after} for c in host.changes],
         "added": {pin.name: pin.version for pin in host.bundle.added},
         "left_out": list(host.bundle.left_out),
@@ -382,7 +388,9 @@ def _host_dict(host: HostPlan) -> dict[str, Any]:
 def _host_lines(host: HostPlan) -> list[str]:
     if host.is_current:
         return [f"  {host.host.name}: {host.live} is this already; it would be built anew"]
-    size = f"{host.bytes_to_send / 1e6:.1f} MB to send"
+    size = f"{_size(host.bytes_to_send)} to send"
+    if host.deltas:
+        size += f" instead of {_size(sum(wheel.size for wheel in host.send))}"
     lines = [f"  {host.host.name}: {host.live or 'first release'}, {size}, installed with {host.installer}"]
     lines += _interpreter_lines(host.bundle)
     if host.live is None:
@@ -391,6 +399,10 @@ def _host_lines(host: HostPlan) -> list[str]:
     if (more := len(host.changes) - CHANGES_SHOWN) > 0:
         lines.append(f"    and {more} more")
     return lines
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
 
 
 def _interpreter_lines(bundle: HostBundle) -> list[str]:

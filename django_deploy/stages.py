@@ -125,15 +125,23 @@ def _prepare_fields(plan: Plan, host: HostPlan) -> dict[str, Any]:
 
 
 def _upload(session: HostSession, host: HostPlan, report: Report) -> None:
-    """Send what the host's store lacks; progress is told now and then, and at the end."""
+    """Send what the host's store lacks; progress is told now and then, and at the end.
+
+    It may be more than was planned: a difference that the host cannot use is followed by the whole wheel.
+    """
     total, done, told = host.bytes_to_send, 0, 0.0
 
     def progress(size: int) -> None:
-        nonlocal done, told
+        nonlocal total, done, told
         done += size
+        total = max(total, done)
         if done == total or time.monotonic() - told > PROGRESS_INTERVAL:
             told = time.monotonic()
             report(Event("upload.progress", session.host.name, fields={"done": done, "total": total}))
 
     for wheel in host.send:
-        session.send_file(wheel.path, wheel.sha256, wheel.path.name, progress)
+        delta = host.deltas.get(wheel.sha256)
+        if delta is None:
+            session.send_file(wheel.path, wheel.sha256, wheel.path.name, progress)
+        else:
+            session.send_delta(delta, wheel.path, wheel.sha256, wheel.path.name, progress)

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from django_deploy.bundle.delta import Delta
 from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
 from django_deploy.exceptions import HostError, RolloutFailed
@@ -133,7 +134,6 @@ def test_where_hosts_install_from_is_no_change():
     assert fingerprint(elsewhere, MANIFEST) == fingerprint(TARGET, MANIFEST)
 
 
-def test_a_live_release_whose_process_is_down_is_not_current():
 def test_instances_of_a_process():
     worker = Process("worker", ("celery", "worker", "-n", "{instance}@shop"), instances=3)
     found = plan(replace(TARGET, processes=(*TARGET.processes, worker)))
@@ -148,6 +148,7 @@ def test_instances_of_a_process():
     ]
 
 
+def test_a_live_release_whose_process_is_down_is_not_current():
     facts = live(plan())
     facts["processes"][0]["state"] = "stopped"
 
@@ -180,6 +181,20 @@ def test_only_what_the_store_lacks_is_sent():
 
     assert found.hosts[0].send == (SHOP,)
     assert found.hosts[0].bytes_to_send == 2_000_000
+
+
+def test_a_difference_counts_with_its_own_size():
+    (host,) = plan(tools={"uv": UV}).hosts
+    delta = Delta("9" * 64, Path("recipe"), 79_000)
+
+    shorter = replace(host, deltas={SHOP.sha256: delta})
+
+    assert shorter.bytes_to_send == UV.size + 79_000
+    found = replace(plan(), hosts=(replace(shorter, send=(SHOP,)),))
+    assert found.lines()[2] == (
+        "  deploy@one.example.com: first release, 79.0 kB to send instead of 2.0 MB, installed with uv"
+    )
+    assert found.as_dict()["hosts"][0]["deltas"] == [SHOP.path.name]
 
 
 def test_the_lock_names_the_wheels_in_the_store_with_their_hashes():

@@ -79,7 +79,7 @@ class _Inflated(io.RawIOBase):
         return len(data)
 
 
-def _take(stream: io.BufferedReader, size: int) -> bytes:
+def _take(stream: io.BufferedIOBase, size: int) -> bytes:
     data = stream.read(size)
     if len(data) < size:
         raise DeltaError("the recipe ends too early")

@@ -48,6 +48,9 @@ class LocalChannel:
     def finish(self) -> tuple[int | None, str]:
         status = self._process.wait()
         self._drain.join()
+        for pipe in (self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            pipe.close()
         return status, self._errors.decode("utf-8", "replace")
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from django_deploy.bundle.delta import Delta
 from django_deploy.exceptions import ConnectionFailed, ConnectionLost, DeployError, HostLocked, RequestFailed
 from django_deploy.host import protocol
 from django_deploy.host.protocol import Event, Report
@@ -22,6 +23,9 @@ from django_deploy.transport.ssh import Connection, Prompts, connect
 CHUNK = 1 << 20
 
 Reply = dict[str, Any]
+
+#: Is called with the number of bytes that have just left.
+Progress = Callable[[int], None]
 
 
 def open_session(host: Host, target: Target, *, report: Report, prompts: Prompts) -> HostSession:
@@ -68,6 +72,7 @@ class HostSession:
         self._sending = threading.Lock()
         self._state = threading.Lock()
         self._pending: dict[int, Future[Reply]] = {}
+        self._whole: dict[str, Callable[[], None]] = {}
         self._next_id = 1
         self._ended = threading.Event()
         self._end: ConnectionLost | ConnectionFailed | None = None
@@ -103,11 +108,20 @@ class HostSession:
             self._send(protocol.encode({"id": id, "request": name, **fields}))
         return future
 
-    def send_file(self, path: Path, sha256: str, name: str, progress: Callable[[int], None]) -> None:
+    def send_file(self, path: Path, sha256: str, name: str, progress: Progress) -> None:
         """Send an artifact to the host's store; ``progress`` is called with bytes as they leave."""
+        self._send_blob(path, {"blob": sha256, "size": path.stat().st_size, "name": name}, progress)
+
+    def send_delta(self, delta: Delta, path: Path, sha256: str, name: str, progress: Progress) -> None:
+        """The same by its difference to what the host has; should that fail, the host gets the whole."""
+        self._whole[sha256] = lambda: self.send_file(path, sha256, name, progress)
+        whole = path.stat().st_size
+        header = {"blob": sha256, "size": delta.size, "name": name, "base": delta.base, "whole": whole}
+        self._send_blob(delta.path, header, progress)
+
+    def _send_blob(self, path: Path, header: Mapping[str, Any], progress: Progress) -> None:
         with self._sending, path.open("rb") as file:
-            size = path.stat().st_size
-            self._send(protocol.encode({"blob": sha256, "size": size, "name": name}))
+            self._send(protocol.encode(header))
             while data := file.read(CHUNK):
                 if self._is_aborted:
                     self._is_torn = True
@@ -170,6 +184,24 @@ class HostSession:
                 future.set_exception(self._error(message["error"]))
             elif future is not None:
                 future.set_result(message["result"])
+        elif "wanted" in message:
+            self._send_whole(str(message["wanted"]), str(message.get("why")))
+
+    def _send_whole(self, sha256: str, why: str) -> None:
+        """Send what could not be made of its difference; once, and only what was sent as such."""
+        send = self._whole.pop(sha256, None)
+        if send is None:
+            return
+
+        def work() -> None:
+            try:
+                send()
+            except OSError:  # it was here just now; without it the host would wait for ever
+                self.close()
+
+        message = f"A wheel is sent as a whole, as its difference could not be used: {why}."
+        self._report(Event("warning", self.host.name, fields={"message": message, "remedy": ""}))
+        threading.Thread(target=work, name=f"sending again {self.host.name}", daemon=True).start()
 
     def _pass_on(self, message: Reply) -> None:
         fields = {name: value for name, value in message.items() if name not in ("event", "at", "host")}
