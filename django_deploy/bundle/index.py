@@ -10,7 +10,7 @@ from functools import lru_cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
 from packaging.utils import canonicalize_name
@@ -161,7 +161,10 @@ def archive_version(filename: str, name: NormalizedName) -> str:
     else:
         suffix = next((suffix for suffix in _SDIST_SUFFIXES if filename.endswith(suffix)), None)
         project, _, version = filename[: -len(suffix)].rpartition("-") if suffix else ("", "", "")
-    return version if canonicalize_name(project) == name else ""
+    return version if _canonical(project) == name else ""
+
+
+_canonical = lru_cache(maxsize=1_000)(canonicalize_name)
 
 
 @lru_cache(maxsize=10_000)
@@ -187,11 +190,16 @@ def parse_page(response: Response) -> Iterator[File]:
 def _read_entry(entry: dict[str, Any], base: str) -> File:
     return File(
         filename=entry["filename"],
-        url=urljoin(base, entry["url"]),
+        url=_join(base, entry["url"]),
         sha256=entry["hashes"].get("sha256", ""),
         requires_python=entry.get("requires-python") or "",
         is_yanked=bool(entry.get("yanked")),
     )
+
+
+def _join(base: str, url: str) -> str:
+    """As ``urljoin``, which takes most of the time of a page with thousands of files."""
+    return url if url.startswith(("https://", "http://")) else urljoin(base, url)
 
 
 def parse_html(text: str, base: str) -> Iterator[File]:
@@ -199,8 +207,9 @@ def parse_html(text: str, base: str) -> Iterator[File]:
     parser = _LinkParser()
     parser.feed(text)
     parser.close()
+    base = urljoin(base, parser.base)
     for link in parser.links:
-        url, fragment = urldefrag(urljoin(urljoin(base, parser.base), link.get("href") or ""))
+        url, _, fragment = _join(base, link.get("href") or "").partition("#")
         name, _, value = fragment.partition("=")
         yield File(
             filename=unquote(urlsplit(url).path.rpartition("/")[2]),
