@@ -2,58 +2,202 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import re
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+from django.apps import apps
 from django.conf import settings
+from django.core.cache.backends.filebased import FileBasedCache
 from django.db import connections
+from django.utils.module_loading import import_string
 
 from .release import is_in_release
 
-REMEDY = "Keep it in the folder that the environment variable DJANGO_DEPLOY_SHARED names."
 
+@dataclass(frozen=True)
+class Misplaced:
+    """A setting by which the site would write inside of its release.
 
-def misplaced_databases() -> list[str]:
-    """SQLite files that the release would make for itself alone; a sentence for each.
-
-    One that is there already came with the release, to be read: that is the project's intention.
+    ``setting`` is as Python writes it (``DATABASES["default"]["NAME"]``), ``loss`` is what would come of
+    it. ``variable`` is the environment variable that mends it and ``instead`` its value; ``lines`` are for
+    the settings module, where it takes others.
     """
-    return [
-        f"The database {alias!r} would be {file}, inside of the release: the next release would begin"
-        f" with an empty one. {REMEDY}"
-        for alias, file in _sqlite_files()
-        if is_in_release(file) and not file.exists()
-    ]
+
+    setting: str
+    path: Path
+    loss: str
+    variable: str
+    instead: str
+    lines: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.setting} is {self.path}, inside of the release: {self.loss}"
+
+    def settings_lines(self) -> tuple[str, ...]:
+        """What makes the settings read the variable, with the present value where it is missing."""
+        own = f'{self.setting} = os.environ.get("{self.variable}", {self.setting})'
+        return self.lines or (own,)
 
 
-def misplaced_media() -> list[str]:
-    """MEDIA_ROOT, when uploads would be left behind with the release; none or one sentence."""
-    if not settings.MEDIA_ROOT or not is_in_release(Path(settings.MEDIA_ROOT)):
+def misplaced_files() -> list[Misplaced]:
+    """Every setting by which the site would write inside of its release, which ends with the next one."""
+    found = [*_databases(), *_media(), *_static_files(), *_logs(), *_caches(), *_sessions()]
+    return [item for item in found if is_in_release(item.path)]
+
+
+def describe_misplaced(found: list[Misplaced]) -> list[str]:
+    """What is wrong, a line for each, and then the lines that mend it all."""
+    if not found:
         return []
-    root = settings.MEDIA_ROOT
-    return [f"MEDIA_ROOT is {root}, inside of the release: the next one would not have its files. {REMEDY}"]
+    lines = [line for item in found for line in item.settings_lines()]
+    text = [*map(str, found), f"  At the end of {settings.SETTINGS_MODULE}:"]
+    if not hasattr(sys.modules.get(settings.SETTINGS_MODULE or ""), "os"):
+        text.append("    import os")
+    text += (f"    {line}" for line in dict.fromkeys(lines))
+    values = [f'    "{item.variable}": "{item.instead}",' for item in found if not item.lines]
+    return [*text, "  In the target's ENV:", *values] if values else text
 
 
 def missing_folders() -> list[str]:
     """Folders of the settings that should be in the release and are not; a sentence for each.
 
-    Those beside ``manage.py`` belong to no package, so no wheel has them; on the developer's machine BASE_DIR
-    leads to them. Django's own checks say so of STATICFILES_DIRS.
+    On the developer's machine BASE_DIR leads to them. Django's own checks say so of STATICFILES_DIRS.
     """
     named = [("TEMPLATES", folder) for engine in settings.TEMPLATES for folder in engine.get("DIRS", ())]
     named += [
         (name, folder) for name in ("LOCALE_PATHS", "FIXTURE_DIRS") for folder in getattr(settings, name)
     ]
+    is_plain = Path(sys.prefix, "app", "manage.py").is_file()
+    reason = (
+        "PROJECT_EXCLUDE leaves it out, or it lies too far from manage.py."
+        if is_plain
+        else "of the project, only its packages are."
+    )
     return [
-        f"{setting} names {folder}, which is not in the release: of the project, only its packages are."
+        f"{setting} names {folder}, which is not in the release: {reason}"
         for setting, folder in named
         if is_in_release(Path(folder)) and not Path(folder).is_dir()
     ]
 
 
-def _sqlite_files() -> Iterator[tuple[str, Path]]:
-    """Databases with a file of their own; a relative path counts from where the site starts."""
+def unset_static_root() -> list[str]:
+    """A warning where ``collectstatic`` would have no place for its files, as in a project that is new."""
+    if settings.STATIC_ROOT or not apps.is_installed("django.contrib.staticfiles"):
+        return []
+    place = 'os.path.join(os.environ.get("DJANGO_DEPLOY_RELEASE_DIR", BASE_DIR), "static")'
+    return [
+        f"STATIC_ROOT is not set: collectstatic cannot run. In the settings, say STATIC_ROOT = {place}, or"
+        " leave that step out of STEPS."
+    ]
+
+
+def _in_shared(name: str) -> str:
+    return os.path.join(os.environ.get("DJANGO_DEPLOY_SHARED", ""), name)
+
+
+def _variable(*words: str) -> str:
+    return re.sub(r"\W+", "_", "_".join(words)).upper()
+
+
+def _databases() -> Iterator[Misplaced]:
+    """SQLite files, but for those that came with the release, to be read."""
     for alias in connections:
-        name = str(connections[alias].settings_dict["NAME"] or "")
-        if connections[alias].vendor == "sqlite" and name and not name.startswith((":memory:", "file:")):
-            yield alias, Path(name).absolute()
+        file = _sqlite_file(connections[alias].vendor, connections[alias].settings_dict)
+        if file is not None and is_in_release(file) and not _came_with_the_release(file):
+            loss = "the next release would begin with an empty one."
+            setting = f'DATABASES["{alias}"]["NAME"]'
+            yield Misplaced(setting, file, loss, _variable("DATABASE", alias), _in_shared(file.name))
+
+
+def _sqlite_file(vendor: str, entry: dict[str, Any]) -> Path | None:
+    """The file of a database; a relative path counts from where the site starts."""
+    name = str(entry["NAME"] or "")
+    if vendor != "sqlite" or not name or name.startswith(":memory:"):
+        return None
+    if name.startswith("file:"):
+        parts = urlsplit(name)
+        is_written = not re.search(r"mode=(memory|ro)\b|immutable=1", parts.query)
+        return Path(url2pathname(parts.path)).absolute() if is_written else None
+    return Path(name).absolute()
+
+
+def _came_with_the_release(file: Path) -> bool:
+    """Whether a distribution brought it. That it exists is not enough: to connect is to make one."""
+    if not file.is_file():
+        return False
+    for distribution in importlib.metadata.distributions():
+        for name in distribution.files or ():
+            if name.name == file.name and Path(str(name.locate())).resolve() == file.resolve():
+                return True
+    return False
+
+
+def _media() -> Iterator[Misplaced]:
+    loss = "the next one would not have its files."
+    if settings.MEDIA_ROOT:
+        folder = Path(settings.MEDIA_ROOT).absolute()
+        yield Misplaced("MEDIA_ROOT", folder, loss, "MEDIA_ROOT", _in_shared(folder.name))
+    for alias, entry in settings.STORAGES.items():
+        location = entry.get("OPTIONS", {}).get("location")
+        if location and alias != "staticfiles":
+            setting = f'STORAGES["{alias}"]["OPTIONS"]["location"]'
+            folder = Path(location).absolute()
+            yield Misplaced(setting, folder, loss, _variable("STORAGE", alias), _in_shared(folder.name))
+
+
+def _static_files() -> Iterator[Misplaced]:
+    """STATIC_ROOT among the code. In the release's own folder it is in its place."""
+    if settings.STATIC_ROOT and _is_in_virtualenv(Path(settings.STATIC_ROOT)):
+        lines = (
+            'if "DJANGO_DEPLOY_RELEASE_DIR" in os.environ:',
+            '    STATIC_ROOT = os.path.join(os.environ["DJANGO_DEPLOY_RELEASE_DIR"], "static")',
+        )
+        loss = "among its code. There is a better place in it:"
+        yield Misplaced("STATIC_ROOT", Path(settings.STATIC_ROOT).absolute(), loss, "", "", lines)
+
+
+def _is_in_virtualenv(path: Path) -> bool:
+    return path.resolve().is_relative_to(Path(sys.prefix).resolve())
+
+
+def _logs() -> Iterator[Misplaced]:
+    handlers = settings.LOGGING.get("handlers", {}) if settings.LOGGING_CONFIG else {}
+    for name, handler in handlers.items():
+        if handler.get("filename"):
+            file = Path(handler["filename"]).absolute()
+            setting = f'LOGGING["handlers"]["{name}"]["filename"]'
+            loss = "it would end with the release."
+            yield Misplaced(setting, file, loss, _variable("LOG", name), _in_shared(file.name))
+
+
+def _caches() -> Iterator[Misplaced]:
+    for alias, entry in settings.CACHES.items():
+        if entry.get("LOCATION") and _is_file_based(entry.get("BACKEND", "")):
+            folder = Path(entry["LOCATION"]).absolute()
+            setting = f'CACHES["{alias}"]["LOCATION"]'
+            loss = "the next one would begin with an empty one."
+            yield Misplaced(setting, folder, loss, _variable("CACHE", alias), _in_shared(folder.name))
+
+
+def _is_file_based(backend: str) -> bool:
+    with suppress(Exception):  # a module of somebody else's; the system checks say what is wrong with it
+        found = import_string(backend)
+        return isinstance(found, type) and issubclass(found, FileBasedCache)
+    return False
+
+
+def _sessions() -> Iterator[Misplaced]:
+    if settings.SESSION_ENGINE == "django.contrib.sessions.backends.file" and settings.SESSION_FILE_PATH:
+        folder = Path(settings.SESSION_FILE_PATH).absolute()
+        loss = "with the next one everybody would be logged out."
+        # This one Django does not make.
+        yield Misplaced("SESSION_FILE_PATH", folder, loss, "SESSION_FILE_PATH", _in_shared("").rstrip("/"))

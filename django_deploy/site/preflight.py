@@ -21,7 +21,7 @@ from django.core import checks
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
-from .files import misplaced_databases, misplaced_media, missing_folders
+from .files import describe_misplaced, misplaced_files, missing_folders, unset_static_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +33,8 @@ def preflight() -> dict[str, Any]:
     if trouble := _trouble(f"ROOT_URLCONF {settings.ROOT_URLCONF!r}", _load_urls):
         errors.append(trouble)
     errors += _application_troubles()
-    errors += misplaced_databases()
-    warnings += misplaced_media() + missing_folders()
+    errors += describe_misplaced(misplaced_files())
+    warnings += missing_folders() + unset_static_root()
     if asgi_trouble := _unnamed_asgi_trouble():
         warnings.append(asgi_trouble)
     if not trouble:  # without addresses the system checks cannot run
