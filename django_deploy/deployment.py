@@ -22,6 +22,7 @@ from .bundle.fitting import HostBundle, fit
 from .bundle.manifest import Manifest, Wheel
 from .bundle.sources import read_sources
 from .bundle.tools import HostPlatform, fetch_tool
+from .bundle.vendor import vendor
 from .exceptions import (
     BundleError,
     DeployError,
@@ -203,7 +204,7 @@ def _make_plan(target: Target, fleet: Fleet, clock: Clock) -> Plan:
         sessions = fleet.sessions()
     with clock.phase("plan"):
         facts = {session.host: session.facts for session in sessions}
-        bundles = _fit_bundles(target, manifest, facts)
+        bundles = _fit_bundles(target, manifest, facts, clock.report)
         tools = {host: _fetch_tools(target, host, facts[host]) for host in target.hosts}
         plan = _shorten(make_plan(target, manifest, facts, bundles, tools, now=time.time()), facts)
     clock.report(Event("plan.ready", fields={"plan": plan.as_dict()}))
@@ -213,10 +214,9 @@ def _make_plan(target: Target, fleet: Fleet, clock: Clock) -> Plan:
 
 
 def _fit_bundles(
-    target: Target, manifest: Manifest, facts: Mapping[Host, Mapping[str, Any]]
+    target: Target, manifest: Manifest, facts: Mapping[Host, Mapping[str, Any]], report: Report
 ) -> dict[Host, HostBundle]:
     """What each host installs, by its interpreter; hosts of one kind share the work."""
-    sources, cache = read_sources(target.index_url), default_cache()
     found: dict[HostPlatform, HostBundle] = {}
     bundles, errors = {}, []
     for host in target.hosts:
@@ -226,8 +226,7 @@ def _fit_bundles(
         platform = platform_of(host, facts[host])
         try:
             if platform not in found:
-                strict = target.strict_environment
-                found[platform] = fit(manifest, platform, sources, cache=cache, is_strict=strict)
+                found[platform] = _fit_bundle(target, manifest, platform, report)
         except BundleError as error:
             errors.append(HostError(host.name, error.message, remedy=error.remedy))
         else:
@@ -248,6 +247,15 @@ def _shorten(plan: Plan, facts: Mapping[Host, Mapping[str, Any]]) -> Plan:
         replace(host, deltas=find_deltas(host.send, facts[host.host], cache=cache)) for host in plan.hosts
     )
     return replace(plan, hosts=tuple(hosts))
+
+
+def _fit_bundle(target: Target, manifest: Manifest, platform: HostPlatform, report: Report) -> HostBundle:
+    sources, cache = read_sources(target.index_url), default_cache()
+    bundle = fit(manifest, platform, sources, cache=cache, is_strict=target.strict_environment)
+    if not target.vendor:
+        return bundle
+    wheels = vendor(bundle.pins, platform, sources, cache=cache, report=report)
+    return replace(bundle, pins=(), wheels=(*bundle.wheels, *wheels))
 
 
 def _fetch_tools(target: Target, host: Host, facts: Mapping[str, Any]) -> dict[str, Wheel]:

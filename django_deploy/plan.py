@@ -108,6 +108,7 @@ class Plan:
             **self.manifest.as_dict(),
             "fingerprint": host.fingerprint,
             "distributions": dict(sorted(host.bundle.distributions.items())),
+            "wheels": [wheel.as_dict() for wheel in host.bundle.wheels],
             "target": target.name,
             "settings_module": target.settings_module,
             "processes": _processes(target),

@@ -37,6 +37,17 @@ class Wheel:
     source: str = ""
     revision: Revision | None = None
 
+    def as_dict(self) -> dict[str, Any]:
+        """For ``release.json``; no path of this machine is in it."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "file": self.path.name,
+            "sha256": self.sha256,
+            "size": self.size,
+            "revision": _revision_dict(self.revision),
+        }
+
 
 @dataclass(frozen=True)
 class Pin:
@@ -92,17 +103,7 @@ class Manifest:
             "created_by": self.created_by,
             "revision": _revision_dict(self.revision),
             "distributions": dict(sorted(self.distributions.items())),
-            "wheels": [
-                {
-                    "name": wheel.name,
-                    "version": wheel.version,
-                    "file": wheel.path.name,
-                    "sha256": wheel.sha256,
-                    "size": wheel.size,
-                    "revision": _revision_dict(wheel.revision),
-                }
-                for wheel in self.wheels
-            ],
+            "wheels": [wheel.as_dict() for wheel in self.wheels],
             "left_out": list(self.left_out),
         }
 
