@@ -12,10 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from .bundle.assembly import build_bundle
 from .bundle.cache import default_cache
 from .bundle.delta import find_deltas, remember_wheels
 from .bundle.fitting import HostBundle, fit
@@ -31,6 +29,7 @@ from .exceptions import (
     RolloutFailed,
 )
 from .host.protocol import Event, Report, ignore
+from .origins import Origin, from_environment
 from .plan import Plan, make_plan, platform_of, tools_needed
 from .rollout import Clock, Rollout, is_stale
 from .stages import activation_stages, begin_stage, deploy_stages
@@ -68,12 +67,13 @@ class HostStatus:
 
 def deploy(
     target: Target,
+    origin: Origin | None = None,
     *,
     report: Report = ignore,
     prompts: Prompts = no_prompts,
     confirm: Callable[[Plan], bool] = lambda plan: True,
 ) -> Outcome:
-    """Take what runs here to every host of the target.
+    """Take what runs here, or a bundle of another origin, to every host of the target.
 
     ``confirm`` is shown the plan before anything changes. Raises ``DeployError``: with ``RolloutFailed`` and
     ``Interrupted`` every host that can be reached serves what it served before.
@@ -81,7 +81,7 @@ def deploy(
     clock = Clock(report)
     while True:
         try:
-            return _deploy_once(target, clock, prompts, confirm)
+            return _deploy_once(target, origin or from_environment(target), clock, prompts, confirm)
         except RolloutFailed as failure:
             if not (target.lock_wait and all(is_stale(error) for error in failure.errors)):
                 raise
@@ -89,9 +89,11 @@ def deploy(
             report(Event("warning", fields={"message": message, "remedy": ""}))
 
 
-def _deploy_once(target: Target, clock: Clock, prompts: Prompts, confirm: Callable[[Plan], bool]) -> Outcome:
+def _deploy_once(
+    target: Target, origin: Origin, clock: Clock, prompts: Prompts, confirm: Callable[[Plan], bool]
+) -> Outcome:
     with _interruptible(), Fleet(target, report=clock.report, prompts=prompts) as fleet:
-        plan = _make_plan(target, fleet, clock)
+        plan = _make_plan(target, origin, fleet, clock)
         previous = plan.hosts[0].live
         names = tuple(host.name for host in target.hosts)
         if plan.is_empty:
@@ -104,10 +106,12 @@ def _deploy_once(target: Target, clock: Clock, prompts: Prompts, confirm: Callab
         return _finish(clock, outcome)
 
 
-def preview(target: Target, *, report: Report = ignore, prompts: Prompts = no_prompts) -> Plan:
+def preview(
+    target: Target, origin: Origin | None = None, *, report: Report = ignore, prompts: Prompts = no_prompts
+) -> Plan:
     """What ``deploy`` would do; nothing is changed and no lock is taken."""
     with _interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
-        return _make_plan(target, fleet, Clock(report))
+        return _make_plan(target, origin or from_environment(target), fleet, Clock(report))
 
 
 def rollback(
@@ -195,11 +199,10 @@ def _interruptible() -> Iterator[None]:
 # The plan
 
 
-def _make_plan(target: Target, fleet: Fleet, clock: Clock) -> Plan:
+def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock) -> Plan:
     """Bundle here while the connections open, then compare."""
     with clock.phase("bundle"):
-        folders = [Path(folder) for folder in target.data_folders]
-        manifest = build_bundle(target, report=clock.report, ignored_folders=folders)
+        manifest = origin(clock.report)
     with clock.phase("connect"):
         sessions = fleet.sessions()
     with clock.phase("plan"):

@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import override_settings
 
+from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.manifest import Manifest
 from django_deploy.deployment import Outcome
 from django_deploy.exceptions import ConfigError, DeployError, Interrupted, RequestFailed, RolloutFailed
@@ -36,7 +37,8 @@ TARGETS = {
 
 def make_plan(target):
     manifest = Manifest("shop", "1.0", "3.12.1", (), (), 0.0, "anna@laptop")
-    host = HostPlan(target.hosts[0], "old", False, "uv", "systemd", {}, (), (), True)
+    bundle = HostBundle((), ())
+    host = HostPlan(target.hosts[0], bundle, "f" * 64, "old", False, "uv", "systemd", {}, (), (), True)
     return Plan(target, manifest, "new", "f" * 64, (host,))
 
 
@@ -47,15 +49,18 @@ class Deployment:
         self.error = error
         self.events = events
         self.calls = []
+        self.origin = None
 
-    def deploy(self, target, *, report, prompts, confirm):
+    def deploy(self, target, origin, *, report, prompts, confirm):
         self.calls.append(("deploy", target))
+        self.origin = origin
         self._work(report)
         outcome = "deployed" if confirm(make_plan(target)) else "declined"
         return Outcome(outcome, "new", "old", ("web1",), seconds=8.3)
 
-    def preview(self, target, *, report, prompts):
+    def preview(self, target, origin, *, report, prompts):
         self.calls.append(("preview", target))
+        self.origin = origin
         self._work(report)
         return make_plan(target)
 
@@ -71,6 +76,13 @@ class Deployment:
             raise self.error
 
 
+class Origins:
+    """Where bundles come from: each says what it was asked for."""
+
+    def from_environment(self, target, revision):
+        return ("environment", target.name, revision)
+
+
 @pytest.fixture(autouse=True)
 def targets():
     with override_settings(DEPLOY_TARGETS=TARGETS):
@@ -82,6 +94,7 @@ def run(command, *argv, deployment=None):
     out, err = io.StringIO(), io.StringIO()
     made = command(stdout=out, stderr=err)
     made.deployment = deployment or Deployment()
+    made.origins = Origins()
     try:
         made.run_from_argv(["manage.py", "deploy", *argv])
     except SystemExit as leaving:
@@ -102,6 +115,23 @@ def test_deploy_shows_the_plan_and_needs_no_terminal():
     ]
     ((name, target),) = deployment.calls
     assert (name, target.name, target.lock_wait) == ("deploy", "staging", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "origin"),
+    [
+        ([], ("environment", "staging", None)),
+        (["--revision", "v1.4"], ("environment", "staging", "v1.4")),
+        (["--revision", "v1.4", "--plan"], ("environment", "staging", "v1.4")),
+    ],
+)
+def test_where_the_bundle_comes_from(options, origin):
+    deployment = Deployment()
+
+    status, _, err = run(deploy.Command, "staging", *options, deployment=deployment)
+
+    assert (status, err) == (0, "")
+    assert deployment.origin == origin
 
 
 def test_deploy_to_is_the_same_command():

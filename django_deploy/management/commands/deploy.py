@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from django_deploy import conf
@@ -39,9 +41,29 @@ class Command(DeployCommand):
             metavar="SECONDS",
             help="How long to wait for another deployment to end (default: the target's LOCK_WAIT).",
         )
+        parser.add_argument(
+            "--revision",
+            metavar="REV",
+            help="Build the project, and what lies in its repository, from this revision (git, Mercurial).",
+        )
+
+    @cached_property
+    def origins(self) -> ModuleType:
+        """Where bundles come from; imported late, as the use cases are."""
+        from django_deploy import origins
+
+        return origins
 
     def handle(
-        self, *, target: str | None, plan: bool, yes: bool, json: bool, wait: float | None, **options: Any
+        self,
+        *,
+        target: str | None,
+        plan: bool,
+        yes: bool,
+        json: bool,
+        wait: float | None,
+        revision: str | None,
+        **options: Any,
     ) -> None:
         if target is None:
             return self.list_targets(json=json)
@@ -50,13 +72,16 @@ class Command(DeployCommand):
             chosen = replace(chosen, lock_wait=_seconds(wait))
         with self.reporting(json=json, options=options) as reporter:
             terminal = self.terminal(reporter, json=json)
+            origin = self.origins.from_environment(chosen, revision)
             if plan:
-                reporter.show(self.deployment.preview(chosen, report=reporter, prompts=terminal).lines())
+                found = self.deployment.preview(chosen, origin, report=reporter, prompts=terminal)
+                reporter.show(found.lines())
                 return None
             for issue in chosen.warnings():
                 reporter(Event("warning", fields={"message": str(issue), "remedy": ""}))
             outcome = self.deployment.deploy(
                 chosen,
+                origin,
                 report=reporter,
                 prompts=terminal,
                 confirm=lambda found: self.confirm(found, reporter, terminal, yes=yes),
