@@ -155,7 +155,8 @@ def test_nothing_is_misplaced_in_development(database):
 
 def test_media_inside_of_the_release(release):
     assert described(MEDIA_ROOT=str(release / "venv/app/media")) == [
-        f"MEDIA_ROOT is {release}/venv/app/media, inside of the release: the next one would not have its files.",
+        f"MEDIA_ROOT is {release}/venv/app/media, inside of the release: the next one would not have "
+        "its files.",
         "  At the end of tests.settings:",
         '    MEDIA_ROOT = os.environ.get("MEDIA_ROOT", MEDIA_ROOT)',
         "  In the target's ENV:",
@@ -212,8 +213,8 @@ def test_logs_inside_of_the_release(release):
     found = described(LOGGING={"version": 1, "handlers": handlers})
 
     assert found[::2] == [
-        f'LOGGING["handlers"]["file"]["filename"] is {release}/debug.log, inside of the release: it would end '
-        "with the release.",
+        f'LOGGING["handlers"]["file"]["filename"] is {release}/debug.log, inside of the release: it would '
+        "end with the release.",
         '    LOGGING["handlers"]["file"]["filename"] = os.environ.get('
         '"LOG_FILE", LOGGING["handlers"]["file"]["filename"])',
         '    "LOG_FILE": "/srv/site/shared/debug.log",',
@@ -232,8 +233,8 @@ def test_caches_inside_of_the_release(release):
     }
 
     assert described(CACHES=caches)[::2] == [
-        f'CACHES["pages"]["LOCATION"] is {release}/c, inside of the release: the next one would begin with an '
-        "empty one.",
+        f'CACHES["pages"]["LOCATION"] is {release}/c, inside of the release: the next one would begin with '
+        "an empty one.",
         '    CACHES["pages"]["LOCATION"] = os.environ.get("CACHE_PAGES", CACHES["pages"]["LOCATION"])',
         '    "CACHE_PAGES": "/srv/site/shared/c",',
     ]
@@ -243,8 +244,8 @@ def test_sessions_inside_of_the_release(release):
     engine = "django.contrib.sessions.backends.file"
 
     assert described(SESSION_ENGINE=engine, SESSION_FILE_PATH=str(release / "s"))[::2] == [
-        f"SESSION_FILE_PATH is {release}/s, inside of the release: with the next one everybody would be logged "
-        "out.",
+        f"SESSION_FILE_PATH is {release}/s, inside of the release: with the next one everybody would be "
+        "logged out.",
         '    SESSION_FILE_PATH = os.environ.get("SESSION_FILE_PATH", SESSION_FILE_PATH)',
         '    "SESSION_FILE_PATH": "/srv/site/shared",',
     ]
