@@ -7,6 +7,7 @@
     ├── BundleError                 the environment cannot be packaged
     ├── HostError                   one host; names it in ``host``
     │   ├── ConnectionFailed        no connection, or no Python there
+    │   │   ├── HostUnreachable     nothing answers at its address
     │   │   ├── HostKeyError        unknown, changed or revoked host key
     │   │   └── AuthenticationFailed
     │   ├── ConnectionLost          there was a connection; the host reverts alone
@@ -85,6 +86,17 @@ class HostError(DeployError):
 
 class ConnectionFailed(HostError):
     """No session with the host could be started; nothing was changed there."""
+
+
+class HostUnreachable(ConnectionFailed):
+    """No SSH server answers at the host's address.
+
+    ``is_lasting`` says that another try would end alike.
+    """
+
+    def __init__(self, host: str, message: str, *, remedy: str = "", is_lasting: bool = False) -> None:
+        super().__init__(host, message, remedy=remedy)
+        self.is_lasting = is_lasting
 
 
 class HostKeyError(ConnectionFailed):

@@ -176,7 +176,7 @@ class Rollout:
         deadline = time.monotonic() + ASK_AGAIN_TIMEOUT
         while time.monotonic() < deadline:
             try:
-                session = open_session(host, self.target, report=ignore, prompts=no_prompts)
+                session = open_session(host, self.target, report=ignore, prompts=no_prompts, retry_for=0.0)
             except DeployError:
                 time.sleep(1.0)
                 continue

@@ -16,9 +16,6 @@ from django_deploy.transport.ssh import Prompts
 
 T = TypeVar("T")
 
-#: Connections that are opened at the same moment: sshd's MaxStartups drops more of them.
-MAX_HANDSHAKES = 8
-
 
 class Courier:
     """One host's session and the thread that sends to it, in order; it never blocks the others."""
@@ -54,14 +51,8 @@ class Fleet:
     """All hosts of a target. As a context manager it closes every link at the end, whatever happened."""
 
     def __init__(self, target: Target, *, report: Report, prompts: Prompts) -> None:
-        handshakes = threading.Semaphore(MAX_HANDSHAKES)
-
         def opener(host: Host) -> Callable[[], HostSession]:
-            def open() -> HostSession:
-                with handshakes:
-                    return open_session(host, target, report=report, prompts=prompts)
-
-            return open
+            return lambda: open_session(host, target, report=report, prompts=prompts)
 
         self.couriers = [Courier(host, opener(host)) for host in target.hosts]
 

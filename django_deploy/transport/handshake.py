@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_deploy.exceptions import ConnectionFailed
+from django_deploy.exceptions import ConnectionFailed, HostUnreachable
 from django_deploy.transport import host_keys
 from django_deploy.transport._paramiko import paramiko
 from django_deploy.transport.authentication import Transport, authenticate
@@ -21,14 +21,10 @@ DIGESTS = (
 )
 
 
-class Dropped(ConnectionFailed):
-    """The server hung up during the handshake, as one that is overloaded does: worth another try."""
-
-
 def log_in(login: Login, wire: Wire) -> Transport:
     """Agree on keys, verify the host, prove who we are. On failure the wire is closed.
 
-    Raises ``Dropped``, another ``ConnectionFailed``, ``HostKeyError`` or ``AuthenticationFailed``.
+    Raises ``HostUnreachable``, another ``ConnectionFailed``, ``HostKeyError`` or ``AuthenticationFailed``.
     """
     transport = Transport(wire)  # type: ignore[arg-type]
     try:
@@ -73,9 +69,10 @@ def _explain(error: Exception, login: Login, transport: Transport, wire: Wire) -
     elif wire.is_ended:
         message = f"{wire.address} closed the connection during the handshake{quoted}"
         remedy = "It may have too many logins at once (MaxStartups) or refuse this address for a while."
-        return Dropped(login.host.name, message, remedy=remedy)
+        return HostUnreachable(login.host.name, message, remedy=remedy)
     elif wire.greeting and not is_ssh:
         message, remedy = f"what answers at {wire.address} is not an SSH server{quoted}", "Check the port."
     else:
         message = f"{wire.address} was reached, but did not finish the handshake within {login.timeout:g} s"
+        return HostUnreachable(login.host.name, message, remedy=remedy)
     return ConnectionFailed(login.host.name, message, remedy=remedy)

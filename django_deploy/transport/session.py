@@ -17,7 +17,7 @@ from django_deploy.target import Host, Target
 from django_deploy.transport import program
 from django_deploy.transport.channel import Channel
 from django_deploy.transport.local import LocalChannel
-from django_deploy.transport.ssh import Connection, Prompts, connect
+from django_deploy.transport.ssh import RETRY_FOR, Connection, Prompts, connect
 
 #: How much of a file is read and handed to the channel at a time, in bytes.
 CHUNK = 1 << 20
@@ -28,8 +28,13 @@ Reply = dict[str, Any]
 Progress = Callable[[int], None]
 
 
-def open_session(host: Host, target: Target, *, report: Report, prompts: Prompts) -> HostSession:
-    """Connect, start the host program, wait for its facts. Raises ``ConnectionFailed`` and its kinds."""
+def open_session(
+    host: Host, target: Target, *, report: Report, prompts: Prompts, retry_for: float = RETRY_FOR
+) -> HostSession:
+    """Connect, start the host program, wait for its facts. Raises ``ConnectionFailed`` and its kinds.
+
+    ``retry_for`` is as of ``connect``.
+    """
     started = time.monotonic()
     hello = {
         "root": str(target.root),
@@ -43,7 +48,7 @@ def open_session(host: Host, target: Target, *, report: Report, prompts: Prompts
     if host.is_local:
         channel = LocalChannel(hello)
     else:
-        connection = connect(host, prompts=prompts)
+        connection = connect(host, prompts=prompts, retry_for=retry_for)
         channel = connection.execute(program.shell_command(hello))
     session = HostSession(host, channel, connection, report)
     session.start()

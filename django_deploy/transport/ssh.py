@@ -7,14 +7,14 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from socket import gaierror
+from socket import EAI_AGAIN, gaierror
 
-from django_deploy.exceptions import ConnectionFailed
+from django_deploy.exceptions import ConnectionFailed, HostUnreachable
 from django_deploy.target import Host
 from django_deploy.transport import ssh_config as configuration
 from django_deploy.transport._paramiko import paramiko
 from django_deploy.transport.connection import Connection
-from django_deploy.transport.handshake import Dropped, log_in
+from django_deploy.transport.handshake import log_in
 from django_deploy.transport.login import Login, Prompts
 from django_deploy.transport.printable import printable
 from django_deploy.transport.ssh_config import HostConfig
@@ -22,12 +22,20 @@ from django_deploy.transport.wire import Wire, address_text, open_command, open_
 
 __all__ = ["Connection", "Prompts", "connect", "no_prompts"]
 
+#: Handshakes at the same moment, with all hosts together.
+MAX_CONNECTIONS = 32
+
 #: A server that is busy with logins (MaxStartups, by default 10) drops further ones.
 LOGINS_AT_ONCE = 8
+
+#: Further tries where nothing answers, or not in time, or the server hangs up; and seconds after the
+#: first try in which they may begin. Keys that are refused, on either side, are never tried again.
 RETRIES = 3
+RETRY_FOR = 15.0
 #: How long to wait before the first retry, in seconds, at least and at most; twice that each time.
 PAUSE = (0.2, 0.8)
 
+_handshakes = threading.Semaphore(MAX_CONNECTIONS)
 _turns: dict[tuple[str, int], threading.Semaphore] = {}
 
 
@@ -45,15 +53,21 @@ no_prompts: Prompts = _NoPrompts()
 
 
 def connect(
-    host: Host, *, prompts: Prompts = no_prompts, ssh_config: Path | None = None, timeout: float = 10.0
+    host: Host,
+    *,
+    prompts: Prompts = no_prompts,
+    ssh_config: Path | None = None,
+    timeout: float = 10.0,
+    retry_for: float = RETRY_FOR,
 ) -> Connection:
     """Log in to ``host``, as the user's ``ssh_config`` says; ``host``'s own fields win over it.
 
     ``ssh_config`` is read instead of the user's files. ``timeout``, in seconds, is for each phase;
-    a ConnectTimeout in the configuration wins. Raises ``ConnectionFailed``, ``HostKeyError`` or
+    a ConnectTimeout in the configuration wins. Further tries begin within ``retry_for`` seconds.
+    Raises ``HostUnreachable``, another ``ConnectionFailed``, ``HostKeyError`` or
     ``AuthenticationFailed``. May be called from many threads at once.
     """
-    return _Route(host, prompts, ssh_config, timeout).connect()
+    return _Route(host, prompts, ssh_config, timeout, retry_for).connect()
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,7 @@ class _Route:
     prompts: Prompts
     config_file: Path | None
     timeout: float
+    retry_for: float
     jumps: tuple[Host, ...] = ()
     beyond: tuple[Host, ...] = ()
 
@@ -76,23 +91,28 @@ class _Route:
         if self.jumps:
             config = replace(config, jumps=self.jumps, proxy_command=None)
         route = replace(self, timeout=config.connect_timeout or self.timeout)
+        until = time.monotonic() + self.retry_for
         for attempt in range(RETRIES):
+            # Not all at the same moment again: whoever was dropped came together with others.
+            pause = random.SystemRandom().uniform(*PAUSE) * 2**attempt
             try:
                 return route._try(config)
-            except Dropped:
-                # Not all at the same moment again: whoever was dropped came together with others.
-                time.sleep(random.SystemRandom().uniform(*PAUSE) * 2**attempt)
+            except HostUnreachable as error:
+                if error.is_lasting or time.monotonic() + pause > until:
+                    raise
+            time.sleep(pause)
         return route._try(config)
 
     def _try(self, config: HostConfig) -> Connection:
         login = Login(self.host, config, self.config_file, self.prompts, self.timeout)
-        with _turns.setdefault((config.hostname, config.port), threading.Semaphore(LOGINS_AT_ONCE)):
-            wire = self._open(config)
+        turn = _turns.setdefault((config.hostname, config.port), threading.Semaphore(LOGINS_AT_ONCE))
+        # The logins to jump hosts come before this one's turn: who waits for another holds nothing.
+        through = self._open_through(config.jumps, config) if config.jumps else None
+        with turn, _handshakes:
+            wire = through or self._open(config)
             return Connection(log_in(login, wire), wire, self.host.name)
 
     def _open(self, config: HostConfig) -> Wire:
-        if config.jumps:
-            return self._open_through(config.jumps, config)
         address = address_text(config.hostname, config.port)
         try:
             if config.proxy_command:
@@ -102,10 +122,11 @@ class _Route:
             raise self._unreachable(config, address, error) from error
 
     def _unreachable(self, config: HostConfig, address: str, error: Exception) -> ConnectionFailed:
-        name, remedy = self.host.name, ""
+        name, remedy, is_lasting = self.host.name, "", False
         if isinstance(error, gaierror | UnicodeError):
             message = f"the name {config.hostname} is not found"
             remedy = "Check its spelling (HostName in ssh_config?) and the network."
+            is_lasting = not (isinstance(error, gaierror) and error.errno == EAI_AGAIN)
         elif isinstance(error, TimeoutError):
             message = f"no answer from {address} within {self.timeout:g} s"
             remedy = f"Is the host up, and does every firewall let port {config.port} through?"
@@ -114,7 +135,7 @@ class _Route:
             remedy = "Is the SSH server running there, and is this its port?"
         else:
             message = f"{address} cannot be reached: {printable(str(error), 200)}"
-        return ConnectionFailed(name, message, remedy=remedy)
+        return HostUnreachable(name, message, remedy=remedy, is_lasting=is_lasting)
 
     def _open_through(self, jumps: tuple[Host, ...], config: HostConfig) -> Wire:
         """A wire through the last of ``jumps``, which is reached through those before it."""
@@ -125,15 +146,27 @@ class _Route:
             message = f"ProxyJump leads in a circle: {circle}"
             raise ConnectionFailed(self.host.name, message, remedy="Check ProxyJump in your ssh_config.")
         try:
-            hop = _Route(last, self.prompts, self.config_file, self.timeout, tuple(before), beyond).connect()
+            hop = replace(self, host=last, jumps=tuple(before), beyond=beyond).connect()
         except ConnectionFailed as error:
-            kind = ConnectionFailed if isinstance(error, Dropped) else type(error)  # it was tried again
             message = f"its jump host {last.name} is out of reach: {error.message}"
-            raise kind(self.host.name, message, remedy=error.remedy) from error
+            raise _instead(error, self.host.name, message) from error
         try:
             return hop.reach(config.hostname, config.port, self.timeout)
         except (paramiko.SSHException, EOFError, OSError) as error:
             hop.close()
             address = address_text(config.hostname, config.port)
             message = f"its jump host {last.name} cannot reach {address}: {printable(str(error), 200)}"
-            raise ConnectionFailed(self.host.name, message) from error
+            raise HostUnreachable(self.host.name, message, is_lasting=_is_forbidden(error)) from error
+
+
+def _instead(error: ConnectionFailed, host: str, message: str) -> ConnectionFailed:
+    """The error of a jump host as that of the host behind it; it was tried again already."""
+    if isinstance(error, HostUnreachable):
+        return HostUnreachable(host, message, remedy=error.remedy, is_lasting=True)
+    return type(error)(host, message, remedy=error.remedy)
+
+
+def _is_forbidden(error: Exception) -> bool:
+    """The jump host was asked and does not want to (RFC 4254, 5.1)."""
+    prohibited = paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+    return isinstance(error, paramiko.ChannelException) and error.code == prohibited

@@ -200,7 +200,10 @@ def add_to_agent(agent: Path, key: Path) -> None:
 
 
 class Relay:
-    """A TCP relay to a port on loopback, which can fall silent while its connections stay open."""
+    """A TCP relay to a port on loopback, which can fall silent while its connections stay open.
+
+    ``count`` is how many there were.
+    """
 
     def __init__(self, port: int) -> None:
         self._target = port
@@ -210,6 +213,7 @@ class Relay:
         self._ends: list[socket.socket] = []
         self._listener = self._sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
         self.port: int = self._listener.getsockname()[1]
+        self.count = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def silence(self) -> None:
@@ -226,6 +230,7 @@ class Relay:
         with suppress(OSError):
             while True:
                 near = self._sockets.enter_context(self._listener.accept()[0])
+                self.count += 1
                 far = self._sockets.enter_context(socket.create_connection(("127.0.0.1", self._target)))
                 self._ends += near, far
                 for source, sink in ((near, far), (far, near)):

@@ -5,12 +5,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from django_deploy.exceptions import ConnectionFailed, HostKeyError
+from django_deploy.exceptions import AuthenticationFailed, ConnectionFailed, HostKeyError, HostUnreachable
 from django_deploy.target import Host
+from django_deploy.transport import ssh
 from django_deploy.transport.ssh import connect
 from tests.transport.connecting import (
     closed_port,
@@ -19,7 +21,7 @@ from tests.transport.connecting import (
     needs_openssh_server,
     run,
 )
-from tests.transport.servers import SSHD
+from tests.transport.servers import SSHD, make_key
 
 #: A program for ProxyCommand, called with host and port.
 RELAY = (
@@ -30,28 +32,29 @@ RELAY = (
 )
 
 
-def test_nobody_listens(ssh_server):
+def test_nobody_listens(ssh_server, impatient):
     port = closed_port()
 
-    error = failure(ConnectionFailed, ssh_server, Host("127.0.0.1", port=port))
+    error = failure(HostUnreachable, ssh_server, Host("127.0.0.1", port=port))
 
     assert error.message == f"127.0.0.1:{port} refused the connection"
     assert error.remedy == "Is the SSH server running there, and is this its port?"
 
 
 def test_a_name_that_is_not_found(ssh_server):
-    error = failure(ConnectionFailed, ssh_server, Host("no-such-host.invalid"))
+    error = failure(HostUnreachable, ssh_server, Host("no-such-host.invalid"))
 
     assert error.message == "the name no-such-host.invalid is not found"
     assert error.remedy == "Check its spelling (HostName in ssh_config?) and the network."
 
 
-def test_a_server_that_says_nothing(ssh_server):
+def test_a_server_that_says_nothing(ssh_server, monkeypatch):
+    monkeypatch.setattr(ssh, "RETRIES", 0)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         ssh_server.configure("ConnectTimeout 1")
 
-        error = failure(ConnectionFailed, ssh_server, Host("127.0.0.1", port=port))
+        error = failure(HostUnreachable, ssh_server, Host("127.0.0.1", port=port))
 
     assert error.message == f"127.0.0.1:{port} was reached, but did not finish the handshake within 1 s"
 
@@ -187,13 +190,13 @@ class TestConfiguration:
         assert error.message.startswith(f"its jump host {name} is out of reach: the host key is unknown: ")
         assert error.host == "target"
 
-    def test_a_jump_host_that_cannot_reach_the_target(self, ssh_server):
+    def test_a_jump_host_that_cannot_reach_the_target(self, ssh_server, impatient):
         port = closed_port()
         ssh_server.configure(
             f"Host target\n  HostName 127.0.0.1\n  Port {port}\n  ProxyJump {ssh_server.host.name}"
         )
 
-        error = failure(ConnectionFailed, ssh_server, Host("target"))
+        error = failure(HostUnreachable, ssh_server, Host("target"))
 
         assert error.message.startswith(
             f"its jump host {ssh_server.host.name} cannot reach 127.0.0.1:{port}: "
@@ -211,7 +214,85 @@ class TestConfiguration:
         assert error.message == expected
 
 
+class TestRetries:
+    """Where a server is away for a moment, or busy."""
+
+    def test_a_server_that_starts_in_the_meantime(self, ssh_server, opened):
+        port = closed_port()
+        ssh_server.configure(f"HostKeyAlias [127.0.0.1]:{ssh_server.port}")
+        starting = threading.Timer(0.15, relay_once, args=(port, ssh_server.port))
+        starting.start()
+
+        connection = opened(ssh_server, Host("127.0.0.1", ssh_server.user, port))
+
+        assert run(connection, "echo hello") == (0, "hello\n", "")
+        connection.close()
+        starting.join()
+
+    def test_the_pauses_grow(self, ssh_server, monkeypatch):
+        monkeypatch.setattr(ssh, "PAUSE", (0.1, 0.1))
+        started = time.monotonic()
+
+        failure(HostUnreachable, ssh_server, Host("127.0.0.1", port=closed_port()))
+
+        assert 0.7 <= time.monotonic() - started < 1.5
+
+    def test_no_try_begins_later_than_allowed(self, ssh_server, monkeypatch):
+        monkeypatch.setattr(ssh, "PAUSE", (0.1, 0.1))
+        started = time.monotonic()
+
+        failure(HostUnreachable, ssh_server, Host("127.0.0.1", port=closed_port()), retry_for=0.25)
+
+        assert 0.1 <= time.monotonic() - started < 0.3
+
+    def test_a_key_that_is_refused_is_not_offered_again(self, ssh_server, relay, tmp_path):
+        make_key(tmp_path / "strange")
+        ssh_server.configure(f"HostKeyAlias [127.0.0.1]:{ssh_server.port}")
+
+        host = Host("127.0.0.1", ssh_server.user, relay.port, str(tmp_path / "strange"))
+        failure(AuthenticationFailed, ssh_server, host)
+
+        assert relay.count == 1
+
+    def test_a_host_key_that_is_refused_is_not_looked_at_again(self, ssh_server, relay):
+        failure(HostKeyError, ssh_server, Host("127.0.0.1", ssh_server.user, relay.port))
+
+        assert relay.count == 1
+
+    def test_a_name_that_is_not_found_is_not_looked_up_again(self, ssh_server, monkeypatch):
+        monkeypatch.setattr(ssh, "PAUSE", (60.0, 60.0))
+        started = time.monotonic()
+
+        failure(HostUnreachable, ssh_server, Host("no-such-host.invalid"))
+
+        assert time.monotonic() - started < 20
+
+
+def relay_once(near_port, far_port):
+    with socket.create_server(("127.0.0.1", near_port)) as listener:
+        near, far = listener.accept()[0], socket.create_connection(("127.0.0.1", far_port))
+    back = threading.Thread(target=copy, args=(far, near))
+    back.start()
+    copy(near, far)
+    back.join()
+    near.close()
+    far.close()
+
+
 class TestMany:
+    def test_only_so_many_handshakes_at_once(self, ssh_server, monkeypatch):
+        monkeypatch.setattr(ssh, "_handshakes", threading.Semaphore(2))
+        monkeypatch.setattr(ssh, "RETRIES", 0)
+        ssh_server.configure("ConnectTimeout 1")
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            host = Host("127.0.0.1", port=listener.getsockname()[1])
+            started = time.monotonic()
+
+            with ThreadPoolExecutor(6) as pool:
+                list(pool.map(lambda _: failure(HostUnreachable, ssh_server, host), range(6)))
+
+        assert 3 <= time.monotonic() - started < 5
+
     def test_sixteen_threads_at_once(self, each_ssh_server, opened):
         with ThreadPoolExecutor(16) as pool:
             connections = list(pool.map(lambda _: opened(each_ssh_server), range(16)))
