@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from django_deploy.bundle.cache import digest, prune, sha256_of, write_aside
@@ -118,8 +118,7 @@ def _delta(base: str, wheel: Wheel, cache: Path) -> Delta | None:
 # How one wheel is made of another
 
 
-@dataclass(frozen=True)
-class _Instruction:
+class _Instruction(NamedTuple):
     """``length`` bytes of the new file, at ``start``: of the kind ``kind``, from ``offset`` of the base."""
 
     kind: bytes
@@ -178,8 +177,7 @@ def _joined(steps: Iterable[_Instruction]) -> Iterator[_Instruction]:
         yield last
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(NamedTuple):
     """A range of a zip file, and what it is called in both."""
 
     key: str
