@@ -38,11 +38,15 @@ TAGS_NAMED = 6
 
 @dataclass(frozen=True)
 class _Found:
-    """A ``wheel`` that fits, an ``sdist`` to build one from, or the ``problem`` why there is neither."""
+    """A ``wheel`` that fits, an ``sdist`` to build one from, or the ``problem`` why there is neither.
+
+    ``has_failed`` when an index did not answer as it should, so that another time may be better.
+    """
 
     wheel: Path | None = None
     sdist: Path | None = None
     problem: str = ""
+    has_failed: bool = False
 
 
 def vendor(
@@ -112,12 +116,12 @@ class _Vendor:
         """A wheel for every pin; ``BundleError`` when that cannot be."""
         found = self._find(pins)
         found |= self._build({pin: item.sdist for pin, item in found.items() if item.sdist is not None})
-        problems = {pin: item.problem for pin, item in found.items() if item.problem}
+        lacking = {pin: item for pin, item in found.items() if item.problem}
         wheels = {pin: _describe(pin, item.wheel) for pin, item in found.items() if item.wheel is not None}
         for pin, wheel in wheels.items():
             _remember(wheel, pin, self._platform, self._cache)
-        if problems:
-            raise _missing(problems, self._platform)
+        if lacking:
+            raise _missing(lacking, self._platform)
         return wheels
 
     def _find(self, pins: Sequence[Pin]) -> dict[Pin, _Found]:
@@ -146,7 +150,7 @@ class _Vendor:
             if sdist is not None:
                 return _Found(sdist=index.fetch(sdist, folder, pin.hashes))
         except IndexFailure as error:
-            return _Found(problem=str(error))
+            return _Found(problem=str(error), has_failed=True)
         return _Found(problem=self._why_none(files, allowed))
 
     def _can_build(self, file: File) -> bool:
@@ -204,10 +208,12 @@ def _describe(pin: Pin, path: Path) -> Wheel:
     return Wheel(pin.name, pin.version, path, path.parent.name, path.stat().st_size)
 
 
-def _missing(problems: Mapping[Pin, str], platform: HostPlatform) -> BundleError:
-    lines = "\n".join(f"  {pin.name} {pin.version}: {problem}" for pin, problem in problems.items())
-    return BundleError(
-        f"There is no file of these distributions for {platform}:\n{lines}",
-        remedy="Install versions here that have wheels for it, or deploy from a machine like the host: there "
-        "wheels are built from sdists.",
+def _missing(lacking: Mapping[Pin, _Found], platform: HostPlatform) -> BundleError:
+    lines = "\n".join(f"  {pin.name} {pin.version}: {item.problem}" for pin, item in lacking.items())
+    remedy = (
+        "Install versions here that have wheels for it, or deploy from a machine like the host: there "
+        "wheels are built from sdists."
     )
+    if all(item.has_failed for item in lacking.values()):
+        remedy = "Mend the index or the way to it, and deploy again: what was fetched is kept."
+    return BundleError(f"There is no file of these distributions for {platform}:\n{lines}", remedy=remedy)

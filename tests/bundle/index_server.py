@@ -14,7 +14,8 @@ JSON = "application/vnd.pypi.simple.v1+json"
 class FakeIndex:
     """Serves what its ``pages`` hold: path to (status, content type, body).
 
-    ``requests`` lists the paths asked for; with ``user`` (``"name:password"``) they need it.
+    ``requests`` lists the paths asked for; with ``user`` (``"name:password"``) they need it. With
+    ``breaks_off`` the connection is closed in the middle of each file.
     """
 
     def __init__(self) -> None:
@@ -22,6 +23,7 @@ class FakeIndex:
         self.requests: list[str] = []
         self.connections = 0
         self.user = ""
+        self.breaks_off = False
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -85,6 +87,8 @@ def _handler(index: FakeIndex) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            if index.breaks_off and self.path.startswith("/files/"):
+                body, self.close_connection = body[: len(body) // 2], True
             if self.command != "HEAD":
                 self.wfile.write(body)
 
