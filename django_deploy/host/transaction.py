@@ -133,7 +133,6 @@ class Transaction:
             python=message["python"],
             index_url=installer["index_url"],
             vendored=installer.get("vendored", False),
-            vendored=installer.get("vendored", False),
             report=self._link.report,
             stop=self._link.lost,
         ).build(release, lock, message["distributions"], installer["offline_first"])
