@@ -20,7 +20,7 @@ from django_deploy.bundle.cache import sha256_of
 from django_deploy.bundle.client import HttpClient, IndexFailure, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from packaging.utils import NormalizedName
 
@@ -59,8 +59,8 @@ class Index:
     def close(self) -> None:
         self._client.close()
 
-    def files(self, name: NormalizedName) -> tuple[File, ...]:
-        """Every file of a distribution, of all sources.
+    def files(self, name: NormalizedName, is_wanted: Callable[[str], bool] = bool) -> tuple[File, ...]:
+        """Every file of a distribution whose name ``is_wanted``, of all sources.
 
         Raises ``IndexFailure`` when one of the indexes fails and no other has the distribution.
         """
@@ -68,26 +68,28 @@ class Index:
         failure: IndexFailure | None = None
         for url in self._sources.index_urls:
             try:
-                found += self._page(f"{url.rstrip('/')}/{name}/")
+                found += self._page(f"{url.rstrip('/')}/{name}/", is_wanted)
             except IndexFailure as error:
                 failure = error
         if failure is not None and all(file.local_path for file in found):
             raise failure
         for place in self._sources.find_links:
-            found += (file for file in self._links(place) if archive_version(file.filename, name))
+            links = (file for file in self._links(place) if archive_version(file.filename, name))
+            found += (file for file in links if is_wanted(file.filename))
         return tuple(found)
 
-    def _page(self, url: str) -> tuple[File, ...]:
-        """The files on a distribution's page; none where the index does not know it."""
+    def _page(self, url: str, is_wanted: Callable[[str], bool] = bool) -> tuple[File, ...]:
+        """The wanted files on a distribution's page; none where the index does not know it."""
         if urlsplit(url).scheme == "file":
             page = Path(url2pathname(urlsplit(url).path), "index.html")
-            return tuple(parse_html(page.read_text("utf-8"), page.as_uri())) if page.is_file() else ()
+            files = parse_html(page.read_text("utf-8"), page.as_uri()) if page.is_file() else ()
+            return tuple(file for file in files if is_wanted(file.filename))
         response = self._client.get(url, accept=_ACCEPT)
         if response.status in (404, 410):
             return ()
         if response.status != 200:
             raise IndexFailure(f"{shown(url)} answered with status {response.status}")
-        return tuple(parse_page(response))
+        return tuple(parse_page(response, is_wanted))
 
     def _links(self, place: str) -> tuple[File, ...]:
         """The files of one find-links entry: a folder, or a page of links."""
@@ -103,12 +105,16 @@ class Index:
 
     def files_of_version(self, name: NormalizedName, version: str) -> tuple[File, ...]:
         """Every file of one version; local ones with their digest."""
-        wanted = _parse_version(version)
-        return tuple(
-            _with_digest(file)
-            for file in self.files(name)
-            if _parse_version(archive_version(file.filename, name)) == wanted
-        )
+        wanted, known = _parse_version(version), dict[str, bool]()
+
+        def is_wanted(filename: str) -> bool:
+            # A page has thousands of files, but of a version it has many.
+            text = archive_version(filename, name)
+            if text not in known:
+                known[text] = _parse_version(text) == wanted
+            return known[text]
+
+        return tuple(map(_with_digest, self.files(name, is_wanted)))
 
     def fetch(self, file: File, folder: Path, accepted: Collection[str] = ()) -> Path:
         """Downloads the file to ``folder/SHA256/NAME``, unless it is there.
@@ -175,14 +181,16 @@ def _parse_version(text: str) -> Version | str | None:
         return text
 
 
-def parse_page(response: Response) -> Iterator[File]:
-    """The files that an index page lists, JSON or HTML."""
+def parse_page(response: Response, is_wanted: Callable[[str], bool] = bool) -> Iterator[File]:
+    """The files that an index page lists, JSON or HTML, whose name ``is_wanted``."""
     if "json" not in response.content_type:
-        yield from parse_html(response.body.decode("utf-8", "replace"), response.url)
+        files = parse_html(response.body.decode("utf-8", "replace"), response.url)
+        yield from (file for file in files if is_wanted(file.filename))
         return
     try:
         entries = json.loads(response.body)["files"]
-        yield from (_read_entry(entry, response.url) for entry in entries)
+        wanted = (entry for entry in entries if is_wanted(entry["filename"]))
+        yield from (_read_entry(entry, response.url) for entry in wanted)
     except (ValueError, KeyError, TypeError) as error:
         raise IndexFailure(f"{shown(response.url)} is not a page of an index ({error!r})") from None
 
