@@ -216,6 +216,12 @@ class Machine:
         """Plug the cable in again."""
         ip("link", "set", self.name, "up")
 
+    def isolate(self) -> None:
+        """From now on it answers ssh and http, and reaches nobody; for the rest of its life."""
+        rules = [["ipproto", "tcp", "sport", port, "lookup", "main"] for port in ("22", "80")]
+        for preference, rule in enumerate([*rules, ["unreachable"]], 100):
+            ip("-n", self.name, "rule", "add", "preference", str(preference), *rule)
+
     # Inside
 
     def command(self, *argv: str, user: str = "deploy") -> list[str]:
