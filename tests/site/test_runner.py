@@ -3,8 +3,10 @@ import json
 import django
 import pytest
 from django.db import connection
+from django.db.utils import ConnectionHandler
 from django.test import override_settings
 
+from django_deploy.site import runner
 from django_deploy.site.runner import answer
 
 APPS = (
@@ -73,6 +75,13 @@ def test_run_skips_a_command_whose_app_is_missing():
     reply = run("compress", "--force", requires_app="compressor")
 
     assert reply == {"ok": True, "result": {}, "skipped": "compressor is not in INSTALLED_APPS"}
+
+
+def test_run_skips_migrate_where_the_site_has_no_database(monkeypatch):
+    dummy = ConnectionHandler({})
+    monkeypatch.setattr(runner, "connections", dummy)
+
+    assert run("migrate", "--noinput") == {"ok": True, "result": {}, "skipped": "the site has no database"}
 
 
 def test_run_has_the_app_that_is_required():
