@@ -94,6 +94,9 @@ def activation_stages(target: Target, release: str, action: str) -> list[Stage]:
     def activate(session: HostSession) -> list[Future[Reply]]:
         return [session.request("activate", release=release)]
 
+    def hold(session: HostSession) -> list[Future[Reply]]:
+        return [session.request("hold")]
+
     def confirm(session: HostSession) -> list[Future[Reply]]:
         return [session.request("confirm", by=deployer(), action=action, keep=target.keep_releases)]
 
@@ -101,6 +104,7 @@ def activation_stages(target: Target, release: str, action: str) -> list[Stage]:
     batches = [target.hosts[start : start + size] for start in range(0, len(target.hosts), size)]
     return [
         *(Stage("activate", batch, activate) for batch in batches),
+        Stage("activate", target.hosts, hold),
         Stage("confirm", target.hosts, confirm),
     ]
 

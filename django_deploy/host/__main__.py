@@ -106,6 +106,10 @@ class Program:
         self._lock.show_phase("activating")
         return transaction.activate(message)
 
+    def _hold(self, message: dict[str, Any]) -> dict[str, Any]:
+        """No fields."""
+        return self._open_transaction().hold(message)
+
     def _confirm(self, message: dict[str, Any]) -> dict[str, Any]:
         """``by``, ``action``, ``keep``: the commit point."""
         result = self._open_transaction().confirm(message)
@@ -175,6 +179,7 @@ REQUESTS: dict[str, Callable[[Program, dict[str, Any]], dict[str, Any]]] = {
     "preflight": Program._preflight,
     "step": Program._step,
     "activate": Program._activate,
+    "hold": Program._hold,
     "confirm": Program._confirm,
 }
 

@@ -13,8 +13,15 @@ from typing import Any, Callable, Protocol
 from .layout import Layout
 from .protocol import Failure
 
-#: A process without a socket counts as up when it has run this long, in seconds.
+#: A process that is asked no health check counts as up when it has run this long, in seconds, and has
+#: started up: it waits for work.
 SETTLE_TIME = 1.0
+
+#: Seconds after which it counts as up though it is still at work. One that falls sooner never was.
+PROVEN_TIME = 10.0
+
+#: Seconds in which a process that waits for work uses less than a twentieth of a processor.
+IDLE_TIME = 0.5
 
 #: Lines of a fallen process's log that an error shows: some write two tracebacks before they give up.
 LOG_LINES = 80
@@ -22,16 +29,21 @@ LOG_LINES = 80
 #: Seconds in which a process manager must call a process running.
 START_TIMEOUT = 30.0
 
-#: The states of a process that has fallen.
-DOWN = ("stopped", "restarting")
+#: Seconds from SIGKILL until a process is gone, with time to spare.
+KILL_TIME = 10.0
+
+#: The states of a process that is no more, and of one that has fallen.
+ENDED = ("stopped", "killed")
+DOWN = (*ENDED, "restarting")
 
 
 @dataclass(frozen=True)
 class ProcessState:
     """One process of one release.
 
-    ``state`` is ``running``, ``starting``, ``restarting``, ``stopping`` or ``stopped``; ``since`` is in
-    seconds since the epoch, 0 when it is not known.
+    ``state`` is ``running``, ``starting``, ``restarting``, ``stopping``, ``stopped`` or ``killed`` (it did
+    not stop in its time). ``since`` is in seconds since the epoch, 0 when it is not known; ``restarts``
+    counts how often it was started again.
     """
 
     name: str
@@ -39,6 +51,7 @@ class ProcessState:
     state: str
     since: float = 0.0
     pid: int = 0
+    restarts: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -47,6 +60,7 @@ class ProcessState:
             "state": self.state,
             "since": self.since,
             "pid": self.pid,
+            "restarts": self.restarts,
         }
 
 
@@ -58,8 +72,11 @@ class ProcessManager(Protocol):
     def start(self, release: str, processes: Sequence[dict[str, Any]]) -> None:
         """Start processes of a release; one that ends is started again."""
 
-    def stop(self, release: str, names: Sequence[str], wait: bool) -> None:
-        """SIGTERM, after the process's own stop timeout SIGKILL."""
+    def stop(self, release: str, names: Sequence[str]) -> None:
+        """SIGTERM, after the process's own stop timeout SIGKILL to all that it started; returns at once."""
+
+    def forget(self, release: str, names: Sequence[str]) -> None:
+        """List those that have ended no more."""
 
     def enable(self, release: str, names: Sequence[str]) -> None:
         """Have them start with the host, too, from its next start on."""
@@ -106,6 +123,23 @@ def open_manager(name: str, layout: Layout, supervisor: Path | None) -> ProcessM
     return Supervisor(layout, supervisor)
 
 
+def wait_for_end(
+    manager: ProcessManager, release: str, names: Sequence[str], give_up: float
+) -> tuple[list[str], list[str]]:
+    """Wait for processes that were told to stop, until ``give_up`` (monotonic) at most.
+
+    Gives the names of those that had to be killed, and of those that are there still.
+    """
+    while True:
+        states = {state.name: state.state for state in manager.states() if state.release == release}
+        there = [name for name in names if states.get(name, "stopped") not in ENDED]
+        if not there or time.monotonic() > give_up:
+            break
+        time.sleep(0.1)
+    manager.forget(release, [name for name in names if name not in there])
+    return [name for name in names if states.get(name) == "killed"], there
+
+
 class Watch:
     """Watches whether the processes of a new release stay up.
 
@@ -114,10 +148,12 @@ class Watch:
     """
 
     def __init__(self, manager: ProcessManager, release: str, names: Sequence[str]) -> None:
+        self.started = time.monotonic()
         self._manager = manager
         self._release = release
         self._names = names
         self._pids: dict[str, int] = {}
+        self._efforts: dict[str, Effort] = {}
 
     def look(self) -> list[str]:
         """The processes that are not running yet; raises ``Failure`` with the log of one that fell."""
@@ -127,13 +163,20 @@ class Watch:
                 self._fail(name)
         return [name for name in self._names if states[name].state != "running"]
 
-    def until_settled(self, settled_at: float, pause: Callable[[float], None]) -> None:
-        """Look until ``settled_at`` (monotonic) and until all are running."""
+    def until_settled(self, asked: Sequence[str], pause: Callable[[float], None]) -> None:
+        """Look until all are running, and those that were not ``asked`` a health check have started up."""
+        unasked = [name for name in self._names if name not in asked]
         give_up = time.monotonic() + START_TIMEOUT
-        while (late := self.look()) or time.monotonic() < settled_at:
+        while (late := self.look()) or not all(self._has_settled(name) for name in unasked):
             if late and time.monotonic() > give_up:
                 self._fail(late[0])
             pause(0.1)
+
+    def _has_settled(self, name: str) -> bool:
+        """Whether it waits for work; while its program is loaded, it is as busy as can be."""
+        age = time.monotonic() - self.started
+        effort = self._efforts.setdefault(name, Effort(self._pids.get(name, 0)))
+        return (effort.is_idle() and age >= SETTLE_TIME) or age >= PROVEN_TIME
 
     def _has_new_pid(self, state: ProcessState) -> bool:
         return bool(state.pid) and self._pids.setdefault(state.name, state.pid) != state.pid
@@ -146,3 +189,37 @@ class Watch:
             process=name,
             lines=self._manager.log(self._release, name),
         )
+
+
+class Effort:
+    """How much a process and those that it started do, by what the kernel counts (proc_pid_stat(5))."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._since, self._used = time.monotonic(), self._measure()[0]
+
+    def is_idle(self) -> bool:
+        """Whether it hardly did anything in the last ``IDLE_TIME``; asked again and again."""
+        seconds = time.monotonic() - self._since
+        if seconds < IDLE_TIME:
+            return False
+        used, is_busy = self._measure()
+        was, self._since, self._used = self._used, time.monotonic(), used
+        return not is_busy and used - was < seconds / 20
+
+    def _measure(self) -> tuple[float, bool]:
+        """Its seconds of processor time so far, and whether it wants a processor or the disk now."""
+        used, is_busy = 0, False
+        for fields in filter(None, map(_stat, os.listdir("/proc"))):
+            if self._pid in (int(fields[2]), int(fields[3])):  # its process group, or its session
+                used += sum(map(int, fields[11:15]))
+                is_busy = is_busy or fields[0] in "RD"
+        return used / os.sysconf("SC_CLK_TCK"), is_busy
+
+
+def _stat(pid: str) -> list[str]:
+    try:
+        with open(f"/proc/{int(pid)}/stat") as file:
+            return file.read().rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return []

@@ -30,6 +30,8 @@ SERVER = """\
 ; Written by django-deploy.
 [supervisord]
 logfile={folder}/supervisord.log
+logfile_maxbytes=10MB
+logfile_backups=1
 pidfile={folder}/supervisord.pid
 childlogdir={folder}
 identifier={root}
@@ -74,6 +76,9 @@ main()
 #: A program is named ``<process>@<release>``.
 PROGRAM_NAME = re.compile(r"(.+)@(\d{8}T\d{6}Z-[0-9a-f]{7})")
 
+#: What supervisord's log says of a program that ended.
+HOW_IT_ENDED = re.compile(r" (stopped|exited): (\S+) \((.*)\)$")
+
 #: How long supervisord may take to answer after its start, in seconds.
 START_TIMEOUT = 15.0
 
@@ -106,7 +111,8 @@ class Supervisor:
                 raise
             # Of an earlier time: it may run still, or be on its way out.
             if self._settled_state(program) != "running":
-                self._ignore_fault("stopProcessGroup", program, True)
+                self._ignore_fault("stopProcessGroup", program, False)
+                self._settled_state(program)
                 self._call("removeProcessGroup", program)
                 self._call("addProcessGroup", program)
 
@@ -118,14 +124,17 @@ class Supervisor:
                 return states.get(program, "stopped")
             time.sleep(0.1)
 
-    def stop(self, release: str, names: Sequence[str], wait: bool) -> None:
+    def stop(self, release: str, names: Sequence[str]) -> None:
         for name in names:
             # Without its file it does not come back, whatever happens to supervisord.
             self._program_file(release, name).unlink(missing_ok=True)
         if not self._is_running():
             return
         for name in names:
-            self._ignore_fault("stopProcessGroup", f"{name}@{release}", wait)
+            self._ignore_fault("stopProcessGroup", f"{name}@{release}", False)
+
+    def forget(self, release: str, names: Sequence[str]) -> None:
+        for name in names if self._is_running() else ():
             self._ignore_fault("removeProcessGroup", f"{name}@{release}")  # one that stops still, stays
 
     def enable(self, release: str, names: Sequence[str]) -> None:
@@ -141,13 +150,28 @@ class Supervisor:
 
     def _all_states(self) -> list[ProcessState]:
         found = []
+        stops, exits = self._ends()
         for info in self._call("getAllProcessInfo"):
-            match = PROGRAM_NAME.fullmatch(info["name"])
+            name = info["name"]
+            match = PROGRAM_NAME.fullmatch(name)
             if match:
                 state = STATES.get(info["statename"], "stopped")
+                if state == "stopped" and stops.get(name) == "terminated by SIGKILL":
+                    state = "killed"
                 since = float(info["start"]) if state == "running" else 0.0
-                found.append(ProcessState(match[1], match[2], state, since, int(info["pid"])))
+                found.append(
+                    ProcessState(match[1], match[2], state, since, int(info["pid"]), exits.count(name))
+                )
         return found
+
+    def _ends(self) -> tuple[dict[str, str], list[str]]:
+        """How programs stopped that were told to, and those that ended by themselves: only the log has it."""
+        lines = _tail(self._folder / "supervisord.log")
+        found = [match.groups() for line in lines if (match := HOW_IT_ENDED.search(line))]
+        return (
+            {program: how for verb, program, how in found if verb == "stopped"},
+            [program for verb, program, _ in found if verb == "exited"],
+        )
 
     def _is_wanted(self, state: ProcessState) -> bool:
         return self._program_file(state.release, state.name).exists()
@@ -163,12 +187,7 @@ class Supervisor:
             self._ignore_fault("shutdown")
 
     def log(self, release: str, name: str) -> list[str]:
-        try:
-            with self._log_file(release, name).open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - 32768))
-                return file.read().decode("utf-8", "replace").splitlines()[-LOG_LINES:]
-        except OSError as error:
-            return [f"(its log cannot be read: {error})"]
+        return _tail(self._log_file(release, name))[-LOG_LINES:]
 
     def _program_file(self, release: str, name: str) -> Path:
         return self._programs / f"{name}@{release}.conf"
@@ -199,7 +218,8 @@ class Supervisor:
         deadline = time.monotonic() + START_TIMEOUT
         while not self._is_running():
             if time.monotonic() > deadline:
-                raise Failure("ProcessFailed", "supervisord does not answer", lines=self._server_log())
+                lines = _tail(self._folder / "supervisord.log")[-10:]
+                raise Failure("ProcessFailed", "supervisord does not answer", lines=lines)
             time.sleep(0.05)
 
     def _launch(self) -> None:
@@ -236,12 +256,6 @@ class Supervisor:
         names = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TZ", "USER")
         return {name: os.environ[name] for name in names if name in os.environ}
 
-    def _server_log(self) -> list[str]:
-        try:
-            return (self._folder / "supervisord.log").read_text(errors="replace").splitlines()[-10:]
-        except OSError:
-            return []
-
     def _is_running(self) -> bool:
         try:
             self._call("getState")
@@ -273,6 +287,16 @@ class _UnixTransport(xmlrpc.client.Transport):
         from .health import UnixConnection
 
         return UnixConnection(self._path, timeout=60)
+
+
+def _tail(path: Path) -> list[str]:
+    """The last lines of a log, as many as 64 kB are."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 65536))
+            return file.read().decode("utf-8", "replace").splitlines()
+    except OSError as error:
+        return [f"({path} cannot be read: {error.strerror})"]
 
 
 def _expanded(path: Path) -> str:

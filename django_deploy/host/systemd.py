@@ -23,15 +23,16 @@ STATES = {
     ("reloading", "reload"): "running",
 }
 
-#: Seconds that systemctl may take; it waits for processes that stop.
+#: Seconds that systemctl may take; it waits for processes that start.
 SYSTEMCTL_TIMEOUT = 120.0
 
-PROPERTIES = "Id,ActiveState,SubState,NRestarts,MainPID,ActiveEnterTimestampMonotonic"
+PROPERTIES = "Id,ActiveState,SubState,Result,NRestarts,MainPID,ActiveEnterTimestampMonotonic"
 
 UNIT = """\
 # Written by django-deploy; an instance is one release of the site under ROOT.
 [Unit]
 Description={process} of {root}, release %i
+StartLimitIntervalSec=0
 
 [Service]
 Type=exec
@@ -71,12 +72,14 @@ class Systemd:
             self._systemctl("reset-failed", *units, check=False)
             self._systemctl("start", *units)
 
-    def stop(self, release: str, names: Sequence[str], wait: bool) -> None:
-        units = [self._unit(name, release) for name in names]
-        if not units:
-            return
-        self._systemctl("stop", *([] if wait else ["--no-block"]), *units, check=False)
-        self._systemctl("reset-failed", *units, check=False)  # else a killed unit is listed for ever
+    def stop(self, release: str, names: Sequence[str]) -> None:
+        if names:
+            units = [self._unit(name, release) for name in names]
+            self._systemctl("stop", "--no-block", *units, check=False)
+
+    def forget(self, release: str, names: Sequence[str]) -> None:
+        if names:  # a killed unit is listed for ever else
+            self._systemctl("reset-failed", *[self._unit(name, release) for name in names], check=False)
 
     def enable(self, release: str, names: Sequence[str]) -> None:
         self._wants.mkdir(parents=True, exist_ok=True)
@@ -147,6 +150,8 @@ class Systemd:
         active, sub = properties["ActiveState"], properties["SubState"]
         fallback = {"deactivating": "stopping", "activating": "starting", "active": "running"}
         state = STATES.get((active, sub), fallback.get(active, "stopped"))
+        if active == "failed" and properties["Result"] == "timeout":
+            state = "killed"
         if (
             state in ("running", "starting")
             and int(properties.get("NRestarts") or 0)
@@ -154,7 +159,8 @@ class Systemd:
         ):
             state = "restarting"
         since = time.time() - _age(properties) if active == "active" else 0.0
-        return ProcessState(match[1], match[2], state, round(since, 1), int(properties.get("MainPID") or 0))
+        restarts, pid = (int(properties.get(name) or 0) for name in ("NRestarts", "MainPID"))
+        return ProcessState(match[1], match[2], state, round(since, 1), pid, restarts)
 
     def _systemctl(self, *arguments: str, check: bool = True) -> list[str]:
         lines: list[str] = []

@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional
 from . import commands, health, launch
 from .layout import FAILED, LIVE, PREPARING, READY, RETIRED, STATES, Layout, Release, write_atomically
 from .link import Link
-from .processes import SETTLE_TIME, ProcessManager, Watch, open_manager
+from .processes import ENDED, KILL_TIME, ProcessManager, Watch, open_manager, wait_for_end
 from .protocol import Failure
 from .pruning import prune
 from .steps import StepProcess, suggest_remedy
@@ -28,6 +28,9 @@ PREPARE, START, SWITCH, CONFIRM = PHASES = ("prepare", "start", "switch", "confi
 #: Seconds between the switch and the SIGTERM of the old processes: what connected to the old socket
 #: just before the switch is accepted by then.
 DRAIN_TIME = 2.0
+
+#: Seconds that undoing a deployment waits for processes to end; they do so without us as well.
+UNDO_PATIENCE = 30.0
 
 #: Seconds that one RESTART command may take.
 RESTART_TIMEOUT = 120.0
@@ -61,6 +64,7 @@ class Transaction:
         self._step_name = ""
         self._keep_open = -1
         self._tools: dict[str, Path] = {}
+        self._watch: Optional[Watch] = None
         self._journal_file = layout.private / "transaction.json"
         self.journal: dict[str, Any] = {}
 
@@ -77,7 +81,27 @@ class Transaction:
                 f"the live release is {live or 'none'} now; the plan was made for {expect_live or 'none'}",
                 "Somebody else deployed in the meantime: deploy again.",
             )
+        self._tell_of_killed(live)
         return {"live": live}
+
+    def _tell_of_killed(self, live: Optional[str]) -> None:
+        """Processes of earlier releases that did not stop in their time, which was after we had left."""
+        for manager in self._managers():
+            for state in manager.states():
+                if state.release != live and state.state == "killed":
+                    self._report_killed(state.name, state.release)
+                    manager.disable(state.release, [state.name])
+                    manager.forget(state.release, [state.name])
+
+    def _report_killed(self, name: str, id: str) -> None:
+        release = self._layout.release(id)
+        times = {process["name"]: process["stop_timeout"] for process in _processes(release)}
+        after = f" within {times[name]:g} s" if name in times else ""
+        self._link.report(
+            "warning",
+            message=f"process {name!r} of {id} did not stop{after} and was killed: what it was at is lost",
+            remedy="Give it a longer STOP_TIMEOUT, or let it stop on SIGTERM.",
+        )
 
     def _recover(self) -> None:
         self.journal = read_journal(self._layout)
@@ -280,21 +304,32 @@ class Transaction:
         manager = self._manager(release)
         for process in processes:
             self._link.report("process.started", process=process["name"], release=release.id)
-        started = time.monotonic()
         manager.start(release.id, processes)
-        watch = Watch(manager, release.id, _names(record))
+        watch = self._watch = Watch(manager, release.id, _names(record))
         asked = [process["name"] for process in processes if _has_socket(process) and _asks_sockets(record)]
         checked = [self._check_socket(manager, release, name, record["health"], watch) for name in asked]
-        watch.until_settled(started + (0.0 if len(asked) == len(processes) else SETTLE_TIME), self._pause)
+        watch.until_settled(asked, self._pause)
         return checked
 
     def _stop_singletons(self, processes: list[dict[str, Any]], previous: Optional[str]) -> None:
         names = [process["name"] for process in processes if process["singleton"]]
         if previous is None or not names:
             return
+        there = self._end(self._layout.release(previous), names)
+        if there:
+            raise Failure("ProcessFailed", f"process {there[0]!r} of {previous} does not stop")
+
+    def _end(self, release: Release, names: list[str]) -> list[str]:
+        """Stop processes and wait for that; gives those that did not stop even so."""
         for name in names:
-            self._link.report("process.stopping", process=name, release=previous)
-        self._manager(self._layout.release(previous)).stop(previous, names, wait=True)
+            self._link.report("process.stopping", process=name, release=release.id)
+        times = [process["stop_timeout"] for process in _processes(release) if process["name"] in names]
+        manager, give_up = self._manager(release), time.monotonic() + max(times, default=0.0) + KILL_TIME
+        manager.stop(release.id, names)
+        killed, there = wait_for_end(manager, release.id, names, give_up)
+        for name in killed:
+            self._report_killed(name, release.id)
+        return there
 
     def _check_socket(
         self, manager: ProcessManager, release: Release, name: str, wanted: dict[str, Any], watch: Watch
@@ -359,6 +394,13 @@ class Transaction:
         self._link.report("health.checked", address=wanted["path"], status=status, seconds=seconds)
         return [wanted["path"]]
 
+    def hold(self, message: dict[str, Any]) -> dict[str, Any]:
+        """See that the processes are those still that were started, before anybody confirms."""
+        self._stop_if_lost()
+        if self._watch is not None:
+            self._watch.look()
+        return {}
+
     # Confirm
 
     def confirm(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -409,7 +451,7 @@ class Transaction:
         found = read_journal(self._layout)
         if (found.get("phase"), found.get("release")) != (CONFIRM, self.journal["release"]):
             return
-        self._stop_all_but(self.journal["release"], wait=False)
+        self._stop_all_but(self.journal["release"], patience=0.0)
         self._journal_file.unlink()
         self._prune(keep)
 
@@ -433,9 +475,9 @@ class Transaction:
         self._kill_steps()
         if self.journal["phase"] == SWITCH:
             self._switch_back(previous)
-        if self.journal["phase"] in (START, SWITCH):
-            self._start_again(previous)
-        self._stop_all_but(previous)
+        if self.journal["phase"] in (START, SWITCH) and previous is not None:
+            self._start_again(release, previous)
+        self._stop_all_but(previous, patience=UNDO_PATIENCE)
         if previous is None:
             for manager in self._managers():
                 manager.close()
@@ -461,34 +503,38 @@ class Transaction:
         else:
             self._switch(old, previous)
 
-    def _start_again(self, previous: Optional[str]) -> None:
-        """The old release's singletons were stopped; the rest runs, and starting it again does nothing."""
-        if previous is None:
-            return
-        release = self._layout.release(previous)
-        singletons = [process for process in release.record["processes"] if process["singleton"]]
-        if singletons:
-            self._manager(release).start(previous, singletons)
+    def _start_again(self, failed: str, previous: str) -> None:
+        """The old release's singletons were stopped, and run again once the new ones have ended."""
+        new, old = self._layout.release(failed), self._layout.release(previous)
+        if singletons := [process for process in _processes(old) if process["singleton"]]:
+            if names := [process["name"] for process in _processes(new) if process["singleton"]]:
+                self._end(new, names)
+            self._manager(old).start(previous, singletons)
 
-    def _stop_all_but(self, live: Optional[str], *, wait: bool = True) -> None:
+    def _stop_all_but(self, live: Optional[str], *, patience: float) -> None:
         """No process or socket of any other release is left, not even one of an earlier crash.
 
-        Without ``wait`` they are told to stop, and sockets that they still hold stay: gunicorn for one
-        removes its own first of all, and falls over its requests where that is gone already.
+        Those that are not gone within ``patience`` seconds have been told to stop, and the sockets that they
+        still hold stay: gunicorn for one removes its own first of all, and falls over its requests where that
+        is gone already.
         """
         held: set[str] = set()
+        give_up = time.monotonic() + patience
         for manager in self._managers():
-            running: dict[str, list[str]] = {}
+            others: dict[str, list[str]] = {}
             for state in manager.states():
                 if state.release != live:
-                    running.setdefault(state.release, []).append(state.name)
-                    if state.state != "stopped" and not wait:
-                        held.add(self._layout.socket(state.name, state.release).name)
-            for release, names in running.items():
-                for name in names:
-                    self._link.report("process.stopping", process=name, release=release)
+                    others.setdefault(state.release, []).append(state.name)
+                    if state.state not in ENDED:
+                        self._link.report("process.stopping", process=state.name, release=state.release)
+            for release, names in others.items():
                 manager.disable(release, names)
-                manager.stop(release, names, wait=wait)
+                manager.stop(release, names)
+            for release, names in others.items():
+                killed, there = wait_for_end(manager, release, names, give_up)
+                held |= {self._layout.socket(name, release).name for name in there}
+                for name in killed:
+                    self._report_killed(name, release)
         self._remove_sockets(live, held)
 
     def _remove_sockets(self, live: Optional[str], held: set[str]) -> None:
@@ -547,6 +593,14 @@ def _is_sound(journal: dict[str, Any], layout: Layout) -> bool:
     except Failure:
         return False
     return journal.get("phase") in PHASES and journal.get("was", FAILED) in STATES
+
+
+def _processes(release: Release) -> list[dict[str, Any]]:
+    """Of a release that may be gone or damaged."""
+    try:
+        return list(release.record["processes"])
+    except Failure:
+        return []
 
 
 def _names(record: dict[str, Any]) -> list[str]:
