@@ -126,6 +126,7 @@ class Plan:
             "version": self.manifest.version,
             "revision": str(self.manifest.revision or ""),
             "distributions": len(self.manifest.distributions),
+            "contents": self.manifest.contents.as_dict() if self.manifest.contents else None,
             "steps": [{"command": step.name, "on": step.on} for step in self.target.steps],
             "processes": [process.name for process in self.target.processes],
             "hosts": [_host_dict(host) for host in self.hosts],
@@ -139,6 +140,8 @@ class Plan:
         lines = [
             f"{manifest.project} {manifest.version}{revision}: {len(manifest.distributions)} distributions"
         ]
+        if manifest.contents is not None:
+            lines.append(f"  {manifest.project} is no package: {manifest.contents}")
         if self.is_empty:
             return [*lines, f"Nothing would change: {self.hosts[0].live} is live on every host."]
         lines.append(f"Release {self.release} on {self.target.name}:")

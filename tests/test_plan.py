@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from django_deploy.bundle.contents import Contents, File
 from django_deploy.bundle.delta import Delta
 from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
@@ -99,6 +100,17 @@ def test_a_first_release():
         " compress --force",
         "  processes: web",
     ]
+
+
+def test_a_plain_project_says_what_it_is_made_of():
+    files = (File("manage.py", "/work/manage.py", 1_200_000, "f" * 64, is_executable=True),)
+    left_out = ("db.sqlite3", *(f"{number}.log" for number in range(20)))
+
+    found = plan(manifest=replace(MANIFEST, contents=Contents(files, left_out)))
+
+    names = ", ".join(left_out[:12])
+    assert found.lines()[1] == f"  shop is no package: 1 files, 1.2 MB; left out: {names}, and 9 more"
+    assert found.as_dict()["contents"] == {"files": 1, "bytes": 1_200_000, "left_out": list(left_out)}
 
 
 def test_nothing_changed():

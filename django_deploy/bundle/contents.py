@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from django_deploy.bundle.audit import holds_database, holds_private_key, is_environment_file
 from django_deploy.bundle.patterns import Patterns
@@ -34,6 +35,9 @@ _OF_VIRTUALENV = frozenset(("bin", "include", "lib", "lib64", "share", "pyvenv.c
 #: The most that one link may bring from outside of the project, in bytes and in files.
 MAX_LINKED = 50 * 1000 * 1000
 MAX_LINKED_FILES = 10_000
+
+#: How many names of what stays here the plan has for people.
+LEFT_OUT_SHOWN = 12
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
 
@@ -74,6 +78,16 @@ class Contents:
     @property
     def size(self) -> int:
         return sum(file.size for file in self.files)
+
+    def __str__(self) -> str:
+        left_out = list(self.left_out[:LEFT_OUT_SHOWN])
+        if (more := len(self.left_out) - LEFT_OUT_SHOWN) > 0:
+            left_out.append(f"and {more} more")
+        text = f"{len(self.files)} files, {self.size / 1e6:.1f} MB"
+        return f"{text}; left out: {', '.join(left_out)}" if left_out else text
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"files": len(self.files), "bytes": self.size, "left_out": list(self.left_out)}
 
 
 def read_contents(folder: Path, rules: Rules) -> Contents:

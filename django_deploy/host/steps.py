@@ -34,6 +34,13 @@ REMEDIES = (
         " (pyproject.toml); else it is not installed here, or EXCLUDE leaves it out.",
     ),
     (
+        re.compile(r"Unable to configure handler '([^']+)'"),
+        "If its file cannot be made there: at the end of the settings, say\n"
+        '  LOGGING["handlers"]["{0}"]["filename"] = os.environ.get("LOG_FILE", '
+        'LOGGING["handlers"]["{0}"]["filename"])\n'
+        "and in the target's ENV name a file in ROOT/shared as LOG_FILE.",
+    ),
+    (
         re.compile(r"\b(?:KeyError|ImproperlyConfigured): "),
         "Mend it and deploy again. What settings read from the environment, the target's ENV gives them.",
     ),

@@ -1,0 +1,390 @@
+"""Whole deployments of a project that nobody has made a package of, to a folder of this machine.
+
+It is as ``startproject`` and two ``startapp`` leave it, with templates, static files, uploads and a
+front-end beside ``manage.py``. Only DEPLOY_TARGETS is added, and what the tool itself asks for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.test_local_deployment import CHECKOUT, GARBAGE, PACKAGE, UnixConnection
+
+TARGETS = """
+INSTALLED_APPS += ["blog", "shop", "django_deploy"]
+ALLOWED_HOSTS = ["localhost"]
+TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates", "more_templates"]
+STATICFILES_DIRS = [BASE_DIR / "static", BASE_DIR.parent / "frontend" / "dist"]
+MEDIA_ROOT = BASE_DIR / "media"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"file": {"class": "logging.FileHandler", "filename": BASE_DIR / "debug.log"}},
+    "root": {"handlers": ["file"]},
+}
+DEPLOY_TARGETS = {
+    "demo": {
+        "HOSTS": ["local"],
+        "ROOT": "@ROOT@",
+        "PROCESSES": {"web": "gunicorn mysite.wsgi --bind unix:{socket} --no-control-socket"},
+        "PROCESS_MANAGER": "supervisor",
+        "HEALTH_CHECK": {"PATH": "/", "TIMEOUT": 60},
+        "ENV": {},
+    },
+}
+"""
+
+URLS = """\
+from pathlib import Path
+from django.conf import settings
+from django.http import JsonResponse
+from django.template.loader import render_to_string
+from django.urls import path
+from blog.models import Post
+from helpers import GREETING
+
+def page(request):
+    Post.objects.create(title="visited")
+    return JsonResponse({
+        "base": str(settings.BASE_DIR),
+        "greeting": GREETING,
+        "template": render_to_string("base.html").strip(),
+        "more": render_to_string("more.html").strip(),
+        "relative": Path("data/cities.txt").read_text(),
+        "posts": Post.objects.count(),
+        "debug": settings.DEBUG,
+    })
+
+urlpatterns = [path("", page)]
+"""
+
+MODELS = """\
+from django.db import models
+
+class Post(models.Model):
+    title = models.CharField(max_length=100)
+"""
+
+MIGRATION = """\
+from django.db import migrations, models
+
+class Migration(migrations.Migration):
+    initial = True
+    operations = [
+        migrations.CreateModel("Post", [
+            ("id", models.BigAutoField(primary_key=True)), ("title", models.CharField(max_length=100)),
+        ]),
+    ]
+"""
+
+FILES = {
+    "backend/templates/base.html": "first edition",
+    "backend/more_templates/more.html": "found from the working folder",
+    "backend/static/css/site.css": "body {}",
+    "backend/data/cities.txt": "Bern",
+    "backend/media/photo.jpg": "a photo",
+    "backend/lib/helpers.py": "GREETING = 'hello'\n",
+    "backend/.env": "SECRET=1",
+    "backend/tests/__init__.py": "",
+    "backend/tests/test_blog.py": "raise RuntimeError\n",
+    "backend/grüße aus.txt": "",
+    "frontend/dist/app.js": "built",
+    "frontend/node_modules/x/index.js": "no",
+    ".gitignore": "frontend/dist\nmedia\n*.sqlite3\n",
+}
+
+
+class Site:
+    """A developer's repository with its virtualenv in it, and the folder that it is deployed to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.repository = folder / "work"
+        self.project = self.repository / "backend"
+        self.root = folder / "site"
+        self.venv = self.project / ".venv"
+        self.project.mkdir(parents=True)
+        self._install(folder / "django-deploy")
+        self._start_project()
+        self._kept = folder / "kept"
+        self.keep()
+
+    def _install(self, package: Path) -> None:
+        package.mkdir()
+        for name in PACKAGE:
+            source = CHECKOUT / name
+            if source.is_dir():
+                shutil.copytree(source, package / name, ignore=GARBAGE)
+            else:
+                shutil.copy(source, package / name)
+        uv = Path(sys.executable).with_name("uv")
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, self.venv], check=True)
+        install = [uv, "pip", "install", "--quiet", "--python", self.venv / "bin" / "python"]
+        subprocess.run([*install, "-e", package, "gunicorn"], check=True)
+
+    def _start_project(self) -> None:
+        admin = self.venv / "bin" / "django-admin"
+        subprocess.run([admin, "startproject", "mysite", self.project], check=True)
+        for app in ("blog", "shop"):
+            subprocess.run([admin, "startapp", app], check=True, cwd=self.project)
+        settings = self.project / "mysite" / "settings.py"
+        settings.write_text(settings.read_text() + TARGETS.replace("@ROOT@", str(self.root)))
+        manage = self.project / "manage.py"
+        path = "sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'lib'))"
+        manage.write_text(manage.read_text().replace("\n\ndef main", f"\n\n{path}\n\n\ndef main", 1))
+        for name, text in FILES.items():
+            (self.repository / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.repository / name).write_text(text)
+        (self.project / "mysite" / "urls.py").write_text(URLS)
+        (self.project / "blog" / "models.py").write_text(MODELS)
+        (self.project / "blog" / "migrations" / "0001_initial.py").write_text(MIGRATION)
+
+    def keep(self) -> None:
+        """From now on ``restore`` brings this state of the repository back."""
+        shutil.rmtree(self._kept, ignore_errors=True)
+        shutil.copytree(self.repository, self._kept, ignore=shutil.ignore_patterns(".venv"))
+
+    def restore(self) -> None:
+        """The repository as it was kept; what is deployed stays."""
+        for path in self.project.iterdir():
+            if path != self.venv:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        shutil.copytree(self._kept, self.repository, dirs_exist_ok=True)
+
+    def run(self, *command: str) -> tuple[int, str, str]:
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        environment.pop("DJANGO_SETTINGS_MODULE", None)
+        done = subprocess.run(
+            [self.venv / "bin" / "python", "manage.py", *command],
+            cwd=self.project,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def deploy(self) -> dict:
+        status, out, err = self.run("deploy", "demo", "--json")
+        assert status == 0, out + err
+        return json.loads(out.splitlines()[-1])
+
+    def append(self, text: str, name: str = "mysite/settings.py") -> None:
+        file = self.project / name
+        file.write_text(f"{file.read_text()}\n{text}\n")
+
+    def mend(self, err: str) -> None:
+        """Do what the error says: the lines for the settings, and those for ENV."""
+        lines = [line.removeprefix("  | ") for line in err.splitlines() if line.startswith("  | ")]
+        start = lines.index("  At the end of mysite.settings:")
+        middle = lines.index("  In the target's ENV:")
+        self.append("\n".join(line.removeprefix("    ") for line in lines[start + 1 : middle]))
+        values = "".join(line.strip() for line in lines[middle + 1 :])
+        self.append(f"DEPLOY_TARGETS['demo']['ENV'].update({{{values}}})")
+
+    def page(self) -> dict:
+        connection = UnixConnection(self.root / "run" / "web.sock")
+        connection.request("GET", "/", headers={"Host": "localhost"})
+        response = connection.getresponse()
+        body = response.read().decode()
+        connection.close()
+        assert response.status == 200, body
+        return json.loads(body)
+
+    @property
+    def live(self) -> Path:
+        return self.root / "releases" / Path(os.readlink(self.root / "current")).name
+
+    def stop(self) -> None:
+        try:
+            pid = int((self.root / ".deploy" / "supervisor" / "supervisord.pid").read_text())
+        except FileNotFoundError:
+            return
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 30
+        while (self.root / ".deploy" / "supervisor" / "supervisor.sock").exists():
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def repository():
+    # Not pytest's own folder: its path is too long for a Unix socket.
+    with tempfile.TemporaryDirectory(prefix="plain-") as folder:
+        site = Site(Path(folder))
+        yield site
+        site.stop()
+
+
+@pytest.fixture(scope="module")
+def refusal(repository) -> tuple[int, str, str]:
+    """What the first deployment of all said; the repository is mended as it has asked for."""
+    done = repository.run("deploy", "demo")
+    assert not (repository.root / "current").exists()
+    repository.mend(done[2])
+    repository.keep()
+    return done
+
+
+@pytest.fixture
+def site(repository, refusal) -> Site:
+    """The site with its first edition live."""
+    repository.restore()
+    repository.deploy()
+    return repository
+
+
+def test_settings_that_would_write_into_the_release(repository, refusal):
+    status, _out, err = refusal
+
+    assert status == 1
+    (app,) = set(re.findall(r"DATABASES.* is (\S+)/db\.sqlite3", err))
+    assert app.startswith(f"{repository.root}/releases/") and app.endswith("/venv/app")
+    assert err.startswith(
+        "CommandError: local: the new release does not start: its checks found errors\n"
+        f'  | DATABASES["default"]["NAME"] is {app}/db.sqlite3, inside of the release: the next release would'
+        " begin with an empty one.\n"
+        f"  | MEDIA_ROOT is {app}/media, inside of the release: the next one would not have its files.\n"
+        f"  | STATIC_ROOT is {app}/staticfiles, inside of the release: among its code. There is a better place"
+        " in it:\n"
+        f'  | LOGGING["handlers"]["file"]["filename"] is {app}/debug.log, inside of the release: it would end'
+        " with the release.\n"
+        "  |   At the end of mysite.settings:\n"
+        "  |     import os\n"
+        '  |     DATABASES["default"]["NAME"] = os.environ.get('
+        '"DATABASE_DEFAULT", DATABASES["default"]["NAME"])\n'
+        '  |     MEDIA_ROOT = os.environ.get("MEDIA_ROOT", MEDIA_ROOT)\n'
+        '  |     if "DJANGO_DEPLOY_RELEASE_DIR" in os.environ:\n'
+        '  |         STATIC_ROOT = os.path.join(os.environ["DJANGO_DEPLOY_RELEASE_DIR"], "static")\n'
+    )
+    assert f'  |     "DATABASE_DEFAULT": "{repository.root}/shared/db.sqlite3",\n' in err
+
+
+def test_the_site_runs_as_it_does_here(site):
+    page = site.page()
+
+    posts = page.pop("posts")
+    assert posts > 0
+    assert page == {
+        "base": str(site.live / "venv" / "app"),
+        "greeting": "hello",
+        "template": "first edition",
+        "more": "found from the working folder",
+        "relative": "Bern",
+        "debug": True,
+    }
+    assert (site.live / "static" / "app.js").read_text() == "built"
+    assert (site.live / "static" / "css" / "site.css").read_text() == "body {}"
+    assert (site.root / "shared" / "db.sqlite3").stat().st_size > 0
+
+
+def test_what_is_carried_and_what_stays_here(site):
+    app = site.live / "venv" / "app"
+
+    top = {path.name for path in app.iterdir()}
+    assert top == {
+        *("manage.py", "mysite", "blog", "shop", "lib", "templates", "more_templates", "static", "data"),
+        *("tests", "grüße aus.txt"),
+    }
+    assert os.access(app / "manage.py", os.X_OK)
+    assert (site.live / "venv" / "frontend" / "dist" / "app.js").is_file()
+    assert not (site.live / "venv" / "frontend" / "node_modules").exists()
+
+
+def test_the_plan_says_what_the_project_is_made_of(site):
+    site.append("", "blog/views.py")
+
+    status, out, err = site.run("deploy", "demo", "--plan")
+
+    assert (status, err) == (0, ""), out + err
+    (line,) = [line for line in out.splitlines() if "is no package" in line]
+    pattern = r"  mysite is no package: \d+ files, \d\.\d MB; left out: (.*)"
+    assert re.fullmatch(pattern, line)[1] == ".env, .venv/, debug.log, media/"
+    assert re.search(r"~ mysite 0\+[0-9a-f]{12} -> 0\+[0-9a-f]{12}$", out, re.MULTILINE)
+
+
+def test_nothing_changed(site):
+    before = site.live
+
+    assert site.deploy()["outcome"] == "unchanged"
+    assert site.live == before
+
+
+def test_a_changed_template_is_a_new_release_and_goes_back(site):
+    before, posts = site.live, site.page()["posts"]
+    (site.project / "templates" / "base.html").write_text("second edition")
+
+    assert site.deploy()["outcome"] == "deployed"
+
+    page = site.page()
+    assert page["template"] == "second edition"
+    assert page["posts"] > posts  # the database stays
+    assert site.live != before
+    status, out, err = site.run("deploy_rollback", "demo")
+    assert (status, err) == (0, ""), out + err
+    assert (site.page()["template"], site.live) == ("first edition", before)
+
+
+def test_manage_py_of_the_release(site):
+    question = "import blog, helpers, os; print(blog.__file__, helpers.GREETING, os.environ['MEDIA_ROOT'])"
+    expected = f"{site.live}/venv/app/blog/__init__.py hello {site.root}/shared/media\n"
+
+    for manage in (site.root / "current" / "manage.py", site.live / "manage.py"):
+        command = [manage, "shell", "--no-imports", "-c", question]
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr) == (expected, "")
+
+
+def test_an_app_with_the_name_of_an_installed_module(site):
+    before = site.live
+    (site.project / "sqlparse").mkdir()
+    (site.project / "sqlparse" / "__init__.py").write_text("__path__ = []\n")
+    (site.project / "colorsys.py").touch()
+
+    status, _out, err = site.run("deploy", "demo", "--plan")
+
+    assert status == 1
+    assert err == (
+        "CommandError: On a server the project's own modules come after all that is installed, so these would"
+        " be hidden: colorsys, which Python itself has, too; sqlparse, which sqlparse has, too.\n"
+        f"Rename them in {site.project}. What the site does not import, name in PROJECT_EXCLUDE.\n"
+    )
+    assert site.live == before
+
+
+def test_a_settings_module_that_stays_here(site):
+    site.append("DEPLOY_TARGETS['demo']['PROJECT_EXCLUDE'] = ['settings.py']")
+
+    status, _out, err = site.run("deploy", "demo", "--plan")
+
+    assert status == 1
+    assert err == (
+        "CommandError: The wheel of mysite does not hold the settings module mysite.settings.\n"
+        "PROJECT_EXCLUDE or a rule for all projects leaves it out: name it in PROJECT_INCLUDE.\n"
+    )
+
+
+def test_closure_of_a_project_that_declares_nothing(site):
+    site.append("DEPLOY_TARGETS['demo']['REQUIREMENTS'] = 'closure'")
+
+    status, _out, err = site.run("deploy", "demo", "--plan")
+
+    assert status == 1
+    assert err.startswith(
+        f"CommandError: REQUIREMENTS is 'closure', but the project in {site.project} is no package: it"
+        " declares nothing.\nLeave REQUIREMENTS at 'environment' and EXTRAS empty, or make it a package. "
+    )
