@@ -69,7 +69,7 @@ class Manifest:
     ``requires`` is what each distribution's metadata requires, ``extras`` are those of the project that
     were asked for, ``markers`` the environment's variables (PEP 508): a host with others may need more or
     less, or be refused by what ``requires_python`` says; see ``fitting``. ``contents`` are the files of a
-    plain project.
+    plain project, ``vendored`` the wheels for pins that a bundle file brings along.
     """
 
     project: str
@@ -87,6 +87,7 @@ class Manifest:
     requires_python: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     contents: Contents | None = field(default=None, repr=False)
     markers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    vendored: tuple[Wheel, ...] = field(default=(), repr=False)
 
     @property
     def distributions(self) -> Mapping[str, str]:
