@@ -4,5 +4,6 @@ from wiki.models import Page
 
 
 def page(request):
-    Page.objects.create()
+    if "write" in request.GET:
+        Page.objects.create()
     return render(request, "wiki/page.html", {"count": Page.objects.count()})
