@@ -259,8 +259,8 @@ def test_settings_that_would_write_into_the_release(repository, refusal):
         f'  | DATABASES["default"]["NAME"] is {app}/db.sqlite3, inside of the release: the next release would'
         " begin with an empty one.\n"
         f"  | MEDIA_ROOT is {app}/media, inside of the release: the next one would not have its files.\n"
-        f"  | STATIC_ROOT is {app}/staticfiles, inside of the release: among its code. There is a better place"
-        " in it:\n"
+        f"  | STATIC_ROOT is {app}/staticfiles, inside of the release: among its code. There is a better"
+        " place in it:\n"
         f'  | LOGGING["handlers"]["file"]["filename"] is {app}/debug.log, inside of the release: it would end'
         " with the release.\n"
         "  |   At the end of mysite.settings:\n"
@@ -376,6 +376,22 @@ def test_a_settings_module_that_stays_here(site):
         "CommandError: The wheel of mysite does not hold the settings module mysite.settings.\n"
         "PROJECT_EXCLUDE or a rule for all projects leaves it out: name it in PROJECT_INCLUDE.\n"
     )
+
+
+def test_a_log_in_a_folder_that_is_only_here(site):
+    site.append("LOGGING['handlers']['file']['filename'] = BASE_DIR / 'logs' / 'debug.log'")
+    (site.project / "logs").mkdir()
+
+    status, _out, err = site.run("deploy", "demo")
+
+    assert status == 1
+    assert "  | ValueError: Unable to configure handler 'file'\n" in err
+    assert (
+        "If its file cannot be made there: at the end of the settings, say\n"
+        '  LOGGING["handlers"]["file"]["filename"] = os.environ.get('
+        '"LOG_FILE", LOGGING["handlers"]["file"]["filename"])\n'
+        "and in the target's ENV name a file in ROOT/shared as LOG_FILE.\n"
+    ) in err
 
 
 def test_closure_of_a_project_that_declares_nothing(site):

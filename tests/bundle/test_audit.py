@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from django_deploy.bundle.audit import check_secrets, find_lost_files, provides_module, read_metadata
+from django_deploy.bundle import audit
+from django_deploy.bundle.audit import (
+    check_secrets,
+    find_large_files,
+    find_lost_files,
+    provides_module,
+    read_metadata,
+)
+from django_deploy.bundle.patterns import Patterns
 from django_deploy.bundle.tree import Tree
 from django_deploy.exceptions import BundleError
 from tests.bundle.archives import make_wheel
@@ -21,6 +29,7 @@ KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\n"
         ("x/.env.production", "SECRET=1"),
         ("x/prod.env", "SECRET=1"),
         ("x/db.sqlite3", ""),
+        ("x/places.db", "SQLite format 3\0 and pages"),
         ("x/id_ed25519", KEY),
         ("x/server.key", KEY),
         ("x/server.PEM", KEY),
@@ -43,10 +52,45 @@ def test_secrets_are_refused(tmp_path, name, text):
         ("x/cacert.pem", "-----BEGIN CERTIFICATE-----"),
         ("x/environ.py", ""),
         ("x/notes.txt", f"Not: {KEY}"),
+        ("x/sqlite.txt", "Of SQLite format 3"),
     ],
 )
 def test_what_only_looks_like_a_secret(tmp_path, name, text):
     check_secrets(make_wheel(tmp_path, "x", files={name: text}))
+
+
+@pytest.mark.parametrize("pattern", ["*.db", "x/places.db", "x", "x/", "pl*b"])
+def test_secrets_that_are_meant_to_travel(tmp_path, pattern):
+    database = "SQLite format 3\0"
+    wheel = make_wheel(tmp_path, "x", files={"x/places.db": database, "y/places.db.old": database})
+
+    with pytest.raises(BundleError) as caught:
+        check_secrets(wheel, Patterns([pattern]))
+
+    assert caught.value.message == "x-1.0-py3-none-any.whl would carry y/places.db.old to the servers."
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "warning"),
+    [
+        ("LARGE_FILE", 2_000_000, "x-1.0-py3-none-any.whl holds large files: x/film.mp4 (3 MB)."),
+        (
+            "LARGE_WHEEL",
+            3_000_000,
+            "x-1.0-py3-none-any.whl holds 5 MB; the largest of its 5 files are x/film.mp4 (3 MB), x/a.jpg",
+        ),
+        ("LARGE_FILE", 3_000_000, None),
+    ],
+)
+def test_large_files(tmp_path, monkeypatch, limit, value, warning):
+    files = {"x/film.mp4": " " * 3_000_000, "x/a.jpg": " " * 1_900_000}
+    wheel = make_wheel(tmp_path, "x", files=files)
+    monkeypatch.setattr(audit, limit, value)
+
+    found = find_large_files(wheel)
+
+    assert len(found) == (0 if warning is None else 1)
+    assert warning is None or found[0].startswith(warning)
 
 
 def test_metadata(tmp_path):
@@ -71,6 +115,9 @@ def test_file_that_is_no_wheel(tmp_path):
         ("x/settings/__init__.py", True),
         ("x/settings.cpython-311-x86_64-linux-gnu.so", True),
         ("x-1.0.data/purelib/x/settings.py", True),
+        ("x-1.0.data/data/app/x/settings.py", True),
+        ("x-1.0.data/data/app/src/x/settings.py", True),
+        ("x-1.0.data/data/other/x/settings.py", False),
         ("y/x/settings.py", False),
         ("x/settings_old.py", False),
     ],
