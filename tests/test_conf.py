@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from django.test import override_settings
 
@@ -34,6 +36,24 @@ def test_default_steps_whose_app_is_not_installed_are_left_out():
     names = [step.name for step in conf.get_target("staging").steps]
 
     assert names == ["collectstatic --noinput", "migrate --noinput", "fix_permissions"]
+
+
+@override_settings(
+    DEPLOY_TARGETS={"staging": STAGING},
+    MEDIA_ROOT="/work/media",
+    STATIC_ROOT=Path("/work/static"),
+    TEMPLATES=[{"BACKEND": "x", "DIRS": [Path("/work/templates")]}, {"BACKEND": "y"}],
+    STATICFILES_DIRS=["/work/assets", ("vendor", Path("/work/vendor"))],
+    LOCALE_PATHS=[Path("/work/locale")],
+    FIXTURE_DIRS=["/work/fixtures"],
+)
+def test_a_target_knows_the_folders_of_data_and_those_that_are_read():
+    target = conf.get_target("staging")
+
+    assert target.data_folders == ("/work/media", "/work/static")
+    assert target.asset_folders == tuple(
+        f"/work/{name}" for name in ("templates", "assets", "vendor", "locale", "fixtures")
+    )
 
 
 @override_settings(DEPLOY_TARGETS={"staging": {**STAGING, "SETTINGS_MODULE": "shop.production"}})

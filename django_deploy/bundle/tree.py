@@ -78,7 +78,9 @@ class Tree:
             return True
         if at_root and (name in IGNORED_AT_ROOT or name.endswith(IGNORED_SUFFIXES_AT_ROOT)):
             return True
-        return entry.path in self._ignore
+        if entry.path in self._ignore:
+            return True
+        return entry.is_symlink() and os.path.realpath(entry.path) in self._ignore
 
     @cached_property
     def configuration(self) -> str:

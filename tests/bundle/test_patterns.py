@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 
 from django_deploy.bundle.patterns import Patterns
+from django_deploy.exceptions import ConfigError
+from django_deploy.target import Target
+
+TARGET = {"HOSTS": ["web1"], "ROOT": "/srv/site"}
 
 
 @pytest.mark.parametrize(
@@ -73,3 +77,38 @@ def test_no_patterns():
 
     assert not patterns.match("a", is_folder=False)
     assert not patterns.may_match_below("a")
+
+
+def test_patterns_of_the_settings():
+    patterns = ["*.csv", "/data/**/a[bc]?.txt", "docs/", "...", ".hidden"]
+
+    target = Target.from_mapping(
+        "staging", {**TARGET, "PROJECT_INCLUDE": patterns, "PROJECT_EXCLUDE": ["a"]}, settings_module="mysite"
+    )
+
+    assert (target.project_include, target.project_exclude) == (tuple(patterns), ("a",))
+
+
+COUNT = "Patterns count from the folder of manage.py: write 'data/*.csv'."
+
+
+@pytest.mark.parametrize(
+    ("pattern", "id", "message"),
+    [
+        (5, "deploy.E004", "must be a pattern of files, not a number."),
+        ("", "deploy.E009", "is not a pattern of files: ''."),
+        ("/", "deploy.E009", "is not a pattern of files: '/'."),
+        ("a\nb", "deploy.E009", "is not a pattern of files: 'a\\nb'."),
+        ("!a", "deploy.E009", "must not begin with '!': '!a'. PROJECT_INCLUDE always wins."),
+        ("../x", "deploy.E009", f"must be a path without '.', '..' and '//', not '../x'. {COUNT}"),
+        ("./x", "deploy.E009", f"must be a path without '.', '..' and '//', not './x'. {COUNT}"),
+        ("a//b", "deploy.E009", f"must be a path without '.', '..' and '//', not 'a//b'. {COUNT}"),
+    ],
+)
+def test_what_is_no_pattern(pattern, id, message):
+    with pytest.raises(ConfigError) as caught:
+        Target.from_mapping("staging", {**TARGET, "PROJECT_EXCLUDE": [pattern]}, settings_module="mysite")
+
+    (issue,) = caught.value.issues
+    assert issue.id == id
+    assert str(issue) == f"DEPLOY_TARGETS['staging']['PROJECT_EXCLUDE'][0]: {message}"

@@ -71,6 +71,15 @@ def test_ignored_folders(folder):
     assert "static/a.css" not in names(tree)
 
 
+def test_ignored_folder_behind_a_link(folder, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "photo.jpg").touch()
+    (folder / "media").symlink_to(tmp_path / "disk")
+
+    assert "media/photo.jpg" in names(Tree(folder))
+    assert "media/photo.jpg" not in names(Tree(folder, ignore=frozenset({tmp_path / "disk"})))
+
+
 def test_copy_is_what_counts(folder, tmp_path):
     folder.joinpath("src/acme/__init__.py").chmod(0o755)
 
