@@ -35,6 +35,7 @@ from .rollout import Clock, Rollout, is_stale
 from .stages import activation_stages, begin_stage, deploy_stages
 from .target import Host, Target
 from .transport.fleet import Fleet
+from .transport.session import HostSession
 from .transport.ssh import Prompts, no_prompts
 
 
@@ -42,7 +43,8 @@ from .transport.ssh import Prompts, no_prompts
 class Outcome:
     """How it ended. ``outcome`` is ``"deployed"``, ``"unchanged"``, ``"declined"`` or ``"rolled back"``.
 
-    ``checked`` are the addresses that answered the health check; ``seconds`` is the whole time.
+    ``checked`` are the addresses that answered the health check; ``left_out`` are hosts of the target that
+    were no part of it; ``seconds`` is the whole time.
     """
 
     outcome: str
@@ -51,6 +53,7 @@ class Outcome:
     hosts: tuple[str, ...]
     checked: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
@@ -72,16 +75,26 @@ def deploy(
     report: Report = ignore,
     prompts: Prompts = no_prompts,
     confirm: Callable[[Plan], bool] = lambda plan: True,
+    skip_unreachable: bool = False,
 ) -> Outcome:
     """Take what runs here, or a bundle of another origin, to every host of the target.
 
-    ``confirm`` is shown the plan before anything changes. Raises ``DeployError``: with ``RolloutFailed`` and
-    ``Interrupted`` every host that can be reached serves what it served before.
+    ``skip_unreachable`` leaves out hosts at whose address nothing answers. ``confirm`` is shown the plan
+    before anything changes. Raises ``DeployError``: with ``RolloutFailed`` and ``Interrupted`` every host
+    that can be reached serves what it served before.
     """
     clock = Clock(report)
     while True:
         try:
-            return _deploy_once(target, origin or from_environment(target), clock, prompts, confirm)
+            with _interruptible(), Fleet(target, report=clock.report, prompts=prompts) as fleet:
+                plan = _make_plan(
+                    target,
+                    origin or from_environment(target),
+                    fleet,
+                    clock,
+                    skip_unreachable=skip_unreachable,
+                )
+                return _carry_out(plan, fleet, clock, confirm)
         except RolloutFailed as failure:
             if not (target.lock_wait and all(is_stale(error) for error in failure.errors)):
                 raise
@@ -89,29 +102,31 @@ def deploy(
             report(Event("warning", fields={"message": message, "remedy": ""}))
 
 
-def _deploy_once(
-    target: Target, origin: Origin, clock: Clock, prompts: Prompts, confirm: Callable[[Plan], bool]
-) -> Outcome:
-    with _interruptible(), Fleet(target, report=clock.report, prompts=prompts) as fleet:
-        plan = _make_plan(target, origin, fleet, clock)
-        previous = plan.hosts[0].live
-        names = tuple(host.name for host in target.hosts)
-        if plan.is_empty:
-            return _finish(clock, Outcome("unchanged", previous or "", previous, names, (), plan.warnings))
-        if not confirm(plan):
-            return _finish(clock, Outcome("declined", previous or "", previous, names, (), plan.warnings))
-        rollout = Rollout(target, fleet, clock, plan.release, {host.host: host.live for host in plan.hosts})
-        rollout.run(deploy_stages(plan, clock.report))
-        outcome = Outcome("deployed", plan.release, previous, names, rollout.checked(), plan.warnings)
-        return _finish(clock, outcome)
+def _carry_out(plan: Plan, fleet: Fleet, clock: Clock, confirm: Callable[[Plan], bool]) -> Outcome:
+    target, previous = plan.target, plan.hosts[0].live
+    unchanged = Outcome("unchanged", previous or "", previous, _names(target.hosts), (), plan.warnings)
+    if plan.is_empty:
+        return _finish(target, clock, unchanged)
+    if not confirm(plan):
+        return _finish(target, clock, replace(unchanged, outcome="declined"))
+    rollout = Rollout(target, fleet, clock, plan.release, {host.host: host.live for host in plan.hosts})
+    rollout.run(deploy_stages(plan, clock.report))
+    deployed = replace(unchanged, outcome="deployed", release=plan.release, checked=rollout.checked())
+    return _finish(target, clock, deployed)
 
 
 def preview(
-    target: Target, origin: Origin | None = None, *, report: Report = ignore, prompts: Prompts = no_prompts
+    target: Target,
+    origin: Origin | None = None,
+    *,
+    report: Report = ignore,
+    prompts: Prompts = no_prompts,
+    skip_unreachable: bool = False,
 ) -> Plan:
     """What ``deploy`` would do; nothing is changed and no lock is taken."""
+    origin = origin or from_environment(target)
     with _interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
-        return _make_plan(target, origin or from_environment(target), fleet, Clock(report))
+        return _make_plan(target, origin, fleet, Clock(report), skip_unreachable=skip_unreachable)
 
 
 def rollback(
@@ -120,24 +135,26 @@ def rollback(
     *,
     report: Report = ignore,
     prompts: Prompts = no_prompts,
+    skip_unreachable: bool = False,
 ) -> Outcome:
     """Make an earlier release live again on every host: by default the one before the live one.
 
-    Nothing is built or fetched: the release is there with its virtualenv.
+    Nothing is built or fetched: the release is there with its virtualenv. ``skip_unreachable`` is as of
+    ``deploy``.
     """
     clock = Clock(report)
     with _interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
-        with clock.phase("connect"):
-            sessions = fleet.sessions()
+        target, sessions = _connect(target, fleet, clock, skip_unreachable=skip_unreachable)
         chosen = choose_release([session.facts for session in sessions], release)
         live = {session.host: session.facts["live"] for session in sessions}
-        names = tuple(host.name for host in target.hosts)
+        names = _names(target.hosts)
         if all(current == chosen for current in live.values()):
-            return _finish(clock, Outcome("unchanged", chosen, chosen, names))
+            return _finish(target, clock, Outcome("unchanged", chosen, chosen, names))
         rollout = Rollout(target, fleet, clock, chosen, live)
         rollout.run([begin_stage(target, live), *activation_stages(target, chosen, "rollback")])
         previous = live[target.hosts[0]]
-        return _finish(clock, Outcome("rolled back", chosen, previous, names, rollout.checked()))
+        rolled_back = Outcome("rolled back", chosen, previous, names, rollout.checked())
+        return _finish(target, clock, rolled_back)
 
 
 def status(
@@ -196,15 +213,37 @@ def _interruptible() -> Iterator[None]:
         raise Interrupted("Interrupted. Nothing was changed.") from None
 
 
+def _connect(
+    target: Target, fleet: Fleet, clock: Clock, *, skip_unreachable: bool
+) -> tuple[Target, list[HostSession]]:
+    """Wait for the hosts; gives the target without those that may be skipped, and the others' sessions."""
+    with clock.phase("connect"):
+        skipped = fleet.unreachable() if skip_unreachable else []
+        fleet.dismiss([host for host, _ in skipped])
+        sessions = fleet.sessions()
+    if target.left_out:
+        _warn(clock, f"Left out, as --hosts does not name them: {', '.join(_names(target.left_out))}.")
+    for _, error in skipped:
+        _warn(clock, f"Left out, as it does not answer: {error.host}: {error.message}.", error.remedy)
+    return target.without([host for host, _ in skipped]), sessions
+
+
+def _warn(clock: Clock, message: str, remedy: str = "") -> None:
+    clock.report(Event("warning", fields={"message": message, "remedy": remedy}))
+
+
+def _names(hosts: Sequence[Host]) -> tuple[str, ...]:
+    return tuple(host.name for host in hosts)
+
+
 # The plan
 
 
-def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock) -> Plan:
-    """Bundle here while the connections open, then compare."""
+def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, skip_unreachable: bool) -> Plan:
+    """Bundle here while the connections open, then compare. The plan's target has the hosts that answer."""
     with clock.phase("bundle"):
         manifest = origin(clock.report)
-    with clock.phase("connect"):
-        sessions = fleet.sessions()
+    target, sessions = _connect(target, fleet, clock, skip_unreachable=skip_unreachable)
     with clock.phase("plan"):
         facts = {session.host: session.facts for session in sessions}
         bundles = _fit_bundles(target, manifest, facts, clock.report)
@@ -212,7 +251,7 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock) -> Pl
         plan = _shorten(make_plan(target, manifest, facts, bundles, tools, now=time.time()), facts)
     clock.report(Event("plan.ready", fields={"plan": plan.as_dict()}))
     for warning in plan.warnings:
-        clock.report(Event("warning", fields={"message": warning, "remedy": ""}))
+        _warn(clock, warning)
     return plan
 
 
@@ -276,13 +315,19 @@ def _fetch_tools(target: Target, host: Host, facts: Mapping[str, Any]) -> dict[s
     return found
 
 
-def _finish(clock: Clock, outcome: Outcome) -> Outcome:
-    seconds = round(time.monotonic() - clock.started, 3)
+def _finish(target: Target, clock: Clock, outcome: Outcome) -> Outcome:
+    seconds, left_out = round(time.monotonic() - clock.started, 3), _names(target.left_out)
+    if left_out and outcome.outcome != "declined":
+        remedy = (
+            f"See what they serve: manage.py deploy_status {target.name}. The next deploy brings them along."
+        )
+        _warn(clock, f"Not a part of this, and unchanged: {', '.join(left_out)}.", remedy)
     fields = {
         "outcome": outcome.outcome,
         "release": outcome.release,
+        "left_out": list(left_out),
         "seconds": seconds,
         "phases": dict(clock.phases),
     }
     clock.report(Event("rollout.finished", fields=fields))
-    return replace(outcome, seconds=seconds)
+    return replace(outcome, left_out=left_out, seconds=seconds)

@@ -98,7 +98,8 @@ def activation_stages(target: Target, release: str, action: str) -> list[Stage]:
         return [session.request("hold")]
 
     def confirm(session: HostSession) -> list[Future[Reply]]:
-        return [session.request("confirm", by=deployer(), action=action, keep=target.keep_releases)]
+        fields = {"by": deployer(), "action": action, "left_out": [host.name for host in target.left_out]}
+        return [session.request("confirm", **fields, keep=target.keep_releases)]
 
     size = target.batch_size()
     batches = [target.hosts[start : start + size] for start in range(0, len(target.hosts), size)]

@@ -8,9 +8,10 @@ import shlex
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import Enum
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -127,7 +128,8 @@ class Target:
     here. ``vendor`` sends every wheel: the hosts need no index.
     ``installer`` None lets the host choose (uv, else pip);
     ``process_manager`` None too (systemd, else supervisor). ``batch`` is a number of hosts or a
-    percentage (``"25%"``); None is all at once. ``lock_wait`` is in seconds. ``data_folders`` are this
+    percentage (``"25%"``); None is all at once. ``lock_wait`` is in seconds. ``left_out`` are hosts of the
+    settings that are no part of this for once. ``data_folders`` are this
     machine's MEDIA_ROOT and STATIC_ROOT, which are no part of any source tree; ``asset_folders`` are those
     that settings read templates, static files, translations and fixtures from.
     """
@@ -159,6 +161,28 @@ class Target:
     project_exclude: tuple[str, ...] = ()
     data_folders: tuple[str, ...] = ()
     asset_folders: tuple[str, ...] = ()
+    left_out: tuple[Host, ...] = ()
+
+    def limited_to(self, patterns: str) -> Target:
+        """With only the hosts that ``patterns`` name, several separated by commas.
+
+        A pattern (``fnmatch``) is of a host's name as the settings have it, or of its address. Raises
+        ``ConfigError`` for one that names no host.
+        """
+        chosen: set[Host] = set()
+        for pattern in (word.strip() for word in patterns.split(",")):
+            found = {host for host in self.hosts if _is_named(host, pattern)}
+            if not found:
+                names = [host.name for host in self.hosts]
+                remedy = did_you_mean(pattern, names) or f"There is: {', '.join(names)}."
+                raise ConfigError(f"No host of {self.name!r} is named {pattern!r}.", remedy=remedy)
+            chosen |= found
+        return self.without([host for host in self.hosts if host not in chosen])
+
+    def without(self, hosts: Collection[Host]) -> Target:
+        """With these hosts left out."""
+        rest = tuple(host for host in self.hosts if host not in hosts)
+        return replace(self, hosts=rest, left_out=(*self.left_out, *hosts))
 
     def batch_size(self) -> int:
         """How many hosts are activated at a time, at least 1."""
@@ -319,6 +343,11 @@ def did_you_mean(word: object, known: Collection[str]) -> str:
     near = {name.casefold(): name for name in known}
     matches = get_close_matches(str(word).casefold(), near, n=1)
     return f"Did you mean {near[matches[0]]!r}?" if matches else ""
+
+
+def _is_named(host: Host, pattern: str) -> bool:
+    # An IPv6 address has brackets in its name, which are signs of a pattern, too.
+    return any(word == pattern or fnmatchcase(word, pattern) for word in (host.name, host.address))
 
 
 # Readers: a place and a value of the settings in, a value of ours out; they raise _Unreadable.

@@ -401,6 +401,70 @@ def test_a_second_deployment_can_wait_for_the_first(shop):
     shop.check()
 
 
+def test_a_host_that_does_not_answer_stops_everything(shop):
+    before = shop.live
+    shop.change_mark("second edition")
+    shop.set_target(HOSTS=["local", f"127.0.0.1:{closed_port()}", f"127.0.0.1:{closed_port()}"])
+
+    status, _out, err = shop.run("deploy", "demo")
+
+    assert status == 1
+    assert err.count(" refused the connection\n") == 2
+    assert err.endswith("\nNothing was changed.\n")
+    assert (shop.live, shop.mark()) == (before, "first edition")
+
+
+def test_hosts_that_do_not_answer_can_be_left_out(shop):
+    silent = f"127.0.0.1:{closed_port()}"
+    shop.change_mark("second edition")
+    shop.set_target(HOSTS=["local", silent])
+
+    status, out, err = shop.run("deploy", "demo", "--json", "--skip-unreachable")
+
+    assert status == 0, out + err
+    assert shop.mark() == "second edition"
+    events = [json.loads(line) for line in out.splitlines()]
+    warnings = [event["message"] for event in events if event["event"] == "warning"]
+    assert f"Left out, as it does not answer: {silent}: {silent} refused the connection." in warnings
+    assert warnings[-1] == f"Not a part of this, and unchanged: {silent}."
+    assert events[-1]["left_out"] == [silent]
+    history = (shop.root / ".deploy" / "history.jsonl").read_text().splitlines()
+    assert json.loads(history[-1])["left_out"] == [silent]
+
+
+def test_hosts_can_be_chosen(shop):
+    silent = f"127.0.0.1:{closed_port()}"
+    shop.change_mark("second edition")
+    shop.set_target(HOSTS=[silent, "local"])
+
+    status, out, err = shop.run("deploy", "demo", "--hosts", "local")
+
+    assert status == 0, out + err
+    assert f"warning: Left out, as --hosts does not name them: {silent}.\n" in out
+    assert f"warning: Not a part of this, and unchanged: {silent}. See what they serve: " in out
+    assert shop.mark() == "second edition"
+
+    status, out, err = shop.run("deploy_rollback", "demo", "--hosts", "loc*")
+
+    assert status == 0, out + err
+    assert f"warning: Not a part of this, and unchanged: {silent}. See what they serve: " in out
+    assert shop.mark() == "first edition"
+
+
+def test_no_host_answers(shop):
+    shop.set_target(HOSTS=[f"127.0.0.1:{closed_port()}"])
+
+    status, _out, err = shop.run("deploy", "demo", "--skip-unreachable")
+
+    assert status == 1
+    assert err.endswith("\nIs the SSH server running there, and is this its port?\nNothing was changed.\n")
+
+
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
 def test_status(shop):
     shop.check()
     live = shop.live

@@ -498,6 +498,49 @@ def test_secrets_are_not_in_repr():
     assert "31337" not in repr(target)
 
 
+FLEET = ["deploy@web1", "deploy@web2:2222", "deploy@db.example.com", "deploy@[2001:db8::1]:22", "10.0.0.7"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "chosen"),
+    [
+        ("web1", [0]),
+        ("deploy@web1", [0]),
+        ("web*", [0, 1]),
+        ("deploy@web2:2222", [1]),
+        ("10.0.0.7, web?", [0, 1, 4]),
+        ("web1,web*", [0, 1]),
+        ("*.example.com", [2]),
+        ("2001:db8::1", [3]),
+        ("deploy@[2001:db8::1]:22", [3]),
+        ("*", [0, 1, 2, 3, 4]),
+    ],
+)
+def test_patterns_of_hosts(patterns, chosen):
+    target = read(HOSTS=FLEET)
+
+    limited = target.limited_to(patterns)
+
+    assert limited.hosts == tuple(target.hosts[index] for index in chosen)
+    assert set(limited.left_out) == set(target.hosts) - set(limited.hosts)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "message"),
+    [
+        ("deploy@web3", "No host of 'staging' is named 'deploy@web3'.\nDid you mean 'deploy@web2'?"),
+        ("web1,mail", "No host of 'staging' is named 'mail'.\nThere is: deploy@web1, deploy@web2."),
+        ("", "No host of 'staging' is named ''.\nThere is: deploy@web1, deploy@web2."),
+        ("WEB1", "No host of 'staging' is named 'WEB1'.\nThere is: deploy@web1, deploy@web2."),
+    ],
+)
+def test_a_pattern_that_names_no_host(patterns, message):
+    with pytest.raises(ConfigError) as caught:
+        read(HOSTS=["deploy@web1", "deploy@web2"]).limited_to(patterns)
+
+    assert str(caught.value) == message
+
+
 def test_W001_nothing_runs():
     (issue,) = read(PROCESSES={}).warnings()
 

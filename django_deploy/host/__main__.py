@@ -111,7 +111,7 @@ class Program:
         return self._open_transaction().hold(message)
 
     def _confirm(self, message: dict[str, Any]) -> dict[str, Any]:
-        """``by``, ``action``, ``keep``: the commit point."""
+        """``by``, ``action``, ``left_out``, ``keep``: the commit point."""
         result = self._open_transaction().confirm(message)
         self._confirmed_keep = int(message["keep"])
         return result

@@ -51,7 +51,7 @@ EVENTS = {
     "warning": "message remedy",
     "host.failed": "message remedy lines",
     "host.status": "error live releases processes",
-    "rollout.finished": "outcome release seconds phases",
+    "rollout.finished": "outcome release left_out seconds phases",
 }
 
 

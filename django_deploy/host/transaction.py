@@ -411,7 +411,7 @@ class Transaction:
         self._note(CONFIRM, at=round(time.time(), 3))
         self._settle_states()
         self._disable(self.journal["previous"])
-        self._record_history(message.get("by", ""), message.get("action", "deploy"))
+        self._record_history(message)
         release, previous = self.journal["release"], self.journal["previous"]
         self._link.report("confirmed", release=release, previous=previous)
         return {"release": release, "previous": previous}
@@ -432,13 +432,14 @@ class Transaction:
         except Failure:
             pass  # its record is damaged: the sweep goes by what runs
 
-    def _record_history(self, by: str, action: str) -> None:
+    def _record_history(self, message: dict[str, Any]) -> None:
         line = {
             "at": round(time.time(), 3),
-            "action": action,
+            "action": message.get("action", "deploy"),
             "release": self.journal["release"],
             "previous": self.journal["previous"],
-            "by": by,
+            "by": message.get("by", ""),
+            "left_out": message.get("left_out", []),
         }
         with (self._layout.private / "history.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")

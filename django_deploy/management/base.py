@@ -22,6 +22,8 @@ from django_deploy.reporters.secrets import Secrets
 from django_deploy.reporters.text import printable
 
 if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
     from django_deploy.target import Target
 
 
@@ -54,11 +56,27 @@ class DeployCommand(BaseCommand):
         except KeyboardInterrupt as error:
             raise CommandError("Interrupted.", returncode=130) from error
 
-    def get_target(self, name: str) -> Target:
-        """The target of that name; from here on its secrets are masked."""
+    def get_target(self, name: str, hosts: str | None = None) -> Target:
+        """The target of that name, limited to ``hosts``; from here on its secrets are masked."""
         target = conf.get_target(name)
         self.secrets = Secrets(target)
-        return target
+        return target if hosts is None else target.limited_to(hosts)
+
+    def add_host_arguments(self, parser: CommandParser) -> None:
+        """The options of commands that change hosts."""
+        self.add_hosts_argument(parser)
+        parser.add_argument(
+            "--skip-unreachable",
+            action="store_true",
+            help="Go on without hosts at whose address nothing answers (default: change nothing anywhere).",
+        )
+
+    def add_hosts_argument(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--hosts",
+            metavar="PATTERN",
+            help="Only hosts of these names or addresses: patterns such as 'web*', separated by commas.",
+        )
 
     @contextmanager
     def reporting(self, *, json: bool, options: dict[str, Any]) -> Iterator[Reporter]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from django_deploy.exceptions import DeployError, RolloutFailed
+from django_deploy.exceptions import DeployError, HostUnreachable, RolloutFailed
 from django_deploy.host.protocol import Report
 from django_deploy.target import Host, Target
 from django_deploy.transport.session import HostSession, open_session
@@ -60,13 +60,25 @@ class Fleet:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.dismiss([courier.host for courier in self.couriers])
+
+    def dismiss(self, hosts: Collection[Host]) -> None:
+        """Close the links to these hosts; the others are the fleet."""
         for courier in self.couriers:
-            courier.stop()
-            courier.session.add_done_callback(_close_session)
+            if courier.host in hosts:
+                courier.stop()
+                courier.session.add_done_callback(_close_session)
+        self.couriers = [courier for courier in self.couriers if courier.host not in hosts]
 
     def sessions(self) -> list[HostSession]:
         """Wait for all hosts; raises ``RolloutFailed`` with the error of each that did not answer."""
         return gather([courier.session for courier in self.couriers], "Nothing was changed.")
+
+    def unreachable(self) -> list[tuple[Host, HostUnreachable]]:
+        """Wait for all hosts; those at whose address nothing answers, unless that is none of them."""
+        outcomes = self.outcomes()
+        silent = [(host, found) for host, found in outcomes if isinstance(found, HostUnreachable)]
+        return silent if len(silent) < len(outcomes) else []
 
     def outcomes(self) -> list[tuple[Host, HostSession | DeployError]]:
         """Wait for all hosts; a host that did not answer stands there with its error."""

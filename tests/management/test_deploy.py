@@ -51,21 +51,21 @@ class Deployment:
         self.calls = []
         self.origin = None
 
-    def deploy(self, target, origin, *, report, prompts, confirm):
-        self.calls.append(("deploy", target))
+    def deploy(self, target, origin, *, report, prompts, confirm, skip_unreachable):
+        self.calls.append(("deploy", target, skip_unreachable))
         self.origin = origin
         self._work(report)
         outcome = "deployed" if confirm(make_plan(target)) else "declined"
         return Outcome(outcome, "new", "old", ("web1",), seconds=8.3)
 
-    def preview(self, target, origin, *, report, prompts):
-        self.calls.append(("preview", target))
+    def preview(self, target, origin, *, report, prompts, skip_unreachable):
+        self.calls.append(("preview", target, skip_unreachable))
         self.origin = origin
         self._work(report)
         return make_plan(target)
 
-    def rollback(self, target, release=None, *, report, prompts):
-        self.calls.append(("rollback", target, release))
+    def rollback(self, target, release=None, *, report, prompts, skip_unreachable):
+        self.calls.append(("rollback", target, release, skip_unreachable))
         self._work(report)
         return Outcome("rolled back", release or "old", "new", ("web1",), seconds=1.0)
 
@@ -113,8 +113,9 @@ def test_deploy_shows_the_plan_and_needs_no_terminal():
         "shop 1.0: 0 distributions",
         "Release new on staging:",
     ]
-    ((name, target),) = deployment.calls
+    ((name, target, skip_unreachable),) = deployment.calls
     assert (name, target.name, target.lock_wait) == ("deploy", "staging", 0.0)
+    assert (target.left_out, skip_unreachable) == ((), False)
 
 
 @pytest.mark.parametrize(
@@ -280,6 +281,32 @@ def test_rollback():
     assert run(deploy_rollback.Command, "staging", "20261121T101500Z-77aa0e1", deployment=deployment)[0] == 0
 
     assert [call[2] for call in deployment.calls] == [None, "20261121T101500Z-77aa0e1"]
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [(deploy.Command, []), (deploy.Command, ["--plan"]), (deploy_rollback.Command, [])],
+)
+def test_some_hosts(command, options):
+    deployment = Deployment()
+
+    status, _, err = run(
+        command, "production", *options, "--hosts", "web3", "--skip-unreachable", deployment=deployment
+    )
+
+    assert (status, err) == (0, "")
+    ((_, target, *_, skip_unreachable),) = deployment.calls
+    assert [host.name for host in target.hosts] == ["deploy@web3"]
+    assert [host.name for host in target.left_out] == ["deploy@web2"]
+    assert skip_unreachable is True
+
+
+def test_no_such_host():
+    assert run(deploy.Command, "production", "--hosts", "web4") == (
+        2,
+        "",
+        "CommandError: No host of 'production' is named 'web4'.\nThere is: deploy@web2, deploy@web3.\n",
+    )
 
 
 class Keyboard(io.StringIO):

@@ -35,6 +35,7 @@ class Command(DeployCommand):
         parser.add_argument(
             "--json", action="store_true", help="Print one event a line, as JSON; asks nothing."
         )
+        self.add_host_arguments(parser)
         parser.add_argument(
             "--wait",
             type=float,
@@ -61,20 +62,24 @@ class Command(DeployCommand):
         plan: bool,
         yes: bool,
         json: bool,
+        hosts: str | None,
+        skip_unreachable: bool,
         wait: float | None,
         revision: str | None,
         **options: Any,
     ) -> None:
         if target is None:
             return self.list_targets(json=json)
-        chosen = self.get_target(target)
+        chosen = self.get_target(target, hosts)
         if wait is not None:
             chosen = replace(chosen, lock_wait=_seconds(wait))
         with self.reporting(json=json, options=options) as reporter:
             terminal = self.terminal(reporter, json=json)
             origin = self.origins.from_environment(chosen, revision)
             if plan:
-                found = self.deployment.preview(chosen, origin, report=reporter, prompts=terminal)
+                found = self.deployment.preview(
+                    chosen, origin, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
+                )
                 reporter.show(found.lines())
                 return None
             for issue in chosen.warnings():
@@ -85,6 +90,7 @@ class Command(DeployCommand):
                 report=reporter,
                 prompts=terminal,
                 confirm=lambda found: self.confirm(found, reporter, terminal, yes=yes),
+                skip_unreachable=skip_unreachable,
             )
         if outcome.outcome == "declined":
             raise DeployError("Nothing was deployed, as you wished.")

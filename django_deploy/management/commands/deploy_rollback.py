@@ -22,9 +22,21 @@ class Command(DeployCommand):
         parser.add_argument("target", help="A key of DEPLOY_TARGETS.")
         parser.add_argument("release", nargs="?", help="As deploy_status names it (default: the one before).")
         parser.add_argument("--json", action="store_true", help="Print one event a line, as JSON.")
+        self.add_host_arguments(parser)
 
-    def handle(self, *, target: str, release: str | None, json: bool, **options: Any) -> None:
-        chosen = self.get_target(target)
+    def handle(
+        self,
+        *,
+        target: str,
+        release: str | None,
+        json: bool,
+        hosts: str | None,
+        skip_unreachable: bool,
+        **options: Any,
+    ) -> None:
+        chosen = self.get_target(target, hosts)
         with self.reporting(json=json, options=options) as reporter:
             terminal = self.terminal(reporter, json=json)
-            self.deployment.rollback(chosen, release, report=reporter, prompts=terminal)
+            self.deployment.rollback(
+                chosen, release, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
+            )

@@ -33,18 +33,19 @@ class Command(DeployCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("target", help="A key of DEPLOY_TARGETS.")
         parser.add_argument("--json", action="store_true", help="Print one host a line, as JSON.")
+        self.add_hosts_argument(parser)
 
-    def handle(self, *, target: str, json: bool, **options: Any) -> None:
-        chosen = self.get_target(target)
+    def handle(self, *, target: str, json: bool, hosts: str | None, **options: Any) -> None:
+        chosen = self.get_target(target, hosts)
         with self.reporting(json=json, options={**options, "verbosity": 0}) as reporter:
             terminal = self.terminal(reporter, json=json)
-            hosts = self.deployment.status(chosen, report=ignore, prompts=terminal)
-            for host in hosts:
+            found = self.deployment.status(chosen, report=ignore, prompts=terminal)
+            for host in found:
                 if json:
                     reporter(_as_event(host))
                 else:
                     self.say("\n".join(self.describe(host, time.time())))
-        if silent := [host.host for host in hosts if host.error]:
+        if silent := [host.host for host in found if host.error]:
             raise DeployError(f"Without an answer: {', '.join(silent)}.")
 
     def describe(self, status: HostStatus, now: float) -> Iterator[str]:
