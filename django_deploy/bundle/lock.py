@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,8 @@ from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from packaging.tags import Tag
 
     from django_deploy.bundle.environment import Distribution
     from django_deploy.bundle.index import File, Index
@@ -36,14 +36,14 @@ class _Answer:
     """What the sources say of one version.
 
     ``hashes`` are those of its files on indexes; ``archive`` is the file for this machine when it is
-    found in local folders only. ``problem`` says why there is neither, ``ask_pip`` whether pip-tools
-    may know more.
+    found in local folders only. ``problem`` says why there is neither, ``ask_tools`` whether uv or
+    pip-tools may know more.
     """
 
     hashes: tuple[str, ...] = ()
     archive: Path | None = None
     problem: str = ""
-    ask_pip: bool = False
+    ask_tools: bool = False
 
 
 def lock(distributions: Iterable[Distribution], sources: Sources, *, cache: Path) -> Lock:
@@ -89,7 +89,7 @@ def _remember(file: Path, answer: _Answer) -> None:
 
 
 def _ask(distributions: Sequence[Distribution], sources: Sources) -> dict[Distribution, _Answer]:
-    """Asks the sources; and pip-tools where they speak in a way that only pip understands."""
+    """Asks the sources; and uv or pip-tools where they speak in a way that only those understand."""
     from django_deploy.bundle.index import Index
 
     index = Index(sources)
@@ -100,7 +100,7 @@ def _ask(distributions: Sequence[Distribution], sources: Sources) -> dict[Distri
             )
     finally:
         index.close()
-    return {**answers, **_ask_pip([item for item, answer in answers.items() if answer.ask_pip], sources)}
+    return {**answers, **_ask_tools([item for item, answer in answers.items() if answer.ask_tools], sources)}
 
 
 def _look_up(distribution: Distribution, index: Index) -> _Answer:
@@ -109,13 +109,13 @@ def _look_up(distribution: Distribution, index: Index) -> _Answer:
     try:
         files = index.files_of_version(distribution.name, distribution.version)
     except IndexFailure as error:
-        return _Answer(problem=str(error), ask_pip=not error.is_final)
+        return _Answer(problem=str(error), ask_tools=not error.is_final)
     remote = [file for file in files if file.local_path is None]
     hashes = tuple(sorted({file.sha256 for file in remote if file.sha256}))
     if hashes:
         return _Answer(hashes)
     if remote:
-        return _Answer(problem="the index tells no sha256 of its files", ask_pip=True)
+        return _Answer(problem="the index tells no sha256 of its files", ask_tools=True)
     archive = _best_archive(files)
     if archive is not None:
         return _Answer(archive=archive)
@@ -125,30 +125,34 @@ def _look_up(distribution: Distribution, index: Index) -> _Answer:
 def _best_archive(files: Iterable[File]) -> Path | None:
     """The wheel that fits this interpreter best, else the sdist."""
     from packaging.tags import create_compatible_tags_selector, sys_tags
-    from packaging.utils import parse_wheel_filename
 
     paths = [file.local_path for file in files]
     existing = [path for path in paths if path is not None and path.is_file()]
-    wheels = [(path, parse_wheel_filename(path.name)[3]) for path in existing if path.suffix == ".whl"]
+    wheels = [(path, tags) for path in existing if (tags := _tags_of(path)) is not None]
     best = [*create_compatible_tags_selector(sys_tags())(wheels)]
     best += (path for path in existing if path.suffix != ".whl")
     return best[0] if best else None
 
 
-def _ask_pip(distributions: Sequence[Distribution], sources: Sources) -> dict[Distribution, _Answer]:
-    """Answers of those that pip-tools finds hashes for; see ``hashing``."""
+def _tags_of(path: Path) -> frozenset[Tag] | None:
+    """The tags in a wheel's name; None of what is not called like one."""
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    try:
+        return parse_wheel_filename(path.name)[3]
+    except InvalidWheelFilename:
+        return None
+
+
+def _ask_tools(distributions: Sequence[Distribution], sources: Sources) -> dict[Distribution, _Answer]:
+    """Answers of those that other tools find hashes for."""
     if not distributions:
         return {}
-    from django_deploy.bundle.backend import CommandFailed, run
+    from django_deploy.bundle.hash_tools import ask_tools
 
     requirements = {f"{item.name}=={item.version}": item for item in distributions}
-    index = {"PIP_INDEX_URL": sources.index_url} if sources.index_url else {}
-    try:
-        output = run([sys.executable, "-m", "django_deploy.bundle.hashing", *requirements], environment=index)
-    except CommandFailed:
-        return {}
-    found = json.loads(next(line for line in output.splitlines() if line.startswith("{")))
-    return {requirements[text]: _Answer(tuple(hashes)) for text, hashes in found.items()}
+    found = ask_tools(list(requirements), sources)
+    return {requirements[text]: _Answer(hashes) for text, hashes in found.items()}
 
 
 def _refuse_missing(answers: Mapping[Distribution, _Answer]) -> None:

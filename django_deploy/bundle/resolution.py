@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.cache import digest, read_record, write_record
 from django_deploy.bundle.manifest import Pin
-from django_deploy.bundle.sources import uv_variables
+from django_deploy.bundle.sources import pip_variables, uv_variables
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def resolve(
     if known is None:
         pinned = {text.partition("==")[0] for text in constraints}
         found = _compile(requirements, constraints, platform, sources)
-        known = [[name, version, hashes] for name, version, hashes in _read(found) if name not in pinned]
+        known = [
+            [name, version, hashes] for name, version, hashes in read_compiled(found) if name not in pinned
+        ]
         write_record(record, known)
     return tuple(Pin(name, version, tuple(hashes)) for name, version, hashes in known)
 
@@ -71,8 +73,7 @@ def _compile(
             else:
                 command = [sys.executable, "-m", "piptools", "compile", "--quiet", "--no-header"]
                 command += ["--no-emit-options", "--no-emit-index-url", "--no-emit-trusted-host"]
-                index = {"PIP_INDEX_URL": sources.index_url} if sources.index_url else {}
-                run([*command, *options, "requirements.in"], cwd=name, environment=index)
+                run([*command, *options, "requirements.in"], cwd=name, environment=pip_variables(sources))
         except CommandFailed as error:
             raise _not_resolved(requirements, platform, str(error)) from None
         return (folder / "found.txt").read_text()
@@ -85,7 +86,7 @@ def _uv_platform(platform: HostPlatform) -> Iterator[str]:
         yield from ("--python-platform", f"{platform.machine}-unknown-linux-{libc}")
 
 
-def _read(text: str) -> Iterator[tuple[str, str, list[str]]]:
+def read_compiled(text: str) -> Iterator[tuple[str, str, list[str]]]:
     """Name, version and hashes of each requirement of a compiled file."""
     for line in _CONTINUED.sub(" ", text).splitlines():
         words = line.partition("#")[0].split()

@@ -24,7 +24,7 @@ class Sources:
 
     ``index_url`` None is pip's own default, "" none at all. ``cert`` and ``client_cert`` are files,
     ``timeout`` is in seconds. ``keyring_provider`` is as pip has it: ``auto``, ``disabled``, ``import`` or
-    ``subprocess``.
+    ``subprocess``. ``is_only`` when a target's INDEX_URL says so: no tool shall ask anywhere else.
     """
 
     index_url: str | None = None
@@ -36,6 +36,7 @@ class Sources:
     proxy: str = ""
     timeout: float = 15.0
     keyring_provider: str = "auto"
+    is_only: bool = False
 
     @property
     def index_urls(self) -> tuple[str, ...]:
@@ -86,21 +87,24 @@ def read_sources(
         keyring_provider=options.get("keyring-provider") or "auto",
     )
     if index_url is not None:
-        return replace(sources, index_url=index_url, extra_index_urls=(), find_links=())
+        return replace(sources, index_url=index_url, extra_index_urls=(), find_links=(), is_only=True)
     return replace(sources, extra_index_urls=()) if sources.index_url == "" else sources
 
 
 def uv_variables(sources: Sources, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What makes uv use the same sources; nothing where uv has settings of its own."""
-    if any(name.startswith(("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX")) for name in environ):
+    """What makes uv use the same sources; nothing where uv has settings of its own, and may use them."""
+    has_own = any(name.startswith(("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX")) for name in environ)
+    if has_own and not sources.is_only:
         return {}
     has_keyring = sources.keyring_provider != "disabled" and shutil.which("keyring")
-    variables = {
+    places = {
         "UV_DEFAULT_INDEX": sources.index_url or "",
         "UV_INDEX": " ".join(sources.extra_index_urls),
-        "UV_INDEX_STRATEGY": "unsafe-best-match" if sources.extra_index_urls else "",  # as pip does
         "UV_FIND_LINKS": ",".join(sources.find_links),
         "UV_NO_INDEX": "1" if sources.index_url == "" else "",
+    }
+    ways = {
+        "UV_INDEX_STRATEGY": "unsafe-best-match" if sources.extra_index_urls else "",  # as pip does
         "UV_INSECURE_HOST": " ".join(sources.trusted_hosts),
         "UV_KEYRING_PROVIDER": "subprocess" if has_keyring else "",
         "SSL_CERT_FILE": sources.cert,
@@ -108,7 +112,38 @@ def uv_variables(sources: Sources, environ: Mapping[str, str] = os.environ) -> d
         "HTTP_PROXY": sources.proxy,
         "HTTPS_PROXY": sources.proxy,
     }
-    return {name: value for name, value in variables.items() if value}
+    others = {"UV_NO_CONFIG": "1", "UV_INDEX_URL": "", "UV_EXTRA_INDEX_URL": ""}
+    return _stated(places | others if sources.is_only else places, ways, sources)
+
+
+def pip_variables(sources: Sources) -> dict[str, str]:
+    """What makes pip use the same sources; all but the index is as its own configuration says, else."""
+    if not sources.is_only:
+        return {"PIP_INDEX_URL": sources.index_url} if sources.index_url else {}
+    places = {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": sources.index_url or "",
+        "PIP_EXTRA_INDEX_URL": "",
+        "PIP_FIND_LINKS": "",
+        "PIP_NO_INDEX": "",
+    }
+    ways = {
+        "PIP_TRUSTED_HOST": " ".join(sources.trusted_hosts),
+        "PIP_CERT": sources.cert,
+        "PIP_CLIENT_CERT": sources.client_cert,
+        "PIP_PROXY": sources.proxy,
+        "PIP_TIMEOUT": f"{sources.timeout:g}",
+        "PIP_KEYRING_PROVIDER": sources.keyring_provider,
+    }
+    return _stated(places, ways, sources)
+
+
+def _stated(places: dict[str, str], ways: dict[str, str], sources: Sources) -> dict[str, str]:
+    """Without empty variables, but where they have to hide others: both tools take them for unset."""
+    return {
+        **{name: value for name, value in places.items() if value or sources.is_only},
+        **{name: value for name, value in ways.items() if value},
+    }
 
 
 def _words(options: Mapping[str, str], name: str) -> tuple[str, ...]:

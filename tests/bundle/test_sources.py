@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from django_deploy.bundle.sources import Sources, default_index_url, read_sources, redact, uv_variables
+from django_deploy.bundle.sources import (
+    Sources,
+    default_index_url,
+    pip_variables,
+    read_sources,
+    redact,
+    uv_variables,
+)
+from tests.bundle.archives import make_wheel
 
 
 @pytest.fixture
@@ -108,6 +116,7 @@ def test_variables_win_over_files(home, tmp_path):
         "PIP_TRUSTED_HOST": "a b:8",
         "PIP_CERT": "/c",
         "PIP_CLIENT_CERT": "/d",
+        "PIP_KEYRING_PROVIDER": "subprocess",
     }
 
     sources = read_sources(environ=home, prefix=tmp_path)
@@ -118,6 +127,7 @@ def test_variables_win_over_files(home, tmp_path):
         trusted_hosts=("a", "b:8"),
         cert="/c",
         client_cert="/d",
+        keyring_provider="subprocess",
     )
 
 
@@ -135,7 +145,7 @@ def test_index_of_the_hosts_is_the_only_source(home, tmp_path):
 
     sources = read_sources("http://hosts/simple", environ=home, prefix=tmp_path)
 
-    assert sources == Sources(index_url="http://hosts/simple", cert="/c")
+    assert sources == Sources(index_url="http://hosts/simple", cert="/c", is_only=True)
 
 
 def test_default_index_is_pips():
@@ -152,7 +162,15 @@ def test_credentials_are_no_part_of_the_identity():
 
 
 def test_uv_gets_the_same_sources():
-    sources = Sources("http://i/", ("http://a/", "http://b/"), ("/x", "/y"), ("h",), cert="/c")
+    sources = Sources(
+        "http://i/",
+        ("http://a/", "http://b/"),
+        ("/x", "/y"),
+        ("h",),
+        cert="/c",
+        client_cert="/d",
+        proxy="p:1",
+    )
 
     assert uv_variables(sources, {}) == {
         "UV_DEFAULT_INDEX": "http://i/",
@@ -161,6 +179,9 @@ def test_uv_gets_the_same_sources():
         "UV_FIND_LINKS": "/x,/y",
         "UV_INSECURE_HOST": "h",
         "SSL_CERT_FILE": "/c",
+        "SSL_CLIENT_CERT": "/d",
+        "HTTP_PROXY": "p:1",
+        "HTTPS_PROXY": "p:1",
     }
     assert uv_variables(Sources(), {}) == {}
     assert uv_variables(Sources(""), {}) == {"UV_NO_INDEX": "1"}
@@ -168,3 +189,40 @@ def test_uv_gets_the_same_sources():
 
 def test_uv_with_settings_of_its_own_is_left_alone():
     assert uv_variables(Sources("http://i/"), {"UV_INDEX_URL": "http://own/"}) == {}
+
+
+def test_uv_asks_only_the_index_of_the_hosts(index, tmp_path):
+    index.add("acme-x", {"acme_x-1.0-py3-none-any.whl": "a" * 64})
+    command = ["uv", "pip", "compile", "--quiet", "--no-header", "--no-deps", "--generate-hashes", "-"]
+    elsewhere = dict.fromkeys(("UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"), "http://127.0.0.1:9/")
+    environment = {**os.environ, "UV_NO_CACHE": "1", **elsewhere, "UV_FIND_LINKS": str(tmp_path / "gone")}
+
+    only = uv_variables(read_sources(index.url), environment)
+    done = subprocess.run(
+        command, input="acme-x==1.0\n", env={**environment, **only}, capture_output=True, text=True
+    )
+
+    assert done.stdout.split() == ["acme-x==1.0", "\\", f"--hash=sha256:{'a' * 64}"], done.stderr
+
+
+def test_pip_asks_only_the_index_of_the_hosts(index, home, tmp_path):
+    wheel = make_wheel(tmp_path, "acme-x")
+    index.add_html("acme-x", f"<a href='/files/{wheel.name}'>")
+    index.pages[f"/files/{wheel.name}"] = (200, "application/octet-stream", wheel.read_bytes())
+    configure(tmp_path / "config/pip/pip.conf", "[global]\nextra-index-url = http://127.0.0.1:9/\n")
+    environment = {**home, "PIP_FIND_LINKS": str(tmp_path / "gone"), "PIP_NO_CACHE_DIR": "1"}
+    sources = read_sources(index.url, environ=environment, prefix=tmp_path)
+
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "-d", str(tmp_path / "d"), "acme-x"]
+    done = subprocess.run(
+        command, env={**environment, **pip_variables(sources)}, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "127.0.0.1:9" not in done.stdout + done.stderr
+    assert "gone" not in done.stdout + done.stderr
+
+
+def test_pip_reads_its_own_configuration_itself():
+    assert pip_variables(Sources("http://i/", ("http://a/",), cert="/c")) == {"PIP_INDEX_URL": "http://i/"}
+    assert pip_variables(Sources(cert="/c")) == {}
