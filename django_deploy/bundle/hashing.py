@@ -34,7 +34,8 @@ def _find(repository: PyPIRepository, requirement: str) -> list[str]:
     try:
         with repository.allow_all_wheels():
             hashes = repository.get_hashes(install_req_from_line(requirement))
-    except (PipToolsError, PipError, OSError) as error:
+    except (PipToolsError, PipError, OSError, IndexError) as error:
+        # IndexError: pip-tools does not expect that a version is not there at all.
         print(f"{requirement}: {error}", file=sys.stderr)
         return []
     return sorted(value.removeprefix("sha256:") for value in hashes if value.startswith("sha256:"))
