@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import sysconfig
 import tempfile
+from contextlib import contextmanager, suppress
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, HookMissing
 
 from django_deploy.bundle.cache import digest, locked, read_record, write_record
+from django_deploy.bundle.known_files import name_in_manifest
 from django_deploy.bundle.pyproject import read_build_system
 from django_deploy.bundle.sources import read_sources, uv_variables
 from django_deploy.bundle.tree import Tree
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from django_deploy.bundle.environment import Distribution
     from django_deploy.bundle.pyproject import BuildSystem
@@ -45,21 +48,31 @@ class CommandFailed(Exception):
 
 
 def build_tree(
-    distribution: Distribution, tree: Tree, folder: Path, *, cache: Path, scm_version: str = ""
+    distribution: Distribution,
+    tree: Tree,
+    folder: Path,
+    *,
+    cache: Path,
+    key: str,
+    scm_version: str = "",
+    known_files: Sequence[str] = (),
 ) -> Path:
     """Builds a source tree's wheel into ``folder``; ``BundleError`` with the back end's last lines.
 
     The build sees a copy: results of earlier builds would get into the wheel (setuptools' ``build/``
-    keeps modules that were deleted), and nothing is left behind in the tree. ``scm_version`` is given
-    to plug-ins that would ask the VCS for the version.
+    keeps modules that were deleted), and nothing is left behind in the tree. ``key`` says where it lies:
+    compilers write that into what they compile. ``scm_version`` is given to plug-ins that would ask the
+    VCS for the version, ``known_files`` are for those that would ask it for files.
     """
     system = read_build_system(tree.folder)
     environment = _scm_variables(distribution, scm_version) if scm_version else {}
-    with tempfile.TemporaryDirectory(prefix="django-deploy-") as workspace:
+    with _workspace(key) as workspace:
         # Some plug-ins take the version from the name of the folder.
-        source = tree.copy(Path(workspace), f"{distribution.name}-{distribution.version}")
+        source = tree.copy(workspace, f"{distribution.name}-{distribution.version}")
         if scm_version and not (source / "PKG-INFO").exists():
             _pretend_sdist(source, distribution)
+        if known_files:
+            name_in_manifest(known_files, source)
         try:
             python = _provide_build_python(system, source, tree.configuration, cache, environment)
             wheel = _backend(system, source, python, environment).build_wheel(str(folder))
@@ -68,6 +81,32 @@ def build_tree(
         except (BackendUnavailable, HookMissing) as error:
             raise _build_failure(distribution, f"{system.backend} is not a build back end: {error}") from None
     return folder / wheel
+
+
+@contextmanager
+def _workspace(key: str) -> Iterator[Path]:
+    """A temporary folder that has the same name whenever the same is built."""
+    place = Path(tempfile.gettempdir(), f"django-deploy-{os.getuid()}")
+    with suppress(FileExistsError):
+        place.mkdir(mode=0o700)
+    if not _is_private(place):  # then the name has to be one that nobody knows
+        with tempfile.TemporaryDirectory(prefix="django-deploy-") as name:
+            yield Path(name)
+        return
+    folder = place / key[:32]
+    with locked(place / f"{key[:2]}.lock"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether it is a folder of ours that nobody else can write to."""
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
 
 
 def ask_version(distribution: Distribution, source: Path, *, cache: Path) -> str:

@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 from django_deploy.bundle.audit import check_secrets, find_large_files, find_lost_files, read_metadata
 from django_deploy.bundle.cache import digest, prune, read_record, sha256_of, write_record
 from django_deploy.bundle.contents import Contents, Rules, read_contents
+from django_deploy.bundle.known_files import find_known_files
 from django_deploy.bundle.manifest import Revision, Wheel
 from django_deploy.bundle.plain import assemble, tag_of, version_of
 from django_deploy.bundle.revision import find_revision
@@ -28,7 +29,7 @@ from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from packaging.utils import NormalizedName
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from django_deploy.bundle.patterns import Patterns
 
 #: Part of every key: raise it when the same tree would be built in another way.
-RECIPE = 1
+RECIPE = 2
 
 BUILDS_AT_ONCE = 4
 
@@ -45,6 +46,12 @@ RECORD = "built.json"
 
 #: Seconds after which a wheel that was not used leaves the cache.
 KEPT_FOR = 60 * 24 * 3600
+
+#: Variables that compilers, setuptools and other back ends read.
+_BUILD_VARIABLE = re.compile(
+    r"(CC|CXX|CPP|LD|AR|LDSHARED|ARCHFLAGS|(C|CXX|CPP|LD|RUST)FLAGS|MACOSX_DEPLOYMENT_TARGET)$"
+    r"|(SETUPTOOLS|DISTUTILS|HATCH|FLIT|PDM_BUILD|POETRY|PBR|CMAKE|SKBUILD|MESON|CARGO|CYTHON|CIBW)_"
+)
 
 #: Build plug-ins that take the version from git or Mercurial.
 _SCM_VERSION = re.compile(
@@ -134,14 +141,23 @@ class WheelBuilder:
     def _build_tree(self, distribution: Distribution, tree: Tree) -> BuiltWheel:
         scm_version = distribution.version if is_version_from_scm(tree) else ""
         meant = self._rules.include.texts
-        key = digest("tree", _digest_of(tree), distribution.name, scm_version, *meant, *_interpreter())
+        known_files = find_known_files(tree)
+        told = (distribution.name, distribution.version, scm_version, known_files, meant)
+        key = digest("tree", _digest_of(tree), *told, *_interpreter())
 
         def make(folder: Path) -> Path:
             from django_deploy.bundle.backend import build_tree
 
-            return build_tree(distribution, tree, folder, cache=self._cache, scm_version=scm_version)
+            return build_tree(
+                *(distribution, tree, folder),
+                cache=self._cache,
+                key=key,
+                scm_version=scm_version,
+                known_files=known_files,
+            )
 
-        return self._find(distribution, key) or self._make(distribution, key, make, tree)
+        built = self._find(distribution, key) or self._make(distribution, key, make, tree)
+        return replace(built, warnings=(*built.warnings, *_stale_version(built, distribution)))
 
     def _collect_archive(self, distribution: Distribution, archive: Path) -> BuiltWheel:
         if archive.suffix != ".whl":
@@ -260,9 +276,10 @@ def _what_is_there(requirement: Requirement, installed: Mapping[NormalizedName, 
     return "which is installed here but was left out"
 
 
-def _interpreter() -> tuple[str | None, str, int]:
+def _interpreter() -> tuple[object, ...]:
     """What a wheel may depend on beside its sources."""
-    return sys.implementation.cache_tag, sysconfig.get_platform(), RECIPE
+    variables = sorted(item for item in os.environ.items() if _BUILD_VARIABLE.match(item[0]))
+    return sys.implementation.cache_tag, sysconfig.get_platform(), RECIPE, variables
 
 
 def _digest_of(tree: Tree) -> str:
@@ -275,6 +292,15 @@ def _digest_of(tree: Tree) -> str:
 def is_version_from_scm(tree: Tree) -> bool:
     """Whether a build asks git or Mercurial for the version: a copy of the tree cannot answer."""
     return _SCM_VERSION.search(tree.configuration) is not None
+
+
+def _stale_version(built: BuiltWheel, distribution: Distribution) -> Iterator[str]:
+    """A warning where the metadata of an editable installation is older than its sources."""
+    if built.wheel.version != distribution.version:
+        yield (
+            f"{distribution.name} is installed as {distribution.version}, but its sources say "
+            f"{built.wheel.version}, which is deployed."
+        )
 
 
 def _direct_reference(distribution: Distribution) -> str:
