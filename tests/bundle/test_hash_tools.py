@@ -59,6 +59,7 @@ def test_pip_tools_hash_what_no_page_tells(index, sources, tmp_path, monkeypatch
 
 def test_an_index_that_is_gone_knows_nothing(index, sources, monkeypatch):
     monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     index.close()
 
     assert ask_tools(["acme-x==1.0"], sources) == {}
