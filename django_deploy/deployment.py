@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from .bundle.archive import BundleFile, with_vendored, write_bundle
 from .bundle.cache import default_cache
 from .bundle.delta import find_deltas, remember_wheels
 from .bundle.fitting import HostBundle, fit
@@ -157,6 +159,32 @@ def rollback(
         return _finish(target, clock, rolled_back)
 
 
+def pack(
+    target: Target,
+    origin: Origin,
+    file: Path,
+    *,
+    report: Report = ignore,
+    prompts: Prompts = no_prompts,
+) -> BundleFile:
+    """Write what ``deploy`` would take to the hosts into a file.
+
+    With VENDOR it holds the wheels for the hosts that there are: they are asked for their interpreters,
+    and for nothing else.
+    """
+    clock = Clock(report)
+    with _interruptible(), clock.phase("bundle"):
+        manifest = origin(report)
+        if target.vendor:
+            manifest = _with_vendored(target, manifest, clock, prompts)
+        written = write_bundle(manifest, file)
+    for warning in manifest.warnings:
+        report(Event("warning", fields={"message": warning, "remedy": ""}))
+    fields = {"file": str(file), "bytes": written.size, "sha256": written.sha256}
+    report(Event("bundle.written", fields=fields))
+    return written
+
+
 def status(
     target: Target, *, report: Report = ignore, prompts: Prompts = no_prompts
 ) -> tuple[HostStatus, ...]:
@@ -296,8 +324,18 @@ def _fit_bundle(target: Target, manifest: Manifest, platform: HostPlatform, repo
     bundle = fit(manifest, platform, sources, cache=cache, is_strict=target.strict_environment)
     if not target.vendor:
         return bundle
-    wheels = vendor(bundle.pins, platform, sources, cache=cache, report=report)
+    stock = manifest.vendored
+    wheels = vendor(bundle.pins, platform, sources, cache=cache, report=report, stock=stock)
     return replace(bundle, pins=(), wheels=(*bundle.wheels, *wheels))
+
+
+def _with_vendored(target: Target, manifest: Manifest, clock: Clock, prompts: Prompts) -> Manifest:
+    """The manifest with all wheels that any of the target's hosts would be sent."""
+    with Fleet(target, report=clock.report, prompts=prompts) as fleet:
+        facts = {session.host: session.facts for session in fleet.sessions()}
+    platforms = dict.fromkeys(platform_of(host, facts[host]) for host in target.hosts)
+    fitted = {platform: _fit_bundle(target, manifest, platform, clock.report) for platform in platforms}
+    return with_vendored(manifest, fitted)
 
 
 def _fetch_tools(target: Target, host: Host, facts: Mapping[str, Any]) -> dict[str, Wheel]:

@@ -20,14 +20,17 @@ from typing import IO, TYPE_CHECKING
 from zipfile import ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
 
 from django_deploy.bundle.assembly import deployer
+from django_deploy.bundle.audit import read_metadata
 from django_deploy.bundle.cache import prune, read_record, write_aside, write_record
 from django_deploy.bundle.document import DocumentError, read_document, write_document
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from django_deploy.bundle.fitting import HostBundle
     from django_deploy.bundle.manifest import Manifest, Wheel
+    from django_deploy.bundle.tools import HostPlatform
 
 MANIFEST = "manifest.json"
 
@@ -58,6 +61,39 @@ class BundleFile:
     sha256: str
     size: int
     manifest: Manifest
+
+
+def with_vendored(manifest: Manifest, fitted: Mapping[HostPlatform, HostBundle]) -> Manifest:
+    """The manifest of a file that hosts without an index can be deployed from.
+
+    It has all wheels that they would be sent. What was added for the interpreter of one (``fitting``)
+    becomes a pin for that interpreter only, so that the file says all there is to know.
+    """
+    ours = {wheel.sha256 for wheel in manifest.wheels}
+    sent = {wheel.sha256: wheel for bundle in fitted.values() for wheel in bundle.wheels}
+    added = [
+        replace(pin, marker=_only_there(platform))
+        for platform, bundle in fitted.items()
+        for pin in bundle.added
+    ]
+    names = {pin.name for pin in added} - {name for name, _ in manifest.requires}
+    metadata = {wheel.name: read_metadata(wheel.path) for wheel in sent.values() if wheel.name in names}
+    return replace(
+        manifest,
+        vendored=tuple(wheel for sha256, wheel in sent.items() if sha256 not in ours),
+        pins=(*manifest.pins, *added),
+        requires=(
+            *manifest.requires,
+            *((name, tuple(found.get_all("Requires-Dist", ()))) for name, found in sorted(metadata.items())),
+        ),
+    )
+
+
+def _only_there(platform: HostPlatform) -> str:
+    """The marker that is true for a host's interpreter."""
+    names = ("implementation_name", "platform_machine", "python_full_version", "sys_platform")
+    values = platform.markers()
+    return " and ".join(f'{name} == "{values[name]}"' for name in names)
 
 
 def write_bundle(manifest: Manifest, file: Path) -> BundleFile:

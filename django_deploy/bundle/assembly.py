@@ -104,7 +104,7 @@ def build_bundle(
         requires_python=tuple((item.name, item.requires_python) for item in trees.distributions),
         markers=tuple(marker_variables().items()),
     )
-    report(_ready(manifest))
+    report(bundle_ready(manifest))
     return manifest
 
 
@@ -208,7 +208,8 @@ def deployer() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def _ready(manifest: Manifest) -> Event:
+def bundle_ready(manifest: Manifest) -> Event:
+    """The event that tells what a bundle has."""
     fields = {
         "distributions": len(manifest.distributions),
         "wheels": len(manifest.wheels),

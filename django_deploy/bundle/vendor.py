@@ -56,16 +56,19 @@ def vendor(
     *,
     cache: Path,
     report: Report = ignore,
+    stock: Iterable[Wheel] = (),
 ) -> tuple[Wheel, ...]:
     """The wheel that the host installs for each pin whose marker is true there, in the same order.
 
     Only files that the pins' hashes allow are taken. What has no wheel for the host is built here from
     its sdist, if the result fits. Files are kept in ``cache``; nothing is asked when all of them are
-    there. Raises one ``BundleError`` that names every pin without a file for this host.
+    there, or in ``stock``, which a bundle file brings along. Raises one ``BundleError`` that names every pin
+    without a file for this host.
     """
     markers = platform.markers()
     wanted = [pin for pin in pins if not pin.marker or Marker(pin.marker).evaluate(markers)]
-    wheels = {pin: _recall(pin, platform, cache) for pin in wanted}
+    at_hand = _fitting_best(stock, platform)
+    wheels = {pin: at_hand.get((pin.name, pin.version)) or _recall(pin, platform, cache) for pin in wanted}
     unknown = [pin for pin, wheel in wheels.items() if wheel is None]
     if unknown:
         started = time.monotonic()
@@ -78,6 +81,18 @@ def vendor(
         prune(cache / "files", "*", unused_for=KEPT_FOR)
         wheels |= fetched
     return tuple(wheel for wheel in wheels.values() if wheel is not None)
+
+
+def _fitting_best(stock: Iterable[Wheel], platform: HostPlatform) -> dict[tuple[str, str], Wheel]:
+    """Of the wheels at hand, by name and version, those that fit the host best."""
+    from django_deploy.bundle.index import File
+
+    wheels = {wheel.path.name: wheel for wheel in stock}
+    same: dict[tuple[str, str], list[File]] = {}
+    for name, wheel in wheels.items():
+        same.setdefault((wheel.name, wheel.version), []).append(File(name, ""))
+    best = {key: best_wheel(files, platform) for key, files in same.items()}
+    return {key: wheels[file.filename] for key, file in best.items() if file is not None}
 
 
 def _record_file(pin: Pin, platform: HostPlatform, cache: Path) -> Path:

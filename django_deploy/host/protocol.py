@@ -28,6 +28,8 @@ EVENTS = {
     "build.started": "distribution",
     "build.finished": "distribution wheel cached seconds",
     "bundle.ready": "distributions wheels bytes revision",
+    "bundle.read": "file bytes sha256",
+    "bundle.written": "file bytes sha256",
     "vendor.started": "distributions",
     "vendor.finished": "distributions bytes seconds",
     "plan.ready": "plan",

@@ -47,6 +47,13 @@ class DeployCommand(BaseCommand):
 
         return deployment
 
+    @cached_property
+    def origins(self) -> ModuleType:
+        """Where bundles come from; imported late as well."""
+        from django_deploy import origins
+
+        return origins
+
     def execute(self, *args: Any, **options: Any) -> str | None:
         """As Django's, but an expected error has its own exit status."""
         try:

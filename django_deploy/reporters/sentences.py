@@ -68,6 +68,8 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
         f"{w['wheel']} as before" if w.get("cached") == "True" else f"built {w['wheel']} in {w['seconds']}"
     ),
     "bundle.ready": _bundle,
+    "bundle.read": lambda w: f"read {w['file']}, {w['bytes']}, sha256 {w['sha256']}",
+    "bundle.written": lambda w: f"wrote {w['file']}, {w['bytes']}, sha256 {w['sha256']}",
     "vendor.started": lambda w: f"fetching {count('wheel', w['distributions'])} to send",
     "vendor.finished": lambda w: (
         f"fetched {count('wheel', w['distributions'])}, {w['bytes']}, in {w['seconds']}"
@@ -100,7 +102,7 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
 }
 
 #: Shown with ``--verbosity 0``, and only with 2 or more. The others need 1.
-QUIET = frozenset({"warning", "host.failed", "reverted", "rollout.finished"})
+QUIET = frozenset({"warning", "host.failed", "reverted", "rollout.finished", "bundle.written"})
 VERBOSE = frozenset(
     {"build.started", "confirmed", "install.output", "install.started", "phase.finished", "plan.ready"}
     | {"process.started", "pruned", "step.output", "vendor.started"}

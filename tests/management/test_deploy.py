@@ -9,6 +9,7 @@ import pty
 import subprocess
 import sys
 from contextlib import nullcontext, suppress
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
@@ -82,6 +83,9 @@ class Origins:
     def from_environment(self, target, revision):
         return ("environment", target.name, revision)
 
+    def from_file(self, target, file):
+        return ("file", target.name, file)
+
 
 @pytest.fixture(autouse=True)
 def targets():
@@ -124,6 +128,7 @@ def test_deploy_shows_the_plan_and_needs_no_terminal():
         ([], ("environment", "staging", None)),
         (["--revision", "v1.4"], ("environment", "staging", "v1.4")),
         (["--revision", "v1.4", "--plan"], ("environment", "staging", "v1.4")),
+        (["--bundle", "some/shop.bundle"], ("file", "staging", Path("some/shop.bundle"))),
     ],
 )
 def test_where_the_bundle_comes_from(options, origin):
@@ -133,6 +138,13 @@ def test_where_the_bundle_comes_from(options, origin):
 
     assert (status, err) == (0, "")
     assert deployment.origin == origin
+
+
+def test_a_bundle_comes_from_one_place(capsys):
+    status, _, _ = run(deploy.Command, "staging", "--revision", "v1.4", "--bundle", "shop.bundle")
+
+    assert status == 2
+    assert "argument --bundle: not allowed with argument --revision" in capsys.readouterr().err
 
 
 def test_deploy_to_is_the_same_command():

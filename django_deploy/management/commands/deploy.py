@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
-from types import ModuleType
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django_deploy import conf
@@ -15,8 +14,10 @@ from django_deploy.management.base import DeployCommand, Terminal
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
+    from django_deploy.origins import Origin
     from django_deploy.plan import Plan
     from django_deploy.reporters.plain import Reporter
+    from django_deploy.target import Target
 
 
 class Command(DeployCommand):
@@ -42,18 +43,15 @@ class Command(DeployCommand):
             metavar="SECONDS",
             help="How long to wait for another deployment to end (default: the target's LOCK_WAIT).",
         )
-        parser.add_argument(
+        origins = parser.add_mutually_exclusive_group()
+        origins.add_argument(
             "--revision",
             metavar="REV",
             help="Build the project, and what lies in its repository, from this revision (git, Mercurial).",
         )
-
-    @cached_property
-    def origins(self) -> ModuleType:
-        """Where bundles come from; imported late, as the use cases are."""
-        from django_deploy import origins
-
-        return origins
+        origins.add_argument(
+            "--bundle", type=Path, metavar="FILE", help="Deploy this file, which deploy_bundle has written."
+        )
 
     def handle(
         self,
@@ -65,7 +63,6 @@ class Command(DeployCommand):
         hosts: str | None,
         skip_unreachable: bool,
         wait: float | None,
-        revision: str | None,
         **options: Any,
     ) -> None:
         if target is None:
@@ -75,7 +72,7 @@ class Command(DeployCommand):
             chosen = replace(chosen, lock_wait=_seconds(wait))
         with self.reporting(json=json, options=options) as reporter:
             terminal = self.terminal(reporter, json=json)
-            origin = self.origins.from_environment(chosen, revision)
+            origin = self.find_origin(chosen, options)
             if plan:
                 found = self.deployment.preview(
                     chosen, origin, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
@@ -95,6 +92,15 @@ class Command(DeployCommand):
         if outcome.outcome == "declined":
             raise DeployError("Nothing was deployed, as you wished.")
         return None
+
+    def find_origin(self, target: Target, options: dict[str, Any]) -> Origin:
+        """Where the bundle comes from: this environment, if the options do not say another place."""
+        origin: Origin
+        if options["bundle"] is not None:
+            origin = self.origins.from_file(target, options["bundle"])
+        else:
+            origin = self.origins.from_environment(target, options["revision"])
+        return origin
 
     def confirm(self, plan: Plan, reporter: Reporter, terminal: Terminal, *, yes: bool) -> bool:
         """Shows the plan; whoever sits at a terminal is asked, unless with ``--yes``."""

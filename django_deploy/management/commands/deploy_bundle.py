@@ -1,0 +1,46 @@
+"""``manage.py deploy_bundle TARGET``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django_deploy.exceptions import ConfigError
+from django_deploy.management.base import DeployCommand
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+    from django_deploy.target import Target
+
+
+class Command(DeployCommand):
+    """Makes the bundle of a target without deploying it."""
+
+    help = (
+        "Makes what 'deploy' would take to the hosts of a target. With -o it is written into one file, "
+        "which 'deploy --bundle' deploys. Exit status as of 'deploy'."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("target", help="A key of DEPLOY_TARGETS.")
+        parser.add_argument(
+            "-o", "--output", type=Path, metavar="FILE", help="Write the bundle into this file."
+        )
+        parser.add_argument(
+            "--revision", metavar="REV", help="Take the project from this revision, as 'deploy --revision'."
+        )
+        parser.add_argument("--json", action="store_true", help="Print one event a line, as JSON.")
+
+    def handle(self, *, target: str, output: Path | None, json: bool, **options: Any) -> None:
+        chosen = self.get_target(target)
+        if output is None:
+            raise ConfigError("Nothing was asked for.", remedy="Name the file to write: -o FILE.")
+        self.write(chosen, output, json=json, options=options)
+
+    def write(self, target: Target, file: Path, *, json: bool, options: dict[str, Any]) -> None:
+        """Into a file: what runs here, or a revision of it."""
+        origin = self.origins.from_environment(target, options["revision"])
+        with self.reporting(json=json, options=options) as reporter:
+            terminal = self.terminal(reporter, json=json)
+            self.deployment.pack(target, origin, file, report=reporter, prompts=terminal)

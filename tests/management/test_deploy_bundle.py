@@ -1,0 +1,95 @@
+"""``deploy_bundle`` as people call it; what it calls is a use case of our own that answers as it is told."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from django.test import override_settings
+
+from django_deploy.bundle.archive import BundleFile
+from django_deploy.bundle.manifest import Manifest
+from django_deploy.exceptions import BundleError
+from django_deploy.host.protocol import Event
+from django_deploy.management.commands import deploy_bundle
+
+TARGETS = {"staging": {"HOSTS": ["web1"], "ROOT": "/srv/shop", "RESTART": ["true"]}}
+MANIFEST = Manifest("shop", "1.0", "3.12.1", (), (), 0.0, "anna@laptop")
+
+
+class Deployment:
+    """The use case's interface."""
+
+    def __init__(self, error=None):
+        self.error = error
+        self.calls = []
+
+    def pack(self, target, origin, file, *, report, prompts):
+        self.calls.append((target.name, origin, file))
+        if self.error is not None:
+            raise self.error
+        report(Event("bundle.written", fields={"file": str(file), "bytes": 2_000_000, "sha256": "a" * 64}))
+        return BundleFile("a" * 64, 2_000_000, MANIFEST)
+
+
+class Origins:
+    def from_environment(self, target, revision):
+        return ("environment", target.name, revision)
+
+
+def run(*argv, deployment=None):
+    """As from a shell: (exit status, standard output, standard error)."""
+    out, err = io.StringIO(), io.StringIO()
+    made = deploy_bundle.Command(stdout=out, stderr=err)
+    made.deployment = deployment or Deployment()
+    made.origins = Origins()
+    try:
+        with override_settings(DEPLOY_TARGETS=TARGETS):
+            made.run_from_argv(["manage.py", "deploy_bundle", *argv])
+    except SystemExit as leaving:
+        return leaving.code, out.getvalue(), err.getvalue()
+    return 0, out.getvalue(), err.getvalue()
+
+
+@pytest.mark.parametrize("option", ["-o", "--output"])
+def test_a_file_is_written(option):
+    deployment = Deployment()
+
+    status, out, err = run("staging", option, "shop.bundle", deployment=deployment)
+
+    assert (status, err) == (0, "")
+    assert out == f"wrote shop.bundle, 2.0 MB, sha256 {'a' * 64}\n"
+    assert deployment.calls == [("staging", ("environment", "staging", None), Path("shop.bundle"))]
+
+
+def test_a_revision():
+    deployment = Deployment()
+
+    status, _, _ = run("staging", "-o", "shop.bundle", "--revision", "v1", deployment=deployment)
+
+    assert status == 0
+    assert deployment.calls[0][1] == ("environment", "staging", "v1")
+
+
+def test_json():
+    status, out, _ = run("staging", "-o", "shop.bundle", "--json")
+
+    assert status == 0
+    assert json.loads(out)["sha256"] == "a" * 64
+
+
+def test_nothing_to_do():
+    status, out, err = run("staging")
+
+    assert (status, out) == (2, "")
+    assert err == "CommandError: Nothing was asked for.\nName the file to write: -o FILE.\n"
+
+
+def test_what_goes_wrong():
+    error = BundleError("shop.bundle cannot be written: Permission denied.")
+
+    status, _, err = run("staging", "-o", "shop.bundle", deployment=Deployment(error))
+
+    assert (status, err) == (1, "CommandError: shop.bundle cannot be written: Permission denied.\n")
