@@ -5,7 +5,8 @@ them, and nobody made it for this tool. Beside HOSTS, ROOT and PROCESSES there h
 
 - INDEX_URL, only because the hosts of these tests reach no other index.
 - ``django_deploy`` in INSTALLED_APPS, in the settings of a small site of its own (``foreign/site``). They
-  take WhiteNoise as well, since the nginx of these hosts serves no static files.
+  take WhiteNoise as well, since the nginx of these hosts serves no static files; and the two lines that the
+  tool shows for a STATIC_ROOT among the code.
 - By the host's administrator, in ColdFront's own ``/etc/coldfront/coldfront.env``: a SECRET_KEY, without
   which every process makes one up; and a DB_URL in the shared folder, without which the database is a
   file of the folder in which a process starts.
