@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import sys
 import zipfile
@@ -16,6 +17,7 @@ from django_deploy.bundle.manifest import Wheel
 from django_deploy.bundle.wheels import RECORD, BuiltWheel, build_wheels, check_requirements
 from django_deploy.exceptions import BundleError
 from tests.bundle.archives import make_wheel
+from tests.bundle.installations import age
 
 
 def editable(name: str, source: Path, version: str = "1.0") -> Distribution:
@@ -91,7 +93,145 @@ def test_new_version_of_the_sources(sample, build_cache):
     text = (project / "pyproject.toml").read_text()
     (project / "pyproject.toml").write_text(text.replace("1.0", "1.1"))
 
-    assert build(editable("acme-flit", project), build_cache).wheel.version == "1.1"
+    built = build(editable("acme-flit", project), build_cache)
+
+    assert built.wheel.version == "1.1"
+    assert built.warnings == ("acme-flit is installed as 1.0, but its sources say 1.1, which is deployed.",)
+
+
+def place(project: Path, cache: Path, version: str = "1.0") -> str:
+    """Where the cache keeps a wheel: the digest of all that it depends on."""
+    return build(editable("acme-flit", project, version), cache).wheel.path.parent.name
+
+
+def test_executable_bit_makes_another_wheel(sample, build_cache):
+    project = sample("flit")
+    before = place(project, build_cache)
+    project.joinpath("acme_flit", "__init__.py").chmod(0o755)
+
+    assert place(project, build_cache) != before
+
+
+def test_what_a_link_leads_to_makes_another_wheel(sample, build_cache, tmp_path):
+    project, elsewhere = sample("flit"), tmp_path / "elsewhere.py"
+    elsewhere.write_text("VALUE = 1\n")
+    project.joinpath("acme_flit", "linked.py").symlink_to(elsewhere)
+    before = place(project, build_cache)
+    elsewhere.write_text("VALUE = 2\n")
+
+    assert place(project, build_cache) != before
+
+
+def test_installed_version_makes_another_wheel(sample, build_cache):
+    """Some plug-ins take the version from the name of the folder."""
+    project = sample("flit")
+
+    assert place(project, build_cache, "1.0") != place(project, build_cache, "1.1")
+
+
+def test_variables_of_compilers_make_another_wheel(sample, build_cache, monkeypatch):
+    project = sample("flit")
+    before = place(project, build_cache)
+    monkeypatch.setenv("MY_CFLAGS", "-O0")
+    same = place(project, build_cache)
+    monkeypatch.setenv("CFLAGS", "-O0")
+
+    assert same == before
+    assert place(project, build_cache) != before
+
+
+def test_umask_and_time_make_no_other_wheel(sample, build_cache):
+    project = sample("flit")
+    before = place(project, build_cache)
+    age(project, file_mode=0o600)
+
+    assert place(project, build_cache) == before
+
+
+@pytest.fixture
+def compiled(tmp_path) -> Path:
+    """A package with a module in C."""
+    project = tmp_path / "compiled"
+    project.mkdir()
+    for name, text in COMPILED.items():
+        project.joinpath(name).write_text(text)
+    return project
+
+
+COMPILED = {
+    "pyproject.toml": (
+        '[build-system]\nrequires = ["setuptools>=77"]\nbuild-backend = "setuptools.build_meta"\n'
+        '[project]\nname = "acme-c"\nversion = "1.0"\n'
+    ),
+    "setup.py": (
+        "from setuptools import Extension, setup\nsetup(ext_modules=[Extension('acme_c', ['acme.c'])])\n"
+    ),
+    "acme.c": (
+        "#include <Python.h>\n"
+        'static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "acme_c", __FILE__, -1};\n'
+        "PyMODINIT_FUNC PyInit_acme_c(void) { return PyModule_Create(&module); }\n"
+    ),
+}
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_compiled_code_has_the_same_bytes(compiled, build_cache, tmp_path):
+    """Also where compilers write paths, into __FILE__ and for debuggers."""
+    other = Path(shutil.copytree(compiled, tmp_path / "elsewhere" / "of-another-name"))
+    age(other, file_mode=0o664)
+
+    first = build(editable("acme-c", compiled), build_cache)
+    shutil.rmtree(build_cache / "wheels")
+    second = build(editable("acme-c", other), build_cache)
+
+    assert first.wheel.path.name.endswith(f"-linux_{platform.machine()}.whl")
+    assert first.wheel.sha256 == second.wheel.sha256
+
+
+WAITING = """
+import pathlib, time, zipfile
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    here = pathlib.Path({meeting!r})
+    here.joinpath({name!r}).touch()
+    end = time.monotonic() + 20
+    while len(list(here.iterdir())) < 2:
+        assert time.monotonic() < end, "the other build has not begun"
+        time.sleep(0.01)
+    with zipfile.ZipFile(pathlib.Path(folder, "{name}-1.0-py3-none-any.whl"), "w") as wheel:
+        wheel.writestr("{name}-1.0.dist-info/METADATA", "Name: {name}\\nVersion: 1.0\\n")
+    return "{name}-1.0-py3-none-any.whl"
+"""
+
+
+def test_builds_run_at_the_same_time(tmp_path, build_cache):
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    for name in ("one", "two"):
+        project = tmp_path / name
+        project.mkdir()
+        project.joinpath("pyproject.toml").write_text(
+            '[build-system]\nrequires = []\nbuild-backend = "waiting"\nbackend-path = ["."]\n'
+        )
+        project.joinpath("waiting.py").write_text(WAITING.format(meeting=str(meeting), name=name))
+
+    built = build_wheels([editable(name, tmp_path / name) for name in ("one", "two")], cache=build_cache)
+
+    assert [item.wheel.path.name for item in built] == [
+        "one-1.0-py3-none-any.whl",
+        "two-1.0-py3-none-any.whl",
+    ]
+
+
+def test_assets_that_git_ignores_and_hatchling_too_are_told(sample, build_cache):
+    project = sample("hatchling")
+    asset = project / "acme_hatch" / "static" / "acme_hatch" / "app.js"
+    asset.parent.mkdir(parents=True)
+    asset.touch()
+    project.joinpath(".gitignore").write_text("static/\n")
+
+    assert build(editable("acme-hatch", project), build_cache).warnings == (
+        "The wheel of acme-hatch lacks files of its packages: acme_hatch/static/acme_hatch/app.js.",
+    )
 
 
 def test_secret_in_a_package_is_refused(sample, build_cache):
@@ -189,6 +329,18 @@ def test_sdist_is_built(sample, build_cache, tmp_path):
 
     assert content(built) == ["acme_flit/__init__.py"]
     assert build(distribution, build_cache) == built
+
+
+def test_folder_with_the_name_of_what_is_built(sample, build_cache, tmp_path, monkeypatch):
+    """pip takes a bare name for one of an index, or a folder for what was meant to come from there."""
+    project = sample("flit")
+    archive = shutil.make_archive(tmp_path / "acme_flit-1.0", "gztar", tmp_path, project.name)
+    folder = tmp_path / "cwd" / "acme-flit"
+    shutil.copytree(project, folder).joinpath("acme_flit", "wrong.py").touch()
+    monkeypatch.chdir(folder.parent)
+    distribution = Distribution("acme-flit", "1.0", "url", (), Path("/nowhere"), url=Path(archive).as_uri())
+
+    assert content(build(distribution, build_cache)) == ["acme_flit/__init__.py"]
 
 
 def test_address_of_a_wheel(index, tmp_path, build_cache):
