@@ -68,6 +68,9 @@ class Step:
         return " ".join(self.command)
 
 
+#: What REQUIREMENTS may say, if it names no file.
+REQUIREMENTS = ("environment", "closure", "freeze")
+
 #: What a release runs when the target names no STEPS; each where the site has the app.
 DEFAULT_STEPS = (
     Step(("collectstatic", "--noinput"), requires_app="django.contrib.staticfiles"),
@@ -123,8 +126,9 @@ class Target:
     """One entry of ``settings.DEPLOY_TARGETS``, validated.
 
     ``env`` is the environment of the site; its values are secrets and never in ``repr``.
-    ``requirements`` is ``"environment"``, ``"closure"`` or ``"freeze"``. ``exclude`` None means the
-    documented development tools. ``strict_environment`` refuses hosts that need more than is installed
+    ``requirements`` is one of ``REQUIREMENTS`` or the path of a file. ``exclude`` None means the
+    documented development tools. ``lock_file`` is the path of a file that must equal what is deployed.
+    ``strict_environment`` refuses hosts that need more than is installed
     here. ``vendor`` sends every wheel: the hosts need no index.
     ``installer`` None lets the host choose (uv, else pip);
     ``process_manager`` None too (systemd, else supervisor). ``batch`` is a number of hosts or a
@@ -144,6 +148,7 @@ class Target:
     extras: tuple[str, ...] = ()
     exclude: tuple[str, ...] | None = None
     include: tuple[str, ...] = ()
+    lock_file: str | None = None
     strict_environment: bool = False
     index_url: str | None = field(default=None, repr=False)
     vendor: bool = False
@@ -282,6 +287,14 @@ _INCLUDED = re.compile(rf"{_NAME}(\[{_NAME}(,{_NAME})*\])?")
 _EXCLUDED = re.compile(r"[A-Za-z0-9*]([A-Za-z0-9._*-]*[A-Za-z0-9*])?")
 _DOTTED_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _MODULE_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+#: Names of lock files as PEP 751 has them, and what makes one of the lock files of others.
+_PYLOCK = r"pylock(\.[^.]+)?\.toml"
+_EXPORTS = {
+    "uv.lock": "uv export --format pylock.toml --output-file pylock.toml",
+    "poetry.lock": "poetry export --output requirements.txt",
+    "pdm.lock": "pdm export --output requirements.txt",
+    "Pipfile.lock": "pipenv requirements --hash > requirements.txt",
+}
 _PERCENTAGE = re.compile(r"(100|[1-9][0-9]?)%")
 # Neither may begin with "-": they end up in the argv of ssh.
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@\\-]*\$?")
@@ -609,6 +622,30 @@ def _check_variable(name: object, value: object) -> None:
         raise _Mistake(Kind.ENVIRONMENT, "must not contain a NUL character.")
 
 
+def _read_requirements(place: _Place, value: object) -> str:
+    if isinstance(value, str) and value in REQUIREMENTS:
+        return value
+    words = ", ".join(map(repr, REQUIREMENTS))
+    expected = f"{words}, or the path of a requirements.in, requirements.txt or pylock.toml"
+    return _read_listing(value, re.compile(rf".*\.(in|txt)|{_PYLOCK}"), expected, REQUIREMENTS)
+
+
+def _read_lock_file(place: _Place, value: object) -> str:
+    expected = "the path of a requirements.txt or pylock.toml"
+    return _read_listing(value, re.compile(rf".*\.txt|{_PYLOCK}"), expected)
+
+
+def _read_listing(value: object, names: re.Pattern[str], expected: str, words: Collection[str] = ()) -> str:
+    """The path of a file that lists distributions, by its name: it is read when it is used."""
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    text: str = _expect(path, str, expected)
+    if not names.fullmatch(PurePosixPath(text).name) or _CONTROL.search(text):
+        export = _EXPORTS.get(PurePosixPath(text).name)
+        hint = f"`{export}` makes one of it." if export else did_you_mean(text, words)
+        raise _Mistake(Kind.CHOICE, f"must be {expected}, not {text!r}.", hint)
+    return text
+
+
 def _read_index_url(place: _Place, value: object) -> str:
     url: str = _expect(value, str, "an address")
     try:
@@ -777,10 +814,11 @@ _TARGET: Mapping[str, _Reader[Any]] = {
     "SETTINGS_MODULE": _pattern(Kind.NAME, _MODULE_NAME, "the dotted name of a module"),
     "PYTHON": _read_file_name,
     "ENV": _read_env,
-    "REQUIREMENTS": _choice("environment", "closure", "freeze"),
+    "REQUIREMENTS": _read_requirements,
     "EXTRAS": _list_of(_pattern(Kind.NAME, _DISTRIBUTION_NAME, "the name of an extra"), "a list of names"),
     "EXCLUDE": _optional(_list_of(_read_excluded, "a list of names")),
     "INCLUDE": _list_of(_read_included, "a list of names"),
+    "LOCK_FILE": _optional(_read_lock_file),
     "STRICT_ENVIRONMENT": _read_bool,
     "INDEX_URL": _optional(_read_index_url),
     "VENDOR": _read_bool,

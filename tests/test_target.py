@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -58,6 +58,7 @@ def test_every_key_can_be_set():
         EXTRAS=["postgres"],
         EXCLUDE=[],
         INCLUDE=("gunicorn",),
+        LOCK_FILE=Path("/site/pylock.toml"),
         STRICT_ENVIRONMENT=True,
         INDEX_URL="https://user:password@index.example.com/simple",
         VENDOR=True,
@@ -97,6 +98,7 @@ def test_every_key_can_be_set():
         extras=("postgres",),
         exclude=(),
         include=("gunicorn",),
+        lock_file="/site/pylock.toml",
         strict_environment=True,
         index_url="https://user:password@index.example.com/simple",
         vendor=True,
@@ -300,8 +302,23 @@ ONE_MISTAKE = {
     ),
     "no dotted path": ({"ENV": "vault!"}, "E012", "['ENV']", "is a string, but not the dotted path of a callable."),
     "requirements": (
-        {"REQUIREMENTS": "requirements.txt"}, "E005", "['REQUIREMENTS']",
-        "must be 'environment', 'closure' or 'freeze', not 'requirements.txt'.",
+        {"REQUIREMENTS": "enviroment"}, "E005", "['REQUIREMENTS']",
+        "must be 'environment', 'closure', 'freeze', or the path of a requirements.in, requirements.txt or"
+        " pylock.toml, not 'enviroment'. Did you mean 'environment'?",
+    ),
+    "lock file of another tool": (
+        {"LOCK_FILE": "site/uv.lock"}, "E005", "['LOCK_FILE']",
+        "must be the path of a requirements.txt or pylock.toml, not 'site/uv.lock'."
+        " `uv export --format pylock.toml --output-file pylock.toml` makes one of it.",
+    ),
+    "lock file that is none": (
+        {"LOCK_FILE": "requirements.in"}, "E005", "['LOCK_FILE']",
+        "must be the path of a requirements.txt or pylock.toml, not 'requirements.in'.",
+    ),
+    "requirements of a wrong type": (
+        {"REQUIREMENTS": ["environment"]}, "E004", "['REQUIREMENTS']",
+        "must be 'environment', 'closure', 'freeze', or the path of a requirements.in, requirements.txt or"
+        " pylock.toml, not a list.",
     ),
     "choice, nearly": (
         {"INSTALLER": "PIP"}, "E005", "['INSTALLER']", "must be 'uv' or 'pip', not 'PIP'. Did you mean 'pip'?",

@@ -28,8 +28,9 @@ from django_deploy.bundle.plain import (
     refuse_what_needs_metadata,
 )
 from django_deploy.bundle.project import find_project
+from django_deploy.bundle.requirements import select_for
 from django_deploy.bundle.revision import require_clean
-from django_deploy.bundle.selection import SELF, select
+from django_deploy.bundle.selection import SELF
 from django_deploy.bundle.sources import read_sources
 from django_deploy.bundle.wheels import build_wheels, check_requirements
 from django_deploy.exceptions import BundleError
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 
     from django_deploy.bundle.contents import Contents
     from django_deploy.bundle.environment import Distribution
+    from django_deploy.bundle.lock import Lock
     from django_deploy.bundle.manifest import Pin
-    from django_deploy.bundle.sources import Sources
     from django_deploy.bundle.wheels import BuiltWheel
     from django_deploy.target import Target
 
@@ -70,19 +71,16 @@ def build_bundle(
     if target.require_clean and project.source is not None and revision is None:
         require_clean(project.source)
     _check_ourselves(environment.distributions)
-    selection = select(
-        distributions,
-        target.requirements,
-        project=project,
-        extras=target.extras,
-        exclude=target.exclude,
-        include=target.include,
-    )
+    sources = read_sources(target.index_url)
+    selection = select_for(target, distributions, project, sources, cache=cache)
     with source_trees(selection.kept, project, revision, cache=cache) as trees:
         rules = trees.rules(rules_of(target, ignored_folders))
         build = partial(build_wheels, cache=cache, report=report, rules=rules)
-        built, pins = _build_and_lock(trees.distributions, build, read_sources(target.index_url), cache)
-        check_requirements(built, trees.distributions, environment.distributions, trees.revision)
+        find_pins = partial(lock, sources=sources, cache=cache, stated=selection.stated)
+        built, pins = _build_and_lock(trees.distributions, selection.elsewhere, build, find_pins)
+        check_requirements(
+            built, trees.distributions, environment.distributions, trees.revision, selection.file
+        )
         _check_settings_module(target.settings_module, project, built)
         _check_hidden_modules(project, trees.distributions, built)
     built = tuple(map(trees.with_origin, built))
@@ -99,7 +97,7 @@ def build_bundle(
         revision=next((item.wheel.revision for item in built if item.wheel.name == project.name), None),
         warnings=(*environment.warnings, *selection.warnings, *trees.warnings, *_warnings_of(built)),
         contents=next((item.contents for item in built if item.contents is not None), None),
-        requires=tuple(_requirements_of(trees.distributions, built).items()),
+        requires=tuple(_requirements_of((*selection.elsewhere, *trees.distributions), built).items()),
         extras=target.extras,
         requires_python=tuple((item.name, item.requires_python) for item in trees.distributions),
         markers=tuple(marker_variables().items()),
@@ -140,13 +138,16 @@ def _check_ourselves(distributions: Iterable[Distribution]) -> None:
 
 def _build_and_lock(
     kept: Sequence[Distribution],
+    elsewhere: Sequence[Distribution],
     build: Callable[[Iterable[Distribution]], tuple[BuiltWheel, ...]],
-    sources: Sources,
-    cache: Path,
+    find_pins: Callable[[Iterable[Distribution]], Lock],
 ) -> tuple[tuple[BuiltWheel, ...], tuple[Pin, ...]]:
-    """Wheels of what no host could get elsewhere, and pins of the rest, at the same time."""
+    """Wheels of what no host could get elsewhere, and pins of the rest, at the same time.
+
+    Of a name that is pinned for several interpreters, the pin for this one comes last.
+    """
     with ThreadPoolExecutor(1) as pool:
-        locking = pool.submit(lock, [item for item in kept if item.kind == "index"], sources, cache=cache)
+        locking = pool.submit(find_pins, [item for item in (*elsewhere, *kept) if item.kind == "index"])
         built = build(item for item in kept if item.kind != "index")
         locked = locking.result()
     return (*built, *build(_from_archives(kept, locked.archives))), locked.pins

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from packaging.markers import Marker, default_environment
@@ -74,6 +74,7 @@ def fit(
     """
     markers = platform.markers()
     pins = tuple(pin for pin in manifest.pins if not pin.marker or Marker(pin.marker).evaluate(markers))
+    manifest = _without_absent(manifest, pins)
     refused = refused_on_host(manifest, markers["python_full_version"])
     if markers == dict(manifest.markers):
         return HostBundle(pins, manifest.wheels, refused=refused)
@@ -92,6 +93,16 @@ def fit(
         left_out=tuple(sorted(left_out)),
         idle=tuple(name for name in idle if name not in left_out),
         refused=tuple(pair for pair in refused if pair[0] not in left_out),
+    )
+
+
+def _without_absent(manifest: Manifest, pins: Iterable[Pin]) -> Manifest:
+    """The manifest of a host that gets these pins and all wheels: a file's markers leave out others."""
+    present = {pin.name for pin in pins} | {wheel.name for wheel in manifest.wheels}
+    return replace(
+        manifest,
+        requires=tuple(pair for pair in manifest.requires if pair[0] in present),
+        requires_python=tuple(pair for pair in manifest.requires_python if pair[0] in present),
     )
 
 

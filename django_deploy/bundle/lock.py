@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from django_deploy.bundle.cache import digest, read_record, write_record
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 
     from django_deploy.bundle.environment import Distribution
     from django_deploy.bundle.index import File, Index
+    from django_deploy.bundle.requirements_file import Entry
     from django_deploy.bundle.sources import Sources
 
 THREADS = 8
+
+NOTHING: Mapping[Distribution, Entry] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,22 @@ class _Answer:
     ask_tools: bool = False
 
 
-def lock(distributions: Iterable[Distribution], sources: Sources, *, cache: Path) -> Lock:
-    """Pins every distribution to its installed version.
+def lock(
+    distributions: Iterable[Distribution],
+    sources: Sources,
+    *,
+    cache: Path,
+    stated: Mapping[Distribution, Entry] = NOTHING,
+) -> Lock:
+    """Pins every distribution to its version.
 
-    What was found once is not asked again: an index never changes a published file. Raises one
+    ``stated`` are lines of a file: their markers go along, and their hashes, if they have any, are used as
+    they are. What was found once is not asked again: an index never changes a published file. Raises one
     ``BundleError`` that names every distribution that cannot be had.
     """
     wanted = tuple(distributions)
     records = {item: _record_file(item, sources, cache) for item in wanted}
-    answers = {item: _recall(records[item]) for item in wanted}
+    answers = {item: _stated_answer(stated.get(item)) or _recall(records[item]) for item in wanted}
     unknown = [item for item in wanted if answers[item] is None]
     found = _ask(unknown, sources) if unknown else {}
     for item, answer in found.items():
@@ -63,9 +74,17 @@ def lock(distributions: Iterable[Distribution], sources: Sources, *, cache: Path
     known = {item: answer for item, answer in {**answers, **found}.items() if answer is not None}
     _refuse_missing(known)
     return Lock(
-        pins=tuple(Pin(item.name, item.version, known[item].hashes) for item in wanted if known[item].hashes),
+        pins=tuple(_pin(item, known[item], stated.get(item)) for item in wanted if known[item].hashes),
         archives={item.name: path for item in wanted if (path := known[item].archive) is not None},
     )
+
+
+def _stated_answer(entry: Entry | None) -> _Answer | None:
+    return _Answer(entry.hashes) if entry is not None and entry.hashes else None
+
+
+def _pin(distribution: Distribution, answer: _Answer, entry: Entry | None) -> Pin:
+    return Pin(distribution.name, distribution.version, answer.hashes, entry.marker if entry else "")
 
 
 def _record_file(distribution: Distribution, sources: Sources, cache: Path) -> Path:

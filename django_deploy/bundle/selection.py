@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from packaging.utils import NormalizedName
 
     from django_deploy.bundle.environment import Distribution
+    from django_deploy.bundle.requirements_file import Entry
 
 SELF = canonicalize_name("django-deploy")
 
@@ -51,11 +52,21 @@ def is_needed_on_hosts(name: str, required: str) -> bool:
 
 @dataclass(frozen=True)
 class Selection:
-    """The distributions to deploy, those that stay here, and what the user should know."""
+    """The distributions to deploy, those that stay here, and what the user should know.
+
+    ``roots`` are what all that is kept is reached from, and ``excluded`` what is not wanted by itself; both
+    with the reason, as words. Where a file says what is deployed, ``stated`` are its entries, and
+    ``elsewhere`` the distributions that it wants on other interpreters only; ``file`` is its name.
+    """
 
     kept: tuple[Distribution, ...]
     left_out: tuple[Distribution, ...]
     warnings: tuple[str, ...] = ()
+    roots: Mapping[Node, str] = field(default_factory=dict)
+    excluded: Mapping[NormalizedName, str] = field(default_factory=dict)
+    elsewhere: tuple[Distribution, ...] = ()
+    stated: Mapping[Distribution, Entry] = field(default_factory=dict)
+    file: str = ""
 
 
 def select(
@@ -75,50 +86,76 @@ def select(
     possibly with extras. Raises ``BundleError`` for an ``include`` that is not installed.
     """
     graph = Graph(distributions)
-    extra_nodes = (Node(project.name, extra) for extra in extras)
-    always = [Node(project.name), *extra_nodes, *_parse_included(include, graph)]
-    if SELF in graph.distributions:
-        always.append(Node(SELF))
-    patterns = default_exclusions(project) if exclude is None else tuple(exclude)
-    excluded = frozenset(_matching(graph.distributions, patterns)) - {node.name for node in always}
+    roots = asked_for(graph, project, extras, include)
+    always = frozenset(node.name for node in roots)
+    excluded = {
+        name: reason for name, reason in _excluded(graph, project, exclude).items() if name not in always
+    }
 
     if requirements == "freeze":
-        kept, excluded = frozenset(graph.distributions), frozenset()
+        roots |= {Node(name): "REQUIREMENTS is 'freeze'" for name in graph.distributions}
+        kept, excluded = frozenset(graph.distributions), {}
     elif requirements == "closure":
-        kept = graph.reach(always)
+        kept = graph.reach(roots)
     else:
-        unwanted = excluded | frozenset(map(canonicalize_name, TOOLS))
-        roots = [Node(name) for name in graph.roots(unwanted) if name not in unwanted]
-        kept = graph.reach([*always, *roots])
+        unwanted = frozenset(excluded).union(map(canonicalize_name, TOOLS))
+        found = (Node(name) for name in graph.roots(unwanted) if name not in unwanted)
+        roots = {**dict.fromkeys(found, "nothing that is installed requires it"), **roots}
+        kept = graph.reach(roots)
     # Nobody has asked for the default exclusions: that one of them is needed is no news.
-    asked_for = frozenset() if exclude is None else excluded
+    told = frozenset() if exclude is None else frozenset(excluded)
     return Selection(
         kept=tuple(item for item in distributions if item.name in kept),
         left_out=tuple(item for item in distributions if item.name not in kept),
-        warnings=(*graph.still_required(asked_for & kept, kept), *_missing_here(graph, always, kept)),
+        warnings=(*graph.still_required(told & kept, kept), *missing_here(graph, [*roots, *map(Node, kept)])),
+        roots=roots,
+        excluded=excluded,
     )
 
 
-def _missing_here(graph: Graph, always: Sequence[Node], kept: Iterable[NormalizedName]) -> Iterator[str]:
-    for needed_by, name in graph.missing([*always, *map(Node, kept)]):
+def asked_for(
+    graph: Graph, project: Distribution, extras: Iterable[str], include: Iterable[str]
+) -> dict[Node, str]:
+    """What is deployed whatever else is: the project, what the target names, and django-deploy itself."""
+    roots = {Node(project.name): "it is the project"}
+    roots |= {Node(project.name, extra): f"EXTRAS names {extra}" for extra in extras}
+    if SELF in graph.distributions:
+        roots.setdefault(Node(SELF), "every site needs it")
+    return roots | dict.fromkeys(_parse_included(include, graph), "INCLUDE names it")
+
+
+def missing_here(graph: Graph, start: Iterable[Node]) -> Iterator[str]:
+    """Warnings for what is required and not installed."""
+    for needed_by, name in graph.missing(start):
         yield f"{needed_by} requires {name}, which is not installed here."
 
 
-def default_exclusions(project: Distribution) -> tuple[str, ...]:
-    """The development tools, and what the project's own dependency groups for development name."""
-    return (*DEVELOPMENT_TOOLS, *_development_groups(project))
+def _excluded(
+    graph: Graph, project: Distribution, exclude: Sequence[str] | None
+) -> dict[NormalizedName, str]:
+    """The installed names that are not wanted by themselves, with the reason."""
+    found: dict[NormalizedName, str] = {}
+    for pattern, reason in _exclusions(project, exclude):
+        canonical = canonicalize_name(pattern)
+        for name in graph.distributions:
+            if fnmatchcase(name, canonical):
+                found.setdefault(name, reason)
+    return found
 
 
-def _development_groups(project: Distribution) -> Iterator[str]:
+def _exclusions(project: Distribution, exclude: Sequence[str] | None) -> Iterator[tuple[str, str]]:
+    """Patterns of EXCLUDE, or of its default, with the reason."""
+    if exclude is not None:
+        yield from ((pattern, f"EXCLUDE has {pattern!r}") for pattern in exclude)
+        return
     if project.source is not None:
-        groups = read_dependency_groups(project.source)
-        wanted = (group for group in groups if canonicalize_name(group) in DEVELOPMENT_GROUPS)
-        yield from (name for group in wanted for name in groups[group])
-
-
-def _matching(names: Iterable[NormalizedName], patterns: Sequence[str]) -> Iterator[NormalizedName]:
-    canonical = [canonicalize_name(pattern) for pattern in patterns]
-    return (name for name in names if any(fnmatchcase(name, pattern) for pattern in canonical))
+        for group, names in read_dependency_groups(project.source).items():
+            if canonicalize_name(group) in DEVELOPMENT_GROUPS:
+                yield from ((name, f"the project's dependency group {group!r} names it") for name in names)
+    yield from (
+        (pattern, f"the list of development tools has {pattern!r}, the default of EXCLUDE")
+        for pattern in DEVELOPMENT_TOOLS
+    )
 
 
 def _parse_included(include: Iterable[str], graph: Graph) -> Iterator[Node]:

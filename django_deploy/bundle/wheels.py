@@ -231,18 +231,20 @@ def check_requirements(
     kept: Iterable[Distribution],
     environment: Iterable[Distribution],
     revision: Revision | None = None,
+    file: str = "",
 ) -> None:
     """``BundleError`` when a wheel requires what will not be deployed.
 
     The metadata of an editable installation is as old as its ``pip install -e``; the wheel's is new, or
-    that of another ``revision``.
+    that of another ``revision``. Where a ``file`` says what is deployed, it is what counts.
     """
     wheels = tuple(built)
     deployed = {item.name: item.version for item in kept}
     deployed |= {canonicalize_name(item.wheel.name): item.wheel.version for item in wheels}
-    installed = {item.name: item.version for item in environment}
+    there = deployed if file else {item.name: item.version for item in environment}
+    place = f"in {file}" if file else "installed here"
     problems = [
-        f"{item.wheel.name} {item.wheel.version} requires {text}, {_what_is_there(requirement, installed)}"
+        f"{item.wheel.name} {item.wheel.version} requires {text}, {_what_is(requirement, there, place)}"
         for item in wheels
         for text, requirement in ((text, Requirement(text)) for text in item.requires)
         if is_needed_on_hosts(item.wheel.name, canonicalize_name(requirement.name))
@@ -252,6 +254,11 @@ def check_requirements(
         raise BundleError(
             f"The environment is not what {revision} requires: {'; '.join(problems)}.",
             remedy="Install what it requires, or deploy it from an environment of its own.",
+        )
+    if problems and file:
+        raise BundleError(
+            f"{file} is not what the sources require by now: {'; '.join(problems)}.",
+            remedy=f"Bring {file} up to date, and the environment with it.",
         )
     if problems:
         raise BundleError(
@@ -267,13 +274,13 @@ def _is_satisfied(requirement: Requirement, deployed: Mapping[NormalizedName, st
     return version is not None and requirement.specifier.contains(version, prereleases=True)
 
 
-def _what_is_there(requirement: Requirement, installed: Mapping[NormalizedName, str]) -> str:
-    version = installed.get(canonicalize_name(requirement.name))
+def _what_is(requirement: Requirement, there: Mapping[NormalizedName, str], place: str) -> str:
+    version = there.get(canonicalize_name(requirement.name))
     if version is None:
-        return "which is not installed here"
+        return f"which is not {place}"
     if not requirement.specifier.contains(version, prereleases=True):
-        return f"but {version} is installed here"
-    return "which is installed here but was left out"
+        return f"but {version} is {place}"
+    return f"which is {place} but was left out"
 
 
 def _interpreter() -> tuple[object, ...]:
