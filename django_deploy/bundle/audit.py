@@ -109,7 +109,7 @@ def holds_private_key(path: str, head: bytes) -> bool:
 
     Under a key's name the words are enough, under any other one the key must begin the file.
     """
-    name = PurePosixPath(path).name.lower()
+    name = path.rpartition("/")[2].lower()
     if _KEY_NAMES.fullmatch(name):
         return b"PRIVATE KEY" in head[:4096]
     return _KEY_START.match(head[:4096]) is not None

@@ -119,7 +119,7 @@ class _Place:
 
     ``state`` is ``"in"``; ``"asked for"`` below what PROJECT_INCLUDE names; ``"out"`` below what is left out,
     where only patterns that count from the project's folder, and named folders, are looked for. ``link`` is
-    the outermost link that has led out of the project; ``above`` are the folders around this one.
+    the outermost link that has led out of the project; ``above`` are this folder and those around it.
     """
 
     path: str
@@ -142,38 +142,41 @@ class _Walk:
         self._linked: dict[str, list[int]] = {}
 
     def files(self) -> Iterator[tuple[str, str, bool]]:
-        yield from self._walk(_Place(self._folder, "", "in"))
+        """In no order that anybody should count on."""
+        waiting = [_Place(self._folder, "", "in", above=frozenset((_identity(self._folder),)))]
         for name, path in self._named.items():
             if name.startswith("../"):
-                yield from self._walk(_Place(path, f"{name}/", "in", link=name))
+                waiting.append(_Place(path, f"{name}/", "in", name, frozenset((_identity(path),))))
+        while waiting:
+            place = waiting.pop()
+            with os.scandir(place.path) as scanned:
+                for entry in scanned:
+                    name, is_folder = f"{place.prefix}{entry.name}", entry.is_dir()
+                    state = self._judge(entry, name, place, is_folder=is_folder)
+                    if is_folder:
+                        waiting += self._enter(entry, name, state, place)
+                    elif state != "out" and self._is_taken(entry, name, state, place):
+                        yield name, entry.path, state == "asked for"
 
-    def _walk(self, place: _Place) -> Iterator[tuple[str, str, bool]]:
-        status = os.stat(place.path)
-        identity = (status.st_dev, status.st_ino)
-        if identity in place.above:
-            self.left_out[place.prefix.rstrip("/")] = "a link to a folder around it"
+    def _enter(self, entry: os.DirEntry[str], name: str, state: str, place: _Place) -> Iterator[_Place]:
+        """The folder as a place to walk, unless there is nothing to look for."""
+        if state == "out" and not self._may_be_wanted_below(name):
             return
-        with os.scandir(place.path) as scanned:
-            entries = sorted(scanned, key=lambda entry: entry.name)
-        for entry in entries:
-            yield from self._visit(entry, place, place.above | {identity})
+        link = place.link or (self._link_outside(entry, name) if state != "out" else "")
+        identity = _identity(entry.path)
+        if identity in place.above:
+            self.left_out[name] = "a link to a folder around it"
+        else:
+            yield _Place(entry.path, f"{name}/", state, link, place.above | {identity})
 
-    def _visit(
-        self, entry: os.DirEntry[str], place: _Place, above: frozenset[tuple[int, int]]
-    ) -> Iterator[tuple[str, str, bool]]:
-        name, is_folder = f"{place.prefix}{entry.name}", entry.is_dir()
-        state = self._judge(entry, name, place, is_folder=is_folder)
-        if is_folder:
-            if state == "out" and not self._may_be_wanted_below(name):
-                return
-            link = place.link or (self._link_outside(entry, name) if state != "out" else "")
-            yield from self._walk(_Place(entry.path, f"{name}/", state, link, above))
-        elif state != "out":
-            if not entry.is_file():
-                self.left_out[name] = "a broken link" if entry.is_symlink() else "not a file"
-                return
-            self._count(place.link or self._link_outside(entry, name), entry.stat().st_size, state)
-            yield name, entry.path, state == "asked for"
+    def _is_taken(self, entry: os.DirEntry[str], name: str, state: str, place: _Place) -> bool:
+        """Whether it is a file at all; refuses those of a link that brings too much."""
+        if not entry.is_file():
+            self.left_out[name] = "a broken link" if entry.is_symlink() else "not a file"
+            return False
+        if link := place.link or self._link_outside(entry, name):
+            self._count(link, entry.stat().st_size, state)
+        return True
 
     def _judge(self, entry: os.DirEntry[str], name: str, place: _Place, *, is_folder: bool) -> str:
         """The state of a file or folder, as of a ``_Place``."""
@@ -237,7 +240,7 @@ class _Walk:
 
     def _count(self, link: str, size: int, state: str) -> None:
         """Refuses a link that brings too much, unless it was asked for."""
-        if not link or state == "asked for":
+        if state == "asked for":
             return
         total = self._linked.setdefault(link, [0, 0])
         total[0] += size
@@ -257,6 +260,11 @@ _TOLD = frozenset(("node_modules", ".venv"))
 
 def _is_conda(folder: str) -> bool:
     return os.path.isdir(f"{folder}/conda-meta")
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def _named_folders(folder: Path, named: frozenset[Path]) -> Iterator[tuple[str, str]]:

@@ -26,6 +26,8 @@ class Patterns:
 
     def match(self, path: str, *, is_folder: bool) -> bool:
         """Whether one of them names this path, which is relative to the project's folder."""
+        if not self.texts:
+            return False
         name = path.rpartition("/")[2]
         return any(
             fnmatchcase(name, pattern) for pattern, folders_only in self._names if is_folder >= folders_only
