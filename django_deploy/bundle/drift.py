@@ -105,7 +105,8 @@ def _installed(distribution: Distribution | None) -> str:
 
 def table(differences: Sequence[Difference], name: str) -> Iterator[str]:
     """Lines in columns: the name, what the file of that name says, what is installed."""
-    rows = [("distribution", name, "installed"), *((d.name, d.locked or "-", d.installed or "-") for d in differences)]
+    rows = [("distribution", name, "installed")]
+    rows += ((item.name, item.locked or "-", item.installed or "-") for item in differences)
     first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
     yield from (f"  {row[0]:{first}}  {row[1]:{second}}  {row[2]}" for row in rows)
 
