@@ -111,7 +111,9 @@ def _carry_out(plan: Plan, fleet: Fleet, clock: Clock, confirm: Callable[[Plan],
         return _finish(target, clock, unchanged)
     if not confirm(plan):
         return _finish(target, clock, replace(unchanged, outcome="declined"))
-    rollout = Rollout(target, fleet, clock, plan.release, {host.host: host.live for host in plan.hosts})
+    fleet.dismiss([host for host in target.hosts if host not in plan.changing])
+    live = {host.host: host.live for host in plan.hosts}
+    rollout = Rollout(replace(target, hosts=plan.changing), fleet, clock, plan.release, live)
     rollout.run(deploy_stages(plan, clock.report))
     deployed = replace(unchanged, outcome="deployed", release=plan.release, checked=rollout.checked())
     return _finish(target, clock, deployed)
@@ -152,9 +154,11 @@ def rollback(
         names = _names(target.hosts)
         if all(current == chosen for current in live.values()):
             return _finish(target, clock, Outcome("unchanged", chosen, chosen, names))
-        rollout = Rollout(target, fleet, clock, chosen, live)
-        rollout.run([begin_stage(target, live), *activation_stages(target, chosen, "rollback")])
         previous = live[target.hosts[0]]
+        changing = replace(target, hosts=tuple(host for host in target.hosts if live[host] != chosen))
+        fleet.dismiss([host for host in target.hosts if host not in changing.hosts])
+        rollout = Rollout(changing, fleet, clock, chosen, live)
+        rollout.run([begin_stage(changing, live), *activation_stages(changing, chosen, "rollback")])
         rolled_back = Outcome("rolled back", chosen, previous, names, rollout.checked())
         return _finish(target, clock, rolled_back)
 

@@ -15,7 +15,7 @@ from .bundle.fitting import HostBundle
 from .bundle.manifest import Manifest, Pin, Wheel
 from .bundle.tools import HostPlatform, Tool, fits
 from .exceptions import DeployError, HostError, RolloutFailed
-from .target import Host, Process, Target
+from .target import Host, Process, Step, Target
 
 #: Free bytes on a host below which a deployment is not begun: an installed release and its wheels
 #: take less than this for most sites, and a full disk is worse than a refusal.
@@ -26,6 +26,9 @@ CHANGES_SHOWN = 60
 
 #: The states in which a live release's process needs no help.
 UP = ("running", "starting")
+
+#: The states in which a release that a host has is of no use: it is made once more.
+REPLACED = ("failed", "preparing")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Change:
 class HostPlan:
     """What would happen on one host. ``send`` are wheels and tools that its store lacks.
 
+    Nothing happens where the release ``is_current``; one that ``is_installed`` is only made live.
+
     Those whose sha256 is in ``deltas`` are sent as their difference to what it has.
     """
 
@@ -65,6 +70,7 @@ class HostPlan:
     changes: tuple[Change, ...]
     same_pins: bool
     deltas: Mapping[str, Delta] = field(default_factory=dict)
+    is_installed: bool = False
 
     @property
     def bytes_to_send(self) -> int:
@@ -74,6 +80,8 @@ class HostPlan:
 @dataclass(frozen=True)
 class Plan:
     """A release and what it takes on each host; empty when every host runs it already.
+
+    Where some hosts run it, it is theirs, and the others are brought up to it.
 
     A host whose interpreter needs more, or less, has a ``fingerprint`` of its own; the release is one.
     """
@@ -88,6 +96,16 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         return all(host.is_current for host in self.hosts)
+
+    @property
+    def changing(self) -> tuple[Host, ...]:
+        """The hosts on which the release becomes live."""
+        return tuple(host.host for host in self.hosts if not host.is_current)
+
+    @property
+    def installing(self) -> tuple[Host, ...]:
+        """Those of them on which it is made first."""
+        return tuple(host.host for host in self.hosts if not (host.is_current or host.is_installed))
 
     def host(self, name: str) -> HostPlan:
         return next(plan for plan in self.hosts if plan.host.name == name)
@@ -147,10 +165,8 @@ class Plan:
         lines.append(f"Release {self.release} on {self.target.name}:")
         for host in self.hosts:
             lines += _host_lines(host)
-        steps = [
-            f"{step.name}{' (on the first host)' if step.on == 'once' else ''}" for step in self.target.steps
-        ]
-        lines.append(f"  steps: {', '.join(steps) or 'none'}")
+        if self.installing:
+            lines.append(f"  steps: {', '.join(map(_step_line, self.target.steps)) or 'none'}")
         if self.target.processes:
             lines.append(f"  processes: {', '.join(map(_counted, self.target.processes))}")
         if self.target.restart:
@@ -202,17 +218,22 @@ def make_plan(
     the wheels that ``tools_needed`` asked for, ``now`` is in seconds since the epoch.
     Raises ``RolloutFailed`` with every host that is unfit.
     """
-    print_ = fingerprint(target, manifest)
+    prints = {host: fingerprint(target, bundles[host]) for host in target.hosts}
     problems = [problem for host in target.hosts for problem in _problems(host, bundles[host], facts[host])]
     if problems:
         raise RolloutFailed("Nothing was changed.", errors=problems)
-    hosts = [_plan_host(target, host, bundles[host], facts[host], tools[host]) for host in target.hosts]
+    print_ = fingerprint(target, manifest)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(_after(now, facts.values())))
+    release = _release_to_join(prints, facts) or f"{stamp}-{print_[:7]}"
+    hosts = [
+        _plan_host(host, bundles[host], facts[host], tools[host], release, prints[host])
+        for host in target.hosts
+    ]
     warnings = [
         *manifest.warnings,
         *(w for host in target.hosts for w in _warnings(host, manifest, facts[host])),
     ]
-    return Plan(target, manifest, f"{stamp}-{print_[:7]}", print_, tuple(hosts), tuple(warnings))
+    return Plan(target, manifest, release, print_, tuple(hosts), tuple(warnings))
 
 
 def fingerprint(target: Target, bundle: Manifest | HostBundle) -> str:
@@ -246,30 +267,61 @@ def _seconds(stamp: str) -> float:
     return calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
 
 
+def _release_to_join(prints: Mapping[Host, str], facts: Mapping[Host, Mapping[str, Any]]) -> str | None:
+    """The newest release that hosts serve and that is what this plan would make; the others join them.
+
+    None where there is none, or where a host has something else of that name, or it does not run well
+    there: then a new release is for all hosts.
+    """
+    serving = [
+        facts[host]["live"]
+        for host, print_ in prints.items()
+        if _find_release(facts[host], facts[host]["live"]).get("fingerprint") == print_
+    ]
+    newest = max(serving, default=None)
+    if newest is None or not all(_can_join(facts[host], newest, print_) for host, print_ in prints.items()):
+        return None
+    return str(newest)
+
+
+def _can_join(facts: Mapping[str, Any], release: str, print_: str) -> bool:
+    found = _find_release(facts, release)
+    if facts["live"] == release and not _is_up(facts):
+        return False
+    return found.get("state", "failed") in REPLACED or found["fingerprint"] == print_
+
+
+def _find_release(facts: Mapping[str, Any], id: str | None) -> Mapping[str, Any]:
+    return next((release for release in facts["releases"] if release["id"] == id), {})
+
+
 def _plan_host(
-    target: Target,
     host: Host,
     bundle: HostBundle,
     facts: Mapping[str, Any],
     tools: Mapping[str, Wheel],
+    release: str,
+    print_: str,
 ) -> HostPlan:
-    live: Mapping[str, Any] = next((r for r in facts["releases"] if r["id"] == facts["live"]), {})
+    live = _find_release(facts, facts["live"])
+    is_current = facts["live"] == release
+    is_installed = not is_current and _find_release(facts, release).get("state", "failed") not in REPLACED
     stored = set(facts["store"])
     # An unpacked tool stays in the host's store; both are removed together.
-    send = [wheel for wheel in (*bundle.wheels, *tools.values()) if wheel.sha256 not in stored]
+    needed = () if is_current or is_installed else (*bundle.wheels, *tools.values())
     before = dict(live.get("distributions") or {})
     changes = _changes(before, bundle, {wheel["sha256"] for wheel in live.get("wheels") or ()})
-    print_ = fingerprint(target, bundle)
     return HostPlan(
         host=host,
         bundle=bundle,
         fingerprint=print_,
         live=facts["live"],
-        is_current=live.get("fingerprint") == print_ and _is_up(facts),
+        is_current=is_current,
+        is_installed=is_installed,
         installer="pip" if "pip" in tools else "uv",
         manager=facts["manager"],
         tools=tools,
-        send=tuple(send),
+        send=tuple(wheel for wheel in needed if wheel.sha256 not in stored),
         changes=changes,
         same_pins=all(before.get(pin.name) == pin.version for pin in bundle.pins),
     )
@@ -377,6 +429,7 @@ def _host_dict(host: HostPlan) -> dict[str, Any]:
         "host": host.host.name,
         "live": host.live,
         "current": host.is_current,
+        "installed": host.is_installed,
         "installer": host.installer,
         "manager": host.manager,
         "bytes": host.bytes_to_send,
@@ -391,7 +444,9 @@ def _host_dict(host: HostPlan) -> dict[str, Any]:
 
 def _host_lines(host: HostPlan) -> list[str]:
     if host.is_current:
-        return [f"  {host.host.name}: {host.live} is this already; it would be built anew"]
+        return [f"  {host.host.name}: serves it already"]
+    if host.is_installed:
+        return [f"  {host.host.name}: {host.live or 'nothing'}, has it from before: it is made live again"]
     size = f"{_size(host.bytes_to_send)} to send"
     if host.deltas:
         size += f" instead of {_size(sum(wheel.size for wheel in host.send))}"
@@ -403,6 +458,10 @@ def _host_lines(host: HostPlan) -> list[str]:
     if (more := len(host.changes) - CHANGES_SHOWN) > 0:
         lines.append(f"    and {more} more")
     return lines
+
+
+def _step_line(step: Step) -> str:
+    return f"{step.name}{' (on the first host)' if step.on == 'once' else ''}"
 
 
 def _size(size: int) -> str:

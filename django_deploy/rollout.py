@@ -65,7 +65,7 @@ class Rollout:
 
     def _run_pipelined(self, stages: Sequence[Stage]) -> None:
         courier = self.fleet.couriers[0]
-        sent = [(stage, self._submit(courier, stage)) for stage in stages]
+        sent = [(stage, self._submit(courier, stage)) for stage in stages if courier.host in stage.hosts]
         for stage, future in sent:
             with self._entering(stage):
                 self._collect([courier], [future])
@@ -197,7 +197,7 @@ class Rollout:
             gather(begin_stage(self.target, self.live).send(session), "")
 
     def _what_is_served(self) -> str:
-        lives = set(self.live.values())
+        lives = {self.live[host] for host in self.target.hosts}
         if lives == {None}:
             return "Nothing is live: this was the first deployment, and it was undone."
         names = ", ".join(sorted(live for live in lives if live))

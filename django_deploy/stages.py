@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .bundle.assembly import deployer
@@ -29,7 +29,8 @@ class Stage:
 
 def deploy_stages(plan: Plan, report: Report) -> list[Stage]:
     """A deployment, from the lock to confirm."""
-    target = plan.target
+    changing = replace(plan.target, hosts=plan.changing)
+    installing = replace(plan.target, hosts=plan.installing)
     live = {host.host: host.live for host in plan.hosts}
 
     def prepare(session: HostSession) -> list[Future[Reply]]:
@@ -40,12 +41,15 @@ def deploy_stages(plan: Plan, report: Report) -> list[Stage]:
     def preflight(session: HostSession) -> list[Future[Reply]]:
         return [session.request("preflight")]
 
+    making = [
+        Stage("prepare", installing.hosts, prepare),
+        Stage("preflight", installing.hosts, preflight),
+        *(_step_stage(installing, steps) for steps in _between_barriers(installing.steps)),
+    ]
     return [
-        begin_stage(target, live),
-        Stage("prepare", target.hosts, prepare),
-        Stage("preflight", target.hosts, preflight),
-        *(_step_stage(target, steps) for steps in _between_barriers(target.steps)),
-        *activation_stages(target, plan.release, "deploy"),
+        begin_stage(changing, live),
+        *(stage for stage in making if stage.hosts),
+        *activation_stages(changing, plan.release, "deploy"),
     ]
 
 

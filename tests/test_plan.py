@@ -249,6 +249,101 @@ def test_two_hosts_get_the_same_release():
     assert {found.record(host)["id"] for host in found.hosts} == {found.release}
 
 
+PAIR = replace(TARGET, hosts=(ONE, TWO))
+
+
+def plan_for_pair(first, second, manifest=MANIFEST):
+    bundle = HostBundle(manifest.pins, manifest.wheels)
+    return make_plan(
+        PAIR,
+        manifest,
+        {ONE: {**BARE, **first}, TWO: {**BARE, **second}},
+        dict.fromkeys(PAIR.hosts, bundle),
+        {host: {"uv": UV} for host in PAIR.hosts},
+        now=NOW + 3600,
+    )
+
+
+def test_a_host_that_is_behind_is_brought_up_to_the_release_of_the_others():
+    served = plan()
+
+    found = plan_for_pair({}, live(served))
+
+    assert found.release == served.release
+    assert (found.changing, found.installing, found.is_empty) == ((ONE,), (ONE,), False)
+    assert [host.bytes_to_send for host in found.hosts] == [20_000_000, 0]
+    assert found.lines()[1:4] == [
+        f"Release {served.release} on staging:",
+        "  deploy@one.example.com: first release, 20.0 MB to send, installed with uv",
+        "  two.example.com: serves it already",
+    ]
+
+
+def test_all_hosts_get_a_new_release_where_none_serves_this_one():
+    served = live(plan())
+
+    found = plan_for_pair(served, {}, replace(MANIFEST, wheels=(replace(SHOP, sha256="e" * 64),)))
+
+    assert found.release > served["live"]
+    assert found.changing == found.installing == (ONE, TWO)
+
+
+def test_the_same_release_under_two_names_becomes_one():
+    older, newer = live(plan()), live(plan(now=NOW + 60))
+
+    found = plan_for_pair(newer, older)
+
+    assert found.release == newer["live"]
+    assert found.changing == (TWO,)
+
+
+def test_a_release_that_the_host_still_has_is_made_live_again():
+    served = plan()
+    other = {**live(served)["releases"][0], "id": "20261122T160000Z-1111111", "fingerprint": "1" * 64}
+    kept = {**live(served)["releases"][0], "state": "retired"}
+
+    found = plan_for_pair(live(served), {"releases": [other, kept], "live": other["id"]})
+
+    assert found.release == served.release
+    assert (found.changing, found.installing) == ((TWO,), ())
+    assert found.hosts[1].bytes_to_send == 0
+    assert found.lines()[2:] == [
+        "  deploy@one.example.com: serves it already",
+        "  two.example.com: 20261122T160000Z-1111111, has it from before: it is made live again",
+        "  processes: web",
+    ]
+
+
+@pytest.mark.parametrize("state", ["failed", "preparing"])
+def test_a_release_that_failed_on_the_host_is_made_once_more(state):
+    served = plan()
+    failed = {"id": served.release, "state": state, "fingerprint": None}
+
+    found = plan_for_pair(live(served), {"releases": [failed]})
+
+    assert (found.release, found.installing) == (served.release, (TWO,))
+
+
+def test_a_host_that_serves_it_badly_gets_a_new_release_with_all_others():
+    ill = live(plan())
+    ill["processes"] = [{**ill["processes"][0], "state": "stopped"}]
+
+    found = plan_for_pair(live(plan()), ill)
+
+    assert found.release > ill["live"]
+    assert found.installing == (ONE, TWO)
+
+
+def test_another_release_of_the_same_name_is_left_alone():
+    served = plan()
+    other = {**live(served)["releases"][0], "state": "retired", "fingerprint": "1" * 64}
+
+    found = plan_for_pair(live(served), {"releases": [other]})
+
+    assert found.release > served.release
+    assert found.installing == (ONE, TWO)
+
+
 def test_every_unfit_host_is_named():
     target = replace(TARGET, hosts=(ONE, TWO))
 

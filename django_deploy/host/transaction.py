@@ -134,6 +134,9 @@ class Transaction:
         record = message["release"]
         release = self._layout.release(record["id"])
         self._note(PREPARE, release=release.id, previous=self._layout.live(), was=FAILED)
+        if release.path.is_dir() and release.state in (FAILED, PREPARING):
+            self._layout.delete_buried()
+            release.bury()  # an earlier try at a release that other hosts serve by now
         release.path.mkdir(mode=0o755)
         release.mark(PREPARING)
         for artifact in message["artifacts"]:
