@@ -21,6 +21,8 @@ import pytest
 
 from tests.test_local_deployment import CHECKOUT, GARBAGE, PACKAGE, UnixConnection
 
+UV = Path(sys.executable).with_name("uv")
+
 TARGETS = """
 INSTALLED_APPS += ["blog", "shop", "django_deploy"]
 ALLOWED_HOSTS = ["localhost"]
@@ -128,9 +130,8 @@ class Site:
                 shutil.copytree(source, package / name, ignore=GARBAGE)
             else:
                 shutil.copy(source, package / name)
-        uv = Path(sys.executable).with_name("uv")
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, self.venv], check=True)
-        install = [uv, "pip", "install", "--quiet", "--python", self.venv / "bin" / "python"]
+        subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, self.venv], check=True)
+        install = [UV, "pip", "install", "--quiet", "--python", self.venv / "bin" / "python"]
         subprocess.run([*install, "-e", package, "gunicorn"], check=True)
 
     def _start_project(self) -> None:
@@ -162,12 +163,12 @@ class Site:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         shutil.copytree(self._kept, self.repository, dirs_exist_ok=True)
 
-    def run(self, *command: str) -> tuple[int, str, str]:
+    def run(self, *command: str, folder: Path | None = None) -> tuple[int, str, str]:
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         environment.pop("DJANGO_SETTINGS_MODULE", None)
         done = subprocess.run(
             [self.venv / "bin" / "python", "manage.py", *command],
-            cwd=self.project,
+            cwd=folder or self.project,
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -392,6 +393,38 @@ def test_a_log_in_a_folder_that_is_only_here(site):
         '"LOG_FILE", LOGGING["handlers"]["file"]["filename"])\n'
         "and in the target's ENV name a file in ROOT/shared as LOG_FILE.\n"
     ) in err
+
+
+def test_a_requirements_file_beside_manage_py(site):
+    freeze = [UV, "pip", "freeze", "--exclude-editable", "--python", site.venv / "bin" / "python"]
+    pins = subprocess.run(freeze, check=True, capture_output=True, text=True).stdout.splitlines()
+    names = ("django=", "gunicorn=", "asgiref=", "sqlparse=", "packaging=", "typing-extensions=")
+    kept = [pin for pin in pins if pin.startswith(names)]
+    (site.project / "requirements.txt").write_text("\n".join(kept) + "\n")
+    site.append("DEPLOY_TARGETS['demo']['REQUIREMENTS'] = 'requirements.txt'")
+
+    status, out, err = site.run("deploy", "demo", "--plan")
+
+    assert (status, err) == (0, ""), out + err
+    assert f": {len(kept) + 2} distributions\n" in out  # and the project, and django-deploy
+    assert "- " not in out
+
+
+def test_settings_beside_manage_py_in_a_project_in_a_project(site):
+    inner = site.project / "inner"
+    inner.mkdir()
+    settings = (site.project / "mysite" / "settings.py").read_text()
+    (inner / "settings.py").write_text(settings.replace('"blog", "shop", ', ""))
+    manage = (site.project / "manage.py").read_text().replace("mysite.settings", "settings")
+    (inner / "manage.py").write_text(manage)
+    (inner / "lib").mkdir()
+
+    status, out, err = site.run("deploy", "demo", "--plan", folder=inner)
+
+    assert (status, err) == (0, ""), out + err
+    assert re.search(r"^settings 0\+[0-9a-f]{12}: ", out, re.MULTILINE)
+    # Its own two, and what its settings name beside it: templates/ and static/.
+    assert "  settings is no package: 4 files, " in out
 
 
 def test_closure_of_a_project_that_declares_nothing(site):
