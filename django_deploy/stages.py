@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .bundle.assembly import deployer
+from .bundle.inventory import Inventory, take_inventory
 from .host.protocol import Event, Report
 from .plan import HostPlan, Plan
 from .target import Host, Step, Target
@@ -32,11 +33,12 @@ def deploy_stages(plan: Plan, report: Report) -> list[Stage]:
     changing = replace(plan.target, hosts=plan.changing)
     installing = replace(plan.target, hosts=plan.installing)
     live = {host.host: host.live for host in plan.hosts}
+    inventory = take_inventory(plan.manifest)
 
     def prepare(session: HostSession) -> list[Future[Reply]]:
         host = plan.host(session.host.name)
         _upload(session, host, report)
-        return [session.request("prepare", **_prepare_fields(plan, host))]
+        return [session.request("prepare", **_prepare_fields(plan, host, inventory))]
 
     def preflight(session: HostSession) -> list[Future[Reply]]:
         return [session.request("preflight")]
@@ -114,12 +116,15 @@ def activation_stages(target: Target, release: str, action: str) -> list[Stage]:
     ]
 
 
-def _prepare_fields(plan: Plan, host: HostPlan) -> dict[str, Any]:
+def _prepare_fields(plan: Plan, host: HostPlan, inventory: Inventory) -> dict[str, Any]:
     target = plan.target
     return {
         "release": plan.record(host),
         "lock": plan.lock(host),
-        "distributions": dict(host.bundle.distributions),
+        "distributions": {
+            name: [version, *inventory.get((name, version), ())]  # then tags and digest, where they are known
+            for name, version in host.bundle.distributions.items()
+        },
         "artifacts": [{"sha256": w.sha256, "name": w.path.name} for w in host.bundle.wheels],
         "tools": {name: {"sha256": w.sha256, "name": w.path.name} for name, w in host.tools.items()},
         "installer": {

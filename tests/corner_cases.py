@@ -108,6 +108,11 @@ BUILDS = {
     "requirement that was removed vanishes": "hosts/test_deploy.py::test_dependencies_that_changed",
     "compiled wheel for another platform": "test_plan.py::test_a_wheel_for_another_machine_is_refused",
     "repository under --require-hashes": f"{INSTALLATIONS}::test_bundle_installs_with_hashes",
+    "other files under the same name and version (RECORD)": (
+        "bundle/test_inventory.py::test_a_lookalike_from_a_folder_has_another_digest "
+        "host/test_virtualenv.py::test_other_files_of_the_same_name_and_version_are_named "
+        "test_local_deployment.py::test_a_lookalike_from_a_folder_is_not_deployed"
+    ),
     "reproducible bytes": f"{INSTALLATIONS}::test_same_sources_give_the_same_bytes",
     "index out of reach, hashes in the cache": (
         f"{ASSEMBLY}::test_unchanged_environment_builds_and_asks_nothing"

@@ -5,6 +5,7 @@ What needs a host of its own (SSH, systemd, nginx, lost links) is in ``tests/hos
 
 from __future__ import annotations
 
+import csv
 import http.client
 import json
 import os
@@ -16,9 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.bundle.archives import make_wheel
 
 CHECKOUT = Path(__file__).parents[1]
 PACKAGE = ("django_deploy", "pyproject.toml", "setup.py", "README.rst", "LICENSE")
@@ -61,6 +65,32 @@ class Shop:
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, self.venv], check=True)
         python = self.venv / "bin" / "python"
         subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *editable], check=True)
+
+    @contextmanager
+    def lookalike(self, name, folder):
+        """Installed from a folder: the same files but one; gives the version."""
+        info = next(self.venv.glob(f"lib/python*/site-packages/{name}-*.dist-info"))
+        changed = {f"{name}/__init__.py": (info.parent / name / "__init__.py").read_text() + "# changed\n"}
+        names = [row[0] for row in csv.reader((info / "RECORD").read_text().splitlines())]
+        kept = [name for name in names if name.endswith((".py", "entry_points.txt")) and name not in changed]
+        version = info.name.removesuffix(".dist-info").rpartition("-")[2]
+        files = {**changed, **{name: (info.parent / name).read_text() for name in kept}}
+        make_wheel(folder, name, version, files=files)
+        self._reinstall(f"{name}=={version}", "--no-index", "--find-links", folder)
+        yield version
+        self._reinstall(f"{name}=={version}")
+
+    def _reinstall(self, requirement, *options):
+        command = [
+            Path(sys.executable).with_name("uv"),
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--reinstall",
+        ]
+        python = self.venv / "bin" / "python"
+        subprocess.run([*command, "--python", python, *options, requirement], check=True)
 
     def start(self, *command):
         argv = [self.venv / "bin" / "python", "manage.py", *command]
@@ -265,6 +295,26 @@ def test_a_failing_step_changes_nothing(shop):
         "  | lighting the fuse\n"
         "  | CommandError: bang\n"
         "Mend it and deploy again.\n"
+        f"Nothing changed: the host serves {before}, as before.\n"
+    )
+    assert (shop.live, shop.mark()) == (before, "first edition")
+    shop.check()
+
+
+def test_a_lookalike_from_a_folder_is_not_deployed(shop, tmp_path):
+    """Installed here from a wheel that no index has, under a name and version that the index has too."""
+    before = shop.live
+    shop.change_mark("never seen")
+
+    with shop.lookalike("sqlparse", tmp_path) as version:
+        status, _out, err = shop.run("deploy", "demo")
+
+    assert status == 1
+    assert err == (
+        "CommandError: local: what the host got under the same name and version has other files than here\n"
+        f"  | sqlparse {version}\n"
+        "Set INDEX_URL to where they come from, or install here what the hosts get: "
+        "pip install --force-reinstall --no-deps NAME==VERSION\n"
         f"Nothing changed: the host serves {before}, as before.\n"
     )
     assert (shop.live, shop.mark()) == (before, "first edition")

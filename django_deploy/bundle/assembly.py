@@ -101,6 +101,11 @@ def build_bundle(
         extras=target.extras,
         requires_python=tuple((item.name, item.requires_python) for item in trees.distributions),
         markers=tuple(marker_variables().items()),
+        installed=tuple(
+            (item.name, item.version, item.metadata_folder)
+            for item in environment.distributions
+            if item.kind == "index"
+        ),
     )
     report(bundle_ready(manifest))
     return manifest

@@ -70,6 +70,7 @@ class Manifest:
     were asked for, ``markers`` the environment's variables (PEP 508): a host with others may need more or
     less, or be refused by what ``requires_python`` says; see ``fitting``. ``contents`` are the files of a
     plain project, ``vendored`` the wheels for pins that a bundle file brings along.
+    ``installed`` are name, version and ``.dist-info`` folder of what is installed here from an index.
     """
 
     project: str
@@ -88,6 +89,7 @@ class Manifest:
     contents: Contents | None = field(default=None, repr=False)
     markers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     vendored: tuple[Wheel, ...] = field(default=(), repr=False)
+    installed: tuple[tuple[str, str, Path], ...] = field(default=(), repr=False)
 
     @property
     def distributions(self) -> Mapping[str, str]:

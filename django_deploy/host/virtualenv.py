@@ -11,12 +11,12 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from . import commands, facts
+from . import commands, facts, inventory
 from .layout import Layout, Release
 from .protocol import Failure
 
@@ -24,6 +24,12 @@ Report = Callable[..., None]
 
 #: Folders without bytecode may be namespaces (PEP 420), but not deeper than ``google/cloud``.
 NAMESPACE_DEPTH = 2
+
+#: Two files of one name and version: a folder that pip was told of, and an index, had each its own.
+OTHER_FILES_REMEDY = (
+    "Set INDEX_URL to where they come from, or install here what the hosts get: "
+    "pip install --force-reinstall --no-deps NAME==VERSION"
+)
 
 #: Where installers put uv for one user; a non-login SSH session often lacks these in PATH.
 UV_FOLDERS = ("~/.local/bin", "~/.cargo/bin")
@@ -79,7 +85,9 @@ class Installer:
         self._report = report
         self._stop = stop
 
-    def build(self, release: Release, lock: Path, expected: Mapping[str, str], offline_first: bool) -> None:
+    def build(
+        self, release: Release, lock: Path, expected: Mapping[str, Sequence[str]], offline_first: bool
+    ) -> None:
         """Make ``release``'s virtualenv; raises ``Failure`` (``InstallFailed``) with the last lines."""
         started = time.monotonic()
         self._report("install.started", installer=self.name, distributions=len(expected))
@@ -162,26 +170,45 @@ def _install_remedy(output: str) -> str:
     return "The lines above say why. Mend it and deploy again."
 
 
-def verify(release: Release, expected: Mapping[str, str]) -> None:
-    """The virtualenv holds exactly the expected distributions, name by name and version by version."""
-    found = dict(_installed(site_packages(release)))
+def verify(release: Release, expected: Mapping[str, Sequence[str]]) -> None:
+    """The virtualenv holds exactly the expected distributions, and in them the expected files.
+
+    ``expected`` has version, tags and digest (``inventory.py``) by name; where the latter two are not
+    known, or the tags are others here, name and version must do.
+    """
+    installed = {name: (version, folder) for name, version, folder in _installed(site_packages(release))}
+    found = {name: version for name, (version, _) in installed.items()}
+    wanted = {name: version for name, (version, *_) in expected.items()}
     wrong = [
-        f"{name}: {found.get(name, 'missing')} instead of {expected.get(name, 'nothing')}"
-        for name in sorted(found.keys() | expected.keys())
-        if found.get(name) != expected.get(name)
+        f"{name}: {found.get(name, 'missing')} instead of {wanted.get(name, 'nothing')}"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
     ]
     if wrong:
         raise Failure("InstallFailed", "the virtualenv is not what the lock says", lines=wrong)
+    others = [
+        f"{name} {version}"
+        for name, (version, *contents) in sorted(expected.items())
+        if contents and _has_other_files(installed[name][1], *contents)
+    ]
+    if others:
+        message = "what the host got under the same name and version has other files than here"
+        raise Failure("InstallFailed", message, OTHER_FILES_REMEDY, lines=others)
 
 
-def _installed(folder: Path) -> Iterator[tuple[str, str]]:
-    """Name and version of each distribution; importlib.metadata reads all of their descriptions."""
+def _has_other_files(metadata: Path, tags: str, digest: str) -> bool:
+    return inventory.tags_of(metadata) == tags and inventory.digest_of(metadata) != digest
+
+
+def _installed(folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """Name, version and metadata of each distribution; importlib.metadata reads all of their descriptions."""
     for metadata in folder.glob("*.dist-info/METADATA"):
         with metadata.open(encoding="utf-8", errors="replace") as lines:
             header = dict(
                 line.rstrip().split(": ", 1) for line in takewhile(str.strip, lines) if ": " in line
             )
-        yield re.sub(r"[-_.]+", "-", header.get("Name", "")).lower(), header.get("Version", "")
+        name = re.sub(r"[-_.]+", "-", header.get("Name", "")).lower()
+        yield name, header.get("Version", ""), metadata.parent
 
 
 def site_packages(release: Release) -> Path:

@@ -41,4 +41,6 @@ def make_wheel(
 def _record_line(item: tuple[str, str]) -> str:
     path, text = item
     digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+    if "," in path:
+        path = f'"{path}"'
     return f"{path},sha256={digest},{len(text.encode())}\n"

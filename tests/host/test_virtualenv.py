@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from django_deploy.host.inventory import digest_of_record
 from django_deploy.host.layout import Layout
 from django_deploy.host.protocol import Failure
 from django_deploy.host.virtualenv import carry_bytecode, site_packages, verify
@@ -38,7 +39,7 @@ def test_what_the_lock_says_is_accepted(layout):
     install(release, "Django", "5.2.19")
     install(release, "Shop.Reviews", "1.0", "Summary: a: b", "License: MIT", "        Name: no header")
 
-    verify(release, {"django": "5.2.19", "shop-reviews": "1.0"})
+    verify(release, {"django": ["5.2.19"], "shop-reviews": ["1.0"]})
 
 
 def test_what_differs_from_the_lock_is_named(layout):
@@ -47,13 +48,70 @@ def test_what_differs_from_the_lock_is_named(layout):
     install(release, "stray", "1.0")
 
     with pytest.raises(Failure, match=r"^the virtualenv is not what the lock says$") as caught:
-        verify(release, {"django": "5.2.19", "gunicorn": "27.0"})
+        verify(release, {"django": ["5.2.19"], "gunicorn": ["27.0"]})
 
     assert caught.value.details["lines"] == [
         "django: 5.2.18 instead of 5.2.19",
         "gunicorn: missing instead of 27.0",
         "stray: 1.0 instead of nothing",
     ]
+
+
+def record(release, name, text, tag="py3-none-any"):
+    folder = next(site_packages(release).glob(f"{name}-*.dist-info"))
+    (folder / "RECORD").write_text(text)
+    (folder / "WHEEL").write_text(f"Wheel-Version: 1.0\nTag: {tag}\n")
+
+
+OURS = "shop/a.py,sha256=aaaa,1\n"
+THEIRS = "shop/a.py,sha256=bbbb,1\n"
+
+
+def test_the_files_that_are_here_are_accepted(layout):
+    release = make_release(layout, 1)
+    install(release, "shop", "1.0")
+    record(release, "shop", OURS + "shop/__pycache__/a.cpython-311.pyc,,\r\n")
+
+    verify(release, {"shop": ["1.0", "py3-none-any", digest_of_record(OURS)]})
+
+
+def test_other_files_of_the_same_name_and_version_are_named(layout):
+    release = make_release(layout, 1)
+    for name, text in (("shop", THEIRS), ("reviews", OURS), ("cart", THEIRS)):
+        install(release, name, "1.0")
+        record(release, name, text)
+
+    with pytest.raises(Failure) as caught:
+        verify(
+            release,
+            {name: ["1.0", "py3-none-any", digest_of_record(OURS)] for name in ("shop", "reviews", "cart")},
+        )
+
+    failure = caught.value
+    assert failure.type == "InstallFailed"
+    assert failure.message == "what the host got under the same name and version has other files than here"
+    assert failure.details["lines"] == ["cart 1.0", "shop 1.0"]
+    assert failure.remedy == (
+        "Set INDEX_URL to where they come from, or install here what the hosts get: "
+        "pip install --force-reinstall --no-deps NAME==VERSION"
+    )
+
+
+def test_a_wheel_for_another_platform_has_files_of_its_own(layout):
+    release = make_release(layout, 1)
+    install(release, "pillow", "12.0.0")
+    record(release, "pillow", THEIRS, tag="cp311-cp311-manylinux_2_28_x86_64")
+
+    verify(release, {"pillow": ["12.0.0", "cp311-cp311-macosx_11_0_arm64", digest_of_record(OURS)]})
+
+
+def test_without_a_record_nothing_is_what_was_expected(layout):
+    release = make_release(layout, 1)
+    install(release, "shop", "1.0")
+    record(release, "shop", "")
+
+    with pytest.raises(Failure, match="has other files than here"):
+        verify(release, {"shop": ["1.0", "py3-none-any", digest_of_record(OURS)]})
 
 
 def add_module(release, name, text="x = 1\n"):

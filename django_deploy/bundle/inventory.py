@@ -1,0 +1,71 @@
+"""What hosts must find in the distributions that they install: the files that these have here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile, ZipFile
+
+from django_deploy.host.inventory import digest_of, digest_of_record, tags_of, tags_of_wheel
+
+if TYPE_CHECKING:
+    from django_deploy.bundle.manifest import Manifest
+
+#: Who installs the files of an index as they are; conda for one makes packages of its own.
+INSTALLERS = frozenset(("pip", "poetry", "uv"))
+
+#: Where the files of a wheel's ``.data`` folder go to, seen from site-packages (binary distribution format).
+PLACES = {"purelib": "", "platlib": "", "data": "../../../", "scripts": "../../../bin/", "headers": "/"}
+
+_DATA = re.compile(rf'^("?)[^/,\n]+\.data/({"|".join(PLACES)})/', re.MULTILINE)
+
+#: Such data come to lie in site-packages, where the Python has the right version.
+_DATA_IN_LIB = re.compile(r'^"?[^/,\n]+\.data/data/lib', re.MULTILINE)
+
+_METADATA = re.compile(r"[^/]+\.dist-info/WHEEL")
+
+
+#: Tags and digest by name and version.
+Inventory = dict[tuple[str, str], tuple[str, str]]
+
+
+def take_inventory(manifest: Manifest) -> Inventory:
+    """Tags and digest (``host/inventory.py``) of each distribution that can be compared.
+
+    Of what came from an index it is what is installed here, of anything else what its wheel holds.
+    """
+    wheels = {(wheel.name, wheel.version): of_wheel(wheel.path) for wheel in manifest.wheels}
+    installed = {(name, version): of_installed(folder) for name, version, folder in manifest.installed}
+    return {key: item for found in (wheels, installed) for key, item in found.items() if item}
+
+
+def of_installed(metadata: Path) -> tuple[str, str] | None:
+    """By the ``.dist-info`` folder; None where it says too little: apt and conda write no such RECORD."""
+    try:
+        installer = (metadata / "INSTALLER").read_text(encoding="utf-8", errors="replace").lower().split()
+    except OSError:
+        return None
+    return _comparable(tags_of(metadata), digest_of(metadata)) if INSTALLERS.intersection(installer) else None
+
+
+def of_wheel(path: Path) -> tuple[str, str] | None:
+    """By the wheel's own RECORD, as if it were installed."""
+    try:
+        with ZipFile(path) as archive:
+            name = next(filter(_METADATA.fullmatch, archive.namelist()))
+            text, record = (
+                archive.read(found).decode("utf-8", "surrogateescape")
+                for found in (name, f"{name.removesuffix('WHEEL')}RECORD")
+            )
+    except (OSError, BadZipFile, KeyError, StopIteration):
+        return None
+    if _DATA_IN_LIB.search(record):
+        return None
+    installed = _DATA.sub(lambda row: f"{row[1]}{PLACES[row[2]]}", record)
+    return _comparable(tags_of_wheel(text), digest_of_record(installed))
+
+
+def _comparable(tags: str, digest: str) -> tuple[str, str] | None:
+    """Not what was compiled where it is used: each machine has its own, and no index (PEP 513)."""
+    return (tags, digest) if tags and digest and "-linux_" not in tags else None
