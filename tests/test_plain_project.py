@@ -318,6 +318,17 @@ def test_the_plan_says_what_the_project_is_made_of(site):
     assert re.search(r"~ mysite 0\+[0-9a-f]{12} -> 0\+[0-9a-f]{12}$", out, re.MULTILINE)
 
 
+def test_the_list_of_files(site):
+    status, out, err = site.run("deploy_bundle", "demo", "--files")
+
+    assert (status, err) == (0, ""), out + err
+    lines = out.splitlines()
+    assert f"{len('Bern'):12}  data/cities.txt" in lines
+    assert f"{'-':>12}  .env" in lines
+    assert f"{'-':>12}  media/" in lines
+    assert f"{len('built'):12}  ../frontend/dist/app.js" in lines
+
+
 def test_nothing_changed(site):
     before = site.live
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django_deploy.exceptions import ConfigError
+from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.management.base import DeployCommand
 
 if TYPE_CHECKING:
@@ -30,13 +30,35 @@ class Command(DeployCommand):
         parser.add_argument(
             "--revision", metavar="REV", help="Take the project from this revision, as 'deploy --revision'."
         )
+        parser.add_argument(
+            "--files",
+            action="store_true",
+            help="List the files of a project that is no package, and what of it stays here.",
+        )
         parser.add_argument("--json", action="store_true", help="Print one event a line, as JSON.")
 
-    def handle(self, *, target: str, output: Path | None, json: bool, **options: Any) -> None:
+    def handle(self, *, target: str, output: Path | None, files: bool, json: bool, **options: Any) -> None:
         chosen = self.get_target(target)
+        if files:
+            return self.list_files(chosen)
         if output is None:
             raise ConfigError("Nothing was asked for.", remedy="Name the file to write: -o FILE.")
-        self.write(chosen, output, json=json, options=options)
+        return self.write(chosen, output, json=json, options=options)
+
+    def list_files(self, target: Target) -> None:
+        """Each file with its size in bytes, then what stays here, marked by a minus."""
+        from django_deploy.bundle.assembly import list_project
+
+        contents = list_project(target)
+        if contents is None:
+            raise DeployError(
+                "The project is a package: its build decides which files are deployed.",
+                remedy="`pip wheel --no-deps FOLDER` makes its wheel.",
+            )
+        for file in contents.files:
+            self.say(self.presentable(f"{file.size:12}  {file.name}"))
+        for name in contents.left_out:
+            self.say(self.presentable(f"{'-':>12}  {name}"))
 
     def write(self, target: Target, file: Path, *, json: bool, options: dict[str, Any]) -> None:
         """Into a file: what runs here, or a revision of it."""
