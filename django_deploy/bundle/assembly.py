@@ -75,7 +75,7 @@ def build_bundle(
     selection = select_for(target, distributions, project, sources, cache=cache)
     with source_trees(selection.kept, project, revision, cache=cache) as trees:
         rules = trees.rules(rules_of(target, ignored_folders))
-        build = partial(build_wheels, cache=cache, report=report, rules=rules)
+        build = partial(build_wheels, cache=cache, report=report, rules=rules, sources=sources)
         find_pins = partial(lock, sources=sources, cache=cache, stated=selection.stated)
         built, pins = _build_and_lock(trees.distributions, selection.elsewhere, build, find_pins)
         check_requirements(

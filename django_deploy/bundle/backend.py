@@ -20,7 +20,7 @@ from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, HookMiss
 from django_deploy.bundle.cache import digest, locked, read_record, write_record
 from django_deploy.bundle.known_files import name_in_manifest
 from django_deploy.bundle.pyproject import read_build_system
-from django_deploy.bundle.sources import read_sources, uv_variables
+from django_deploy.bundle.sources import pip_variables, read_sources, uv_variables
 from django_deploy.bundle.tree import Tree
 from django_deploy.exceptions import BundleError
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from django_deploy.bundle.environment import Distribution
     from django_deploy.bundle.pyproject import BuildSystem
+    from django_deploy.bundle.sources import Sources
 
 #: What builds take for the time (2020-01-01): the same tree gives the same bytes.
 SOURCE_DATE_EPOCH = "1577836800"
@@ -56,13 +57,15 @@ def build_tree(
     key: str,
     scm_version: str = "",
     known_files: Sequence[str] = (),
+    sources: Sources | None = None,
 ) -> Path:
     """Builds a source tree's wheel into ``folder``; ``BundleError`` with the back end's last lines.
 
     The build sees a copy: results of earlier builds would get into the wheel (setuptools' ``build/``
     keeps modules that were deleted), and nothing is left behind in the tree. ``key`` says where it lies:
     compilers write that into what they compile. ``scm_version`` is given to plug-ins that would ask the
-    VCS for the version, ``known_files`` are for those that would ask it for files.
+    VCS for the version, ``known_files`` are for those that would ask it for files. ``sources``
+    have the back end; None is pip's configuration.
     """
     system = read_build_system(tree.folder)
     environment = _scm_variables(distribution, scm_version) if scm_version else {}
@@ -74,7 +77,7 @@ def build_tree(
         if known_files:
             name_in_manifest(known_files, source)
         try:
-            python = _provide_build_python(system, source, tree.configuration, cache, environment)
+            python = _provide_build_python(system, source, tree.configuration, cache, environment, sources)
             wheel = _backend(system, source, python, environment).build_wheel(str(folder))
         except CommandFailed as error:
             raise _build_failure(distribution, str(error)) from None
@@ -125,18 +128,26 @@ def ask_version(distribution: Distribution, source: Path, *, cache: Path) -> str
     return version
 
 
-def fetch_wheel(distribution: Distribution, requirement: str, folder: Path) -> Path:
+def fetch_wheel(
+    distribution: Distribution, requirement: str, folder: Path, sources: Sources | None = None
+) -> Path:
     """Lets pip make the wheel of a direct reference or of an archive, in ``folder``."""
     pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--disable-pip-version-check", "--no-input"]
     try:
-        run([*pip, "--wheel-dir", str(folder), requirement])
+        command = [*pip, "--wheel-dir", str(folder), requirement]
+        run(command, environment=pip_variables(sources or read_sources()))
     except CommandFailed as error:
         raise _build_failure(distribution, str(error)) from None
     return next(folder.glob("*.whl"))
 
 
 def _provide_build_python(
-    system: BuildSystem, source: Path, configuration: str, cache: Path, environment: Mapping[str, str]
+    system: BuildSystem,
+    source: Path,
+    configuration: str,
+    cache: Path,
+    environment: Mapping[str, str],
+    sources: Sources | None = None,
 ) -> Path:
     """The interpreter of an environment with all that the back end requires.
 
@@ -146,10 +157,10 @@ def _provide_build_python(
     record = cache / "builders" / f"{digest(system.requires, configuration)}.json"
     more = read_record(record)
     if more is None:
-        python = provide_environment(system.requires, cache)
+        python = provide_environment(system.requires, cache, sources)
         more = sorted(_backend(system, source, python, environment).get_requires_for_build_wheel())
         write_record(record, more)
-    return provide_environment([*system.requires, *more], cache)
+    return provide_environment([*system.requires, *more], cache, sources)
 
 
 def _backend(
@@ -166,25 +177,27 @@ def _backend(
     )
 
 
-def provide_environment(requires: Sequence[str], cache: Path) -> Path:
+def provide_environment(requires: Sequence[str], cache: Path, sources: Sources | None = None) -> Path:
     """The interpreter of an environment that has the build requirements and nothing else.
 
     To make one takes half a second and the index, so it is kept. Thereby a project keeps its
     back end's version until its build requirements change.
     """
     wanted = sorted(set(requires))
-    folder = cache / "builders" / digest(wanted, sys.version, sysconfig.get_platform(), sys.base_prefix)
+    places = sources.identity if sources is not None and sources.is_only else ()
+    made_by = (sys.version, sysconfig.get_platform(), sys.base_prefix, *places)
+    folder = cache / "builders" / digest(wanted, *made_by)
     with locked(folder.with_suffix(".lock")):
         if read_record(folder / "complete.json") != wanted or not (folder / "bin" / "python").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            _create_environment(folder, wanted)
+            _create_environment(folder, wanted, sources or read_sources())
             write_record(folder / "complete.json", wanted)
     return folder / "bin" / "python"
 
 
-def _create_environment(folder: Path, requires: Sequence[str]) -> None:
+def _create_environment(folder: Path, requires: Sequence[str], sources: Sources) -> None:
     python, uv = str(folder / "bin" / "python"), find_uv()
-    environment = uv_variables(read_sources()) if uv is not None else {}
+    environment = pip_variables(sources) if uv is None else uv_variables(sources)
     if uv is not None:
         run([uv, "venv", "--quiet", "--no-project", "--python", sys.executable, str(folder)])
         install = [uv, "pip", "install", "--quiet", "--python", python]

@@ -201,7 +201,7 @@ class _Vendor:
         name = canonicalize_name(pin.name)
         distribution = Distribution(name, pin.version, "local", (), sdist.parent, source=sdist)
         try:
-            wheel = WheelBuilder(self._cache, self._report).build(distribution).wheel
+            wheel = WheelBuilder(self._cache, self._report, sources=self._sources).build(distribution).wheel
         except BundleError as error:
             return _Found(problem=error.message)
         if not fits(wheel, self._platform):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from django_deploy.bundle.environment import Distribution
     from django_deploy.bundle.patterns import Patterns
+    from django_deploy.bundle.sources import Sources
 
 #: Part of every key: raise it when the same tree would be built in another way.
 RECIPE = 2
@@ -79,14 +80,15 @@ def build_wheels(
     cache: Path,
     report: Report = ignore,
     rules: Rules | None = None,
+    sources: Sources | None = None,
 ) -> tuple[BuiltWheel, ...]:
     """The wheel of each distribution, without its dependencies, in the same order.
 
     What did not change is not built again. ``rules`` say what of a plain project is deployed, what of all
-    source trees is data and left out, and what looks like a secret and is meant to travel. Raises one
-    ``BundleError`` that holds every failure.
+    source trees is data and left out, and what looks like a secret and is meant to travel. ``sources`` have
+    the back ends. Raises one ``BundleError`` that holds every failure.
     """
-    builder = WheelBuilder(cache, report, rules)
+    builder = WheelBuilder(cache, report, rules, sources)
     with ThreadPoolExecutor(BUILDS_AT_ONCE) as pool:
         futures = [pool.submit(builder.build, distribution) for distribution in distributions]
     errors = [error for error in (future.exception() for future in futures) if error is not None]
@@ -101,10 +103,17 @@ def build_wheels(
 class WheelBuilder:
     """Builds wheels into a cache folder, keyed by what they are built from."""
 
-    def __init__(self, cache: Path, report: Report = ignore, rules: Rules | None = None) -> None:
+    def __init__(
+        self,
+        cache: Path,
+        report: Report = ignore,
+        rules: Rules | None = None,
+        sources: Sources | None = None,
+    ) -> None:
         self._cache = cache
         self._report = report
         self._rules = rules or Rules()
+        self._sources = sources
 
     def build(self, distribution: Distribution) -> BuiltWheel:
         """The wheel of one distribution, from the cache if it is there."""
@@ -151,6 +160,7 @@ class WheelBuilder:
             return build_tree(
                 *(distribution, tree, folder),
                 cache=self._cache,
+                sources=self._sources,
                 key=key,
                 scm_version=scm_version,
                 known_files=known_files,
@@ -185,7 +195,7 @@ class WheelBuilder:
         def make(folder: Path) -> Path:
             from django_deploy.bundle.backend import fetch_wheel
 
-            return fetch_wheel(distribution, requirement, folder)
+            return fetch_wheel(distribution, requirement, folder, self._sources)
 
         return self._find(distribution, key) or self._make(distribution, key, make)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tarfile
 import time
 from dataclasses import replace
@@ -304,45 +303,46 @@ def test_files_that_nobody_uses_leave_the_cache(shelf, run):
 
 # Sdists
 
+#: A back end that comes along with what it builds.
+BACKEND = """
+import zipfile
 
-def make_sdist(folder: Path, sample: Path, name: str) -> Path:
-    """An sdist of a sample project, as its back end would make it."""
-    (sample / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{name.replace('-', '_')}-1.0.tar.gz"
-    with tarfile.open(path, "w:gz") as archive:
-        archive.add(sample, f"{name.replace('-', '_')}-1.0")
-    return path
-
-
-EXTENSION = """
-#include <Python.h>
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "acme_c", NULL, -1, NULL};
-PyMODINIT_FUNC PyInit_acme_c(void) { return PyModule_Create(&module); }
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    files = {"METADATA": "Metadata-Version: 2.1\\nName: acme-x\\nVersion: 1.0\\n", "RECORD": ""}
+    files["WHEEL"] = "Wheel-Version: 1.0\\nGenerator: acme\\nRoot-Is-Purelib: true\\nTag: TAG\\n"
+    with zipfile.ZipFile(f"{folder}/acme_x-1.0-TAG.whl", "w") as archive:
+        for name, text in files.items():
+            archive.writestr(zipfile.ZipInfo(f"acme_x-1.0.dist-info/{name}"), text)
+    return "acme_x-1.0-TAG.whl"
 """
 
-SETUP = """
-from setuptools import Extension, setup
-setup(name="acme-c", version="1.0", ext_modules=[Extension("acme_c", ["acme_c.c"])])
+BUILD_SYSTEM = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
 """
 
 
-@pytest.fixture
-def building(tmp_path, build_cache):
-    """Environments of back ends are there already."""
-    (tmp_path / "cache").mkdir()
-    (build_cache / "builders").mkdir(exist_ok=True)
-    (tmp_path / "cache" / "builders").symlink_to(build_cache / "builders")
+def make_sdist(folder: Path, backend: str) -> Path:
+    source = folder / "source"
+    source.mkdir(parents=True)
+    (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: acme-x\nVersion: 1.0\n")
+    (source / "pyproject.toml").write_text(BUILD_SYSTEM)
+    (source / "backend.py").write_text(backend)
+    with tarfile.open(folder / "acme_x-1.0.tar.gz", "w:gz") as archive:
+        archive.add(source, "acme_x-1.0")
+    return folder / "acme_x-1.0.tar.gz"
 
 
-def test_wheel_is_built_of_what_has_only_an_sdist(shelf, run, index, sample, building, tmp_path):
-    shelf.add("acme-flit", make_sdist(shelf.folder, sample("flit"), "acme-flit"))
-    pin = shelf.pin("acme-flit")
+def test_wheel_is_built_of_what_has_only_an_sdist(shelf, run, index, tmp_path):
+    shelf.add("acme-x", make_sdist(shelf.folder, BACKEND.replace("TAG", "py3-none-any")))
+    pin = shelf.pin("acme-x")
 
     (wheel,) = run(pin, host=ARM)
 
     assert wheel.path.parents[1] == tmp_path / "cache" / "files"
-    assert wheel.path.name == "acme_flit-1.0-py2.py3-none-any.whl"
+    assert wheel.path.name == "acme_x-1.0-py3-none-any.whl"
     assert hashlib.sha256(wheel.path.read_bytes()).hexdigest() == wheel.sha256 == wheel.path.parent.name
     assert [event.kind for event in run.events] == [
         "vendor.started",
@@ -354,33 +354,34 @@ def test_wheel_is_built_of_what_has_only_an_sdist(shelf, run, index, sample, bui
     assert run(pin, host=ARM) == (wheel,)
 
 
-@pytest.mark.skipif(not shutil.which("cc"), reason="needs a compiler")
-def test_compiled_wheel_of_another_machine_is_refused(shelf, run, building, tmp_path):
-    source = tmp_path / "acme-c"
-    source.mkdir()
-    (source / "acme_c.c").write_text(EXTENSION)
-    (source / "setup.py").write_text(SETUP)
-    shelf.add("acme-c", make_sdist(shelf.folder, source, "acme-c"))
+def test_wheel_that_fits_is_preferred_to_an_sdist(shelf, run):
+    shelf.add("acme-x", make_sdist(shelf.folder, "raise SystemExit"))
 
-    message = problem(run, shelf.pin("acme-c"), host=ARM)
-
-    assert message.startswith("acme-c 1.0: it has an sdist, but what that gives here is acme_c-1.0-cp3")
+    assert names(run(shelf.wheels("acme-x", "py3-none-any"))) == ["acme_x-1.0-py3-none-any.whl"]
 
 
-def test_sdist_that_cannot_be_built_is_told_with_the_others(shelf, run, sample, building, tmp_path):
-    broken = sample("flit")
-    (broken / "pyproject.toml").write_text("[build-system]\nrequires = []\nbuild-backend = 'nowhere'\n")
-    shelf.add("acme-flit", make_sdist(shelf.folder, broken, "acme-flit"))
+def test_built_wheel_of_another_machine_is_refused(shelf, run):
+    tag = "cp311-cp311-linux_x86_64"
+    shelf.add("acme-x", make_sdist(shelf.folder, BACKEND.replace("TAG", tag)))
 
-    message = problem(run, shelf.pin("acme-flit"), Pin("acme-absent", "1.0", ("0" * 64,)))
-
-    assert message.startswith("acme-flit 1.0: The wheel of acme-flit 1.0 (")
-    assert message.endswith("acme-absent 1.0: no index has this version")
-
-
-def test_sdist_for_newer_pythons_is_not_built(shelf, run, sample, building):
-    shelf.add(
-        "acme-flit", make_sdist(shelf.folder, sample("flit"), "acme-flit"), **{"requires-python": ">=3.12"}
+    assert problem(run, shelf.pin("acme-x"), host=ARM) == (
+        f"acme-x 1.0: it has an sdist, but what that gives here is acme_x-1.0-{tag}.whl"
     )
 
-    assert problem(run, shelf.pin("acme-flit")) == "acme-flit 1.0: its files require Python >=3.12"
+
+def test_sdist_that_cannot_be_built_is_told_with_the_others(shelf, run):
+    shelf.add("acme-x", make_sdist(shelf.folder, "raise SystemExit('no compiler')"))
+
+    first, *output, last = problem(
+        run, shelf.pin("acme-x"), Pin("acme-absent", "1.0", ("0" * 64,))
+    ).splitlines()
+
+    assert first.startswith("acme-x 1.0: The wheel of acme-x 1.0 (")
+    assert "no compiler" in output
+    assert last == "acme-absent 1.0: no index has this version"
+
+
+def test_sdist_for_newer_pythons_is_not_built(shelf, run):
+    shelf.add("acme-x", make_sdist(shelf.folder, "raise SystemExit"), **{"requires-python": ">=3.12"})
+
+    assert problem(run, shelf.pin("acme-x")) == "acme-x 1.0: its files require Python >=3.12"
