@@ -43,9 +43,16 @@ def find_installed(entry: Entry, distributions: Iterable[Distribution]) -> Distr
         return next((item for item in distributions if item.name == entry.name), None)
     if entry.path is not None:
         place = entry.path.resolve()
-        return next((item for item in distributions if item.source and item.source.resolve() == place), None)
+        return next((item for item in distributions if place in _places(item)), None)
     address = _address(entry.reference)
     return next((item for item in distributions if item.url and _address(item.url) == address), None)
+
+
+def _places(item: Distribution) -> tuple[Path, ...]:
+    """The paths that a file may call a distribution by; of an egg-link freeze tells where the metadata is."""
+    if item.source is None:
+        return ()
+    return item.source.resolve(), item.metadata_folder.parent.resolve()
 
 
 def _address(reference: str) -> str:

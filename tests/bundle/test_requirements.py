@@ -1,0 +1,135 @@
+"""Bundles of a real environment by the files that real tools write about it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bundle.conftest import Workshop
+
+
+@pytest.fixture(scope="module")
+def bundle(workshop):
+    return workshop.bundle()
+
+
+@pytest.fixture
+def write(workshop, tmp_path):
+    """A file of requirements in the folder where manage.py would run."""
+
+    def write(text: str, name: str = "requirements.txt") -> str:
+        (tmp_path / name).write_text(text)
+        return name
+
+    return write
+
+
+def freeze(workshop: Workshop, tool: str) -> str:
+    if tool == "pip":
+        return workshop.run(sys.executable, "-m", "pip", "--python", workshop.python, "freeze", "--all")
+    return workshop.run("uv", "pip", "freeze", "--python", workshop.python)
+
+
+def compiled(workshop: Workshop, folder: Path, *options: str) -> str:
+    """What uv makes of what the site needs, with the versions that are installed."""
+    (folder / "wanted.in").write_text("django\n")
+    (folder / "installed.txt").write_text(
+        "".join(f"{line}\n" for line in freeze(workshop, "uv").splitlines() if "==" in line)
+    )
+    return workshop.run("uv", "pip", "compile", *options, "-c", "installed.txt", "wanted.in", cwd=folder)
+
+
+def content(bundle: dict) -> dict:
+    """What of a bundle counts, where the same environment shall give the same."""
+    assert "error" not in bundle, f"{bundle['error']}\n{bundle['remedy']}"
+    return {key: bundle[key] for key in ("project", "distributions", "pins", "wheels")}
+
+
+@pytest.mark.parametrize("tool", ["pip", "uv"])
+def test_what_freeze_writes_equals_the_environment(workshop, bundle, write, tmp_path, tool):
+    file = write(freeze(workshop, tool))
+
+    locked = workshop.bundle(cwd=tmp_path, lock_file=file)
+
+    assert content(locked) == content(bundle)
+    assert locked["warnings"] == bundle["warnings"]
+
+
+@pytest.mark.parametrize("tool", ["pip", "uv"])
+def test_what_freeze_writes_is_deployed(workshop, write, tmp_path, tool):
+    file = write(freeze(workshop, tool))
+    frozen = workshop.bundle(requirements="freeze")
+
+    stated = workshop.bundle(cwd=tmp_path, requirements=file)
+
+    assert content(stated) == content(frozen)
+    assert stated["warnings"] == frozen["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("requirements.txt", []),
+        ("requirements.txt", ["--generate-hashes"]),
+        ("pylock.toml", ["--format", "pylock.toml"]),
+    ],
+)
+def test_what_uv_compiles_is_deployed(workshop, bundle, write, tmp_path, name, options):
+    file = write(compiled(workshop, tmp_path, *options), name)
+
+    stated = workshop.bundle(cwd=tmp_path, requirements=file)
+
+    assert content(stated) == content(bundle)
+    assert stated["warnings"] == bundle["warnings"]
+
+
+def test_requirements_in_is_compiled(workshop, bundle, write, tmp_path):
+    site = workshop.sources / "setuptools_flat"
+    file = write(f"-e {site}\ndjango>=4\n", "requirements.in")
+
+    stated = workshop.bundle(cwd=tmp_path, requirements=file)
+
+    assert content(stated) == content(bundle)
+    assert stated["warnings"] == bundle["warnings"]
+    assert [path.name for path in tmp_path.iterdir()] == ["requirements.in"]
+
+
+def test_file_is_found_in_the_folder_of_the_project(workshop, tmp_path):
+    answer = workshop.bundle(cwd=tmp_path, requirements="requirements/base.txt")
+
+    place = "requirements/base.txt"
+    assert answer["error"] == (
+        f"REQUIREMENTS names {place}, which is not there: {tmp_path / place} and"
+        f" {workshop.sources / 'setuptools_flat' / place} do not exist."
+    )
+
+
+def test_lock_file_is_checked_before_anything_is_built(workshop, write, tmp_path):
+    file = write(freeze(workshop, "uv").replace("asgiref==", "asgiref==0.") + "gone==1\n")
+
+    answer = workshop.bundle(cwd=tmp_path, lock_file=file)
+
+    head, header, *rows = answer["error"].splitlines()
+    assert head == "LOCK_FILE is set, but requirements.txt is not what is installed here and deployed:"
+    assert header.split() == ["distribution", "requirements.txt", "installed"]
+    assert [row.split()[0] for row in rows] == ["asgiref", "gone"]
+    assert answer["events"] == []
+
+
+def test_wheel_that_requires_more_than_the_file_has(workshop, write, tmp_path):
+    text = re.sub("asgiref==.*", "asgiref==3.7.2", compiled(workshop, tmp_path))
+    folder = workshop.sources / "flit" / "pyproject.toml"
+    before = folder.read_text()
+    folder.write_text(before + 'dependencies = ["asgiref>=3.8", "six"]\n')
+    try:
+        answer = workshop.bundle(cwd=tmp_path, requirements=write(text))
+    finally:
+        folder.write_text(before)
+
+    assert answer["error"] == (
+        "requirements.txt is not what the sources require by now: acme-flit 1.0 requires asgiref>=3.8,"
+        " but 3.7.2 is in requirements.txt; acme-flit 1.0 requires six, which is not in requirements.txt."
+    )
