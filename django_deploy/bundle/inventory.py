@@ -33,11 +33,17 @@ Inventory = dict[tuple[str, str], tuple[str, str]]
 def take_inventory(manifest: Manifest) -> Inventory:
     """Tags and digest (``host/inventory.py``) of each distribution that can be compared.
 
-    Of what came from an index it is what is installed here, of anything else what its wheel holds.
+    Of what is sent it is what the wheel holds, of anything else what is installed here. What each
+    machine builds from sources can differ.
     """
+    built = {(pin.name, pin.version) for pin in manifest.pins if pin.is_source}
+    installed = {
+        (name, version): of_installed(folder)
+        for name, version, folder in manifest.installed
+        if (name, version) not in built
+    }
     wheels = {(wheel.name, wheel.version): of_wheel(wheel.path) for wheel in manifest.wheels}
-    installed = {(name, version): of_installed(folder) for name, version, folder in manifest.installed}
-    return {key: item for found in (wheels, installed) for key, item in found.items() if item}
+    return {key: item for found in (installed, wheels) for key, item in found.items() if item}
 
 
 def of_installed(metadata: Path) -> tuple[str, str] | None:

@@ -40,14 +40,15 @@ class _Answer:
     """What the sources say of one version.
 
     ``hashes`` are those of its files on indexes; ``archive`` is the file for this machine when it is
-    found in local folders only. ``problem`` says why there is neither, ``ask_tools`` whether uv or
-    pip-tools may know more.
+    found in local folders only. ``is_source`` where each machine builds its own from an sdist.
+    ``problem`` says why there is nothing, ``ask_tools`` whether uv or pip-tools may know more.
     """
 
     hashes: tuple[str, ...] = ()
     archive: Path | None = None
     problem: str = ""
     ask_tools: bool = False
+    is_source: bool = False
 
 
 def lock(
@@ -80,11 +81,17 @@ def lock(
 
 
 def _stated_answer(entry: Entry | None) -> _Answer | None:
-    return _Answer(entry.hashes) if entry is not None and entry.hashes else None
+    return _nameless(entry.hashes) if entry is not None and entry.hashes else None
+
+
+def _nameless(hashes: tuple[str, ...]) -> _Answer:
+    """Of files without a name: a single one is an sdist more often than a wheel."""
+    return _Answer(hashes, is_source=len(hashes) == 1)
 
 
 def _pin(distribution: Distribution, answer: _Answer, entry: Entry | None) -> Pin:
-    return Pin(distribution.name, distribution.version, answer.hashes, entry.marker if entry else "")
+    marker = entry.marker if entry else ""
+    return Pin(distribution.name, distribution.version, answer.hashes, marker, answer.is_source)
 
 
 def _record_file(distribution: Distribution, sources: Sources, cache: Path) -> Path:
@@ -99,12 +106,13 @@ def _recall(file: Path) -> _Answer | None:
     archive = Path(record["archive"]) if record["archive"] else None
     if archive is not None and not archive.is_file():
         return None
-    return _Answer(tuple(record["hashes"]), archive)
+    return _Answer(tuple(record["hashes"]), archive, is_source=record.get("is_source", False))
 
 
 def _remember(file: Path, answer: _Answer) -> None:
     archive = str(answer.archive) if answer.archive else None
-    write_record(file, {"hashes": answer.hashes, "archive": archive})
+    record = {"hashes": answer.hashes, "archive": archive, "is_source": answer.is_source}
+    write_record(file, record)
 
 
 def _ask(distributions: Sequence[Distribution], sources: Sources) -> dict[Distribution, _Answer]:
@@ -132,7 +140,7 @@ def _look_up(distribution: Distribution, index: Index) -> _Answer:
     remote = [file for file in files if file.local_path is None]
     hashes = tuple(sorted({file.sha256 for file in remote if file.sha256}))
     if hashes:
-        return _Answer(hashes)
+        return _Answer(hashes, is_source=not any(file.filename.endswith(".whl") for file in remote))
     if remote:
         return _Answer(problem="the index tells no sha256 of its files", ask_tools=True)
     archive = _best_archive(files)
@@ -171,7 +179,7 @@ def _ask_tools(distributions: Sequence[Distribution], sources: Sources) -> dict[
 
     requirements = {f"{item.name}=={item.version}": item for item in distributions}
     found = ask_tools(list(requirements), sources)
-    return {requirements[text]: _Answer(hashes) for text, hashes in found.items()}
+    return {requirements[text]: _nameless(hashes) for text, hashes in found.items()}
 
 
 def _refuse_missing(answers: Mapping[Distribution, _Answer]) -> None:

@@ -53,13 +53,15 @@ class Wheel:
 class Pin:
     """A distribution that hosts install from their index: exact version, all its files' sha256.
 
-    ``marker`` (PEP 508) says on which interpreters, empty on all.
+    ``marker`` (PEP 508) says on which interpreters, empty on all. ``is_source`` where there is no wheel, so
+    that each machine builds its own.
     """
 
     name: str
     version: str
     hashes: tuple[str, ...]
     marker: str = ""
+    is_source: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -176,26 +177,29 @@ def test_what_is_no_wheel_is_not_compared(tmp_path):
     assert of_wheel(archive) is None
 
 
-def test_the_inventory_has_both(tmp_path):
-    built = make_wheel(tmp_path / "built", "acme-shop")
-    archive = make_wheel(tmp_path / "archive", "acme-tricky", files=TRICKY)
-    here = install("pip", archive, environment(tmp_path / "venv"))
-    newer = make_wheel(tmp_path / "newer", "acme-tricky", files={})
+def test_the_inventory_is_of_wheels_and_of_what_is_installed(tmp_path):
+    tricky = make_wheel(tmp_path, "acme-tricky", files=TRICKY)
+    here = install("pip", tricky, environment(tmp_path / "venv"))
+    shop, changed = make_wheel(tmp_path, "acme-shop"), make_wheel(tmp_path / "new", "acme-tricky", files={})
     manifest = Manifest(
         project="acme-shop",
         version="1.0",
         python="3.11.7",
-        wheels=tuple(
-            Wheel(name, "1.0", path, "a" * 64, 1)
-            for name, path in (("acme-shop", built), ("acme-tricky", newer))
-        ),
-        pins=(Pin("django", "5.2.19", ("b" * 64,)),),
+        wheels=(Wheel("acme-shop", "1.0", shop, "a" * 64, 1),),
+        pins=(Pin("django", "5.2.19", ("b" * 64,)), Pin("acme-tricky", "1.0", ("c" * 64, "d" * 64))),
         created=0.0,
         created_by="test",
-        installed=(("acme-tricky", "1.0", here), ("django", "5.2.18", tmp_path / "gone")),
+        installed=(("acme-tricky", "1.0", here), ("django", "5.2.19", tmp_path / "gone")),
     )
 
     assert take_inventory(manifest) == {
-        ("acme-shop", "1.0"): of_wheel(built),
-        ("acme-tricky", "1.0"): of_wheel(archive),
+        ("acme-shop", "1.0"): of_wheel(shop),
+        ("acme-tricky", "1.0"): of_installed(here),
     }
+    # What is sent is what counts.
+    sent = (*manifest.wheels, Wheel("acme-tricky", "1.0", changed, "e" * 64, 1))
+    found = take_inventory(replace(manifest, wheels=sent, pins=()))
+    assert found[("acme-tricky", "1.0")] == of_wheel(changed)
+    # Each machine builds its own.
+    found = take_inventory(replace(manifest, pins=(Pin("acme-tricky", "1.0", ("f" * 64,), is_source=True),)))
+    assert ("acme-tricky", "1.0") not in found

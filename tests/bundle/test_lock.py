@@ -49,6 +49,19 @@ def test_hashes_of_all_files_of_the_version(index, tmp_path):
     assert pins(index, tmp_path, installed("acme-x")) == (Pin("acme-x", "1.0", (A, B)),)
 
 
+def test_what_has_sources_only_is_told(index, tmp_path):
+    """Each machine builds its own wheel of them."""
+    index.add("x", {"x-1.0.tar.gz": A, "x-1.0.zip": B, "x-2.0-py3-none-any.whl": C})
+    index.add("y", {"y-1.0.tar.gz": A, "y-1.0-cp311-cp311-win_amd64.whl": B})
+
+    for _ in ("asked", "remembered"):
+        assert [pin.is_source for pin in pins(index, tmp_path, installed("x"), installed("y"))] == [
+            True,
+            False,
+        ]
+    assert len(index.requests) == 2
+
+
 def test_local_version_is_another_version(index, tmp_path):
     index.add(
         "torch",
