@@ -56,9 +56,13 @@ def environment(base: Mapping[str, str]) -> dict[str, str]:
 def command(record: Mapping[str, Any], name: str) -> list[str]:
     """The argv of a process, with the release's own socket in it."""
     process = next(process for process in record["processes"] if process["name"] == name)
+    return [word.replace("{socket}", socket_path(name)) for word in process["command"]]
+
+
+def socket_path(name: str) -> str:
+    """The release's own socket of a process."""
     root = os.path.dirname(os.path.dirname(folder()))
-    socket = os.path.join(root, "run", f"{name}.{os.path.basename(folder())}.sock")
-    return [word.replace("{socket}", socket) for word in process["command"]]
+    return os.path.join(root, "run", f"{name}.{os.path.basename(folder())}.sock")
 
 
 def start(name: str) -> None:
@@ -66,6 +70,8 @@ def start(name: str) -> None:
     argv = command(read("release.json"), name)
     os.chdir(working_folder(folder()))
     env = environment(os.environ)
+    if os.path.exists(socket_path(name)):
+        os.unlink(socket_path(name))  # left by one that was killed; not every server removes it (EADDRINUSE)
     try:
         os.execvpe(argv[0], argv, env)
     except OSError as error:

@@ -78,6 +78,9 @@ class ProcessManager(Protocol):
     def forget(self, release: str, names: Sequence[str]) -> None:
         """List those that have ended no more."""
 
+    def drop(self, release: str) -> None:
+        """Delete what it keeps of a release that has gone: logs, settings."""
+
     def enable(self, release: str, names: Sequence[str]) -> None:
         """Have them start with the host, too, from its next start on."""
 

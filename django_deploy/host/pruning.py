@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .layout import FAILED, LIVE, RETIRED, Layout, Release
+from .layout import FAILED, LIVE, RELEASE_ID, RETIRED, Layout, Release
 from .protocol import Failure
 from .store import Store
 
 #: Failed releases that are kept for inspection.
 KEEP_FAILED = 2
 
+#: A path in a release.
+IN_RELEASE = re.compile(rf"/releases/({RELEASE_ID.pattern})\b")
+
 
 def prune(layout: Layout, store: Store, keep: int) -> list[str]:
-    """Bury old releases, never the live one or its predecessor; gives the ids that went.
+    """Bury old releases; gives the ids that went.
 
-    ``keep`` counts the releases that were live once; failed ones never push them out.
+    ``keep`` counts the releases that were live once; failed ones never push them out. The live one, its
+    predecessor, and those that any program still runs in, stay.
     """
     doomed = _doomed(layout, keep)
     for release in doomed:
@@ -34,8 +41,21 @@ def _doomed(layout: Layout, keep: int) -> list[Release]:
     good = [release for release in releases if release.state in (LIVE, RETIRED)]
     failed = [release for release in releases if release.state == FAILED]
     before_live = [release.id for release in good if release.id < live]
-    needed = {live, *before_live[-1:], *(release.id for release in good[-keep:])}
-    return [release for release in good if release.id not in needed] + failed[:-KEEP_FAILED]
+    needed = {live, *before_live[-1:], *(release.id for release in good[-keep:])} | in_use()
+    return [release for release in good + failed[:-KEEP_FAILED] if release.id not in needed]
+
+
+def in_use() -> set[str]:
+    """The releases that a program of this host runs in: a worker at its last job, somebody's cron job.
+
+    Programs may change their command line, and few their folder.
+    """
+    found: set[str] = set()
+    for folder in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError), open(f"/proc/{folder}/cmdline", errors="replace") as file:
+            found.update(IN_RELEASE.findall(file.read()))
+            found.update(IN_RELEASE.findall(os.readlink(f"/proc/{folder}/cwd")))
+    return found
 
 
 def _prune_tools(layout: Layout, wanted: set[str]) -> None:

@@ -26,12 +26,16 @@ STATES = {
     "STOPPING": "stopping",
 }
 
+#: Bytes of a log, after which it is put aside, and how many of those are kept.
+MAX_LOG_BYTES = 10_000_000
+MAX_LOG_BACKUPS = 3
+
 SERVER = """\
 ; Written by django-deploy.
 [supervisord]
 logfile={folder}/supervisord.log
-logfile_maxbytes=10MB
-logfile_backups=1
+logfile_maxbytes={log_bytes}
+logfile_backups={log_backups}
 pidfile={folder}/supervisord.pid
 childlogdir={folder}
 identifier={root}
@@ -61,9 +65,11 @@ stopwaitsecs={stop_timeout:.0f}
 killasgroup=true
 redirect_stderr=true
 stdout_logfile={log}
-stdout_logfile_maxbytes=10MB
-stdout_logfile_backups=3
+stdout_logfile_maxbytes={log_bytes}
+stdout_logfile_backups={log_backups}
 """
+
+LOG_LIMITS = {"log_bytes": MAX_LOG_BYTES, "log_backups": MAX_LOG_BACKUPS}
 
 #: supervisord out of its unpacked wheel, whose folder is the first argument.
 RUN_FROM_FOLDER = """\
@@ -137,6 +143,10 @@ class Supervisor:
         for name in names if self._is_running() else ():
             self._ignore_fault("removeProcessGroup", f"{name}@{release}")  # one that stops still, stays
 
+    def drop(self, release: str) -> None:
+        for log in self._folder.glob(f"*@{release}.log*"):
+            log.unlink(missing_ok=True)
+
     def enable(self, release: str, names: Sequence[str]) -> None:
         """Nothing to do: whoever starts supervisord again gets every program that has a file."""
 
@@ -205,6 +215,7 @@ class Supervisor:
             folder=_expanded(folder),
             log=_expanded(self._log_file(release, process["name"])),
             stop_timeout=max(1, process["stop_timeout"]),
+            **LOG_LIMITS,
         )
         write_atomically(self._program_file(release, process["name"]), text)
 
@@ -212,7 +223,7 @@ class Supervisor:
         if self._is_running():
             return
         self._programs.mkdir(parents=True, exist_ok=True)
-        text = SERVER.format(folder=_expanded(self._folder), root=_expanded(self._layout.root))
+        text = SERVER.format(folder=_expanded(self._folder), root=_expanded(self._layout.root), **LOG_LIMITS)
         write_atomically(self._folder / "supervisord.conf", text)
         self._launch()
         deadline = time.monotonic() + START_TIMEOUT
@@ -286,7 +297,9 @@ class _UnixTransport(xmlrpc.client.Transport):
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         from .health import UnixConnection
 
-        return UnixConnection(self._path, timeout=60)
+        connection = UnixConnection(self._path, timeout=60)
+        self._connection = host, connection  # which close() closes
+        return connection
 
 
 def _tail(path: Path) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -28,6 +29,9 @@ SYSTEMCTL_TIMEOUT = 120.0
 
 PROPERTIES = "Id,ActiveState,SubState,Result,NRestarts,MainPID,ActiveEnterTimestampMonotonic"
 
+#: The STOP_TIMEOUT of nearly all processes, in seconds; another one costs a reload of all units.
+USUAL_STOP_TIME = 30
+
 UNIT = """\
 # Written by django-deploy; an instance is one release of the site under ROOT.
 [Unit]
@@ -41,10 +45,17 @@ WorkingDirectory={folder}
 Restart=always
 RestartSec=1
 KillMode=mixed
-TimeoutStopSec={stop_timeout:g}
+TimeoutStopSec={stop_timeout}
 
 [Install]
 WantedBy=default.target
+"""
+
+
+#: The template belongs to all releases, this to one.
+DROP_IN = """\
+[Service]
+TimeoutStopSec={stop_timeout:g}
 """
 
 
@@ -64,7 +75,11 @@ class Systemd:
         self._wants = self._folder / "default.target.wants"
 
     def start(self, release: str, processes: Sequence[dict[str, Any]]) -> None:
-        written = [self._write_unit(process) for process in processes]
+        written = [
+            changed
+            for process in processes
+            for changed in (self._write_unit(process), self._write_drop_in(process, release))
+        ]
         if any(written):
             self._systemctl("daemon-reload")
         units = [self._unit(process["name"], release) for process in processes]
@@ -80,6 +95,10 @@ class Systemd:
     def forget(self, release: str, names: Sequence[str]) -> None:
         if names:  # a killed unit is listed for ever else
             self._systemctl("reset-failed", *[self._unit(name, release) for name in names], check=False)
+
+    def drop(self, release: str) -> None:
+        for folder in self._folder.glob(f"{self._prefix}-*@{release}.service.d"):
+            shutil.rmtree(folder)
 
     def enable(self, release: str, names: Sequence[str]) -> None:
         self._wants.mkdir(parents=True, exist_ok=True)
@@ -126,7 +145,7 @@ class Systemd:
         return self._folder / f"{self._prefix}-{process}@.service"
 
     def _write_unit(self, process: dict[str, Any]) -> bool:
-        """The template says nothing that belongs to one release; gives whether it changed."""
+        """The template, which says nothing that belongs to one release; gives whether it changed."""
         folder = f"{_quoted(self._layout.releases)}/%i"
         text = UNIT.format(
             process=process["name"],
@@ -134,14 +153,16 @@ class Systemd:
             python=f'"{folder}/venv/bin/python"',
             launch=f'"{folder}/launch.py"',
             folder=folder,
-            stop_timeout=process["stop_timeout"],
+            stop_timeout=USUAL_STOP_TIME,
         )
-        path = self._template(process["name"])
-        if path.exists() and path.read_text() == text:
+        return _write_changed(self._template(process["name"]), text)
+
+    def _write_drop_in(self, process: dict[str, Any], release: str) -> bool:
+        """What one release has of its own; gives whether it changed."""
+        if process["stop_timeout"] == USUAL_STOP_TIME:
             return False
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text)
-        return True
+        path = self._folder / f"{self._unit(process['name'], release)}.d" / "stop.conf"
+        return _write_changed(path, DROP_IN.format(stop_timeout=process["stop_timeout"]))
 
     def _state(self, properties: dict[str, str]) -> ProcessState | None:
         match = re.fullmatch(rf"{re.escape(self._prefix)}-(.+)@(.+)\.service", properties.get("Id", ""))
@@ -187,6 +208,14 @@ class Systemd:
     def _environment() -> dict[str, str]:
         # A session without pam_systemd has no XDG_RUNTIME_DIR, and systemctl --user needs it.
         return {**os.environ, "XDG_RUNTIME_DIR": f"/run/user/{os.geteuid()}", "SYSTEMD_COLORS": "0"}
+
+
+def _write_changed(path: Path, text: str) -> bool:
+    if path.exists() and path.read_text() == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text)
+    return True
 
 
 def _quoted(path: Path) -> str:

@@ -20,7 +20,7 @@ from .protocol import Failure
 from .pruning import prune
 from .steps import StepProcess, suggest_remedy
 from .store import Store
-from .virtualenv import Installer, carry_bytecode, unpack_tool
+from .virtualenv import Installer, carry_bytecode, unpack_tool, unshare_project
 
 #: The journal's phases, in order.
 PREPARE, START, SWITCH, CONFIRM = PHASES = ("prepare", "start", "switch", "confirm")
@@ -163,6 +163,7 @@ class Transaction:
             report=self._link.report,
             stop=self._link.lost,
         ).build(release, lock, message["distributions"], installer["offline_first"])
+        unshare_project(release)
         live = self._layout.live()
         if live is not None and self._layout.release(live).venv.is_dir():
             carry_bytecode(self._layout.release(live), release)
@@ -461,8 +462,12 @@ class Transaction:
 
     def _prune(self, keep: int) -> None:
         notice = self._layout.private / "cleanup-failed"
+        managers = self._managers()
         try:
             removed = prune(self._layout, self._store, keep)
+            for manager in managers:
+                for release in removed:
+                    manager.drop(release)
         except OSError as error:
             notice.write_text(f"old releases could not be removed: {error}\n")
         else:

@@ -46,6 +46,9 @@ class Programs:
         for name in names:
             self.running.pop(name, None)
 
+    def drop(self, release: str) -> None:
+        raise NotImplementedError
+
     def enable(self, release: str, names: Sequence[str]) -> None:
         raise NotImplementedError
 

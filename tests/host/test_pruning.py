@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -72,6 +74,23 @@ def test_one_release_to_keep_is_two(site):
     prune(site, Store(site), 1)
 
     assert kept(site) == ids[2:]
+
+
+@pytest.mark.parametrize("state", [RETIRED, FAILED])
+def test_a_release_that_a_program_runs_in_stays(site, state):
+    ids = [add(site, hour, state) for hour in range(5)] + [add(site, 5, LIVE)]
+    in_folder = subprocess.Popen(["sleep", "60"], cwd=site.release(ids[0]).path)
+    argv = [sys.executable, "-c", "print(flush=True); input()", f"{site.release(ids[1]).path}/manage.py"]
+    by_name = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    by_name.stdout.readline()  # it runs under its own name
+
+    removed = prune(site, Store(site), 1)
+
+    for process in (in_folder, by_name):
+        process.kill()
+        process.communicate()
+    assert set(ids[:3]) - set(removed) == set(ids[:2])
+    assert set(prune(site, Store(site), 1)) == set(ids[:2])
 
 
 def test_a_tool_stays_while_a_release_was_installed_with_it(site):

@@ -1,0 +1,122 @@
+"""A real supervisord with programs of a few lines in place of a site."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from django_deploy.host.layout import Layout
+from django_deploy.host.processes import ProcessState, wait_for_end
+from django_deploy.host.supervisor import Supervisor
+
+RELEASE = "20261122T174500Z-3f9c2a1"
+OTHER = "20261122T184500Z-1111111"
+
+#: In place of the release's launch.py: what its processes do.
+LAUNCH = """\
+import os, signal, sys, time
+name = sys.argv[1]
+print(name, "says good morning", flush=True)
+if name == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if not os.fork():
+        print("child", os.getpid(), flush=True)
+if name == "weak":
+    time.sleep(1.5)
+    sys.exit("no coffee")
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def layout() -> Iterator[Layout]:
+    # Not pytest's own folder: its path is too long for a Unix socket.
+    with tempfile.TemporaryDirectory(prefix="site-") as folder:
+        layout = Layout(folder)
+        layout.create()
+        for id in (RELEASE, OTHER):
+            release = layout.release(id)
+            release.python.parent.mkdir(parents=True)
+            release.python.symlink_to(sys.executable)
+            (release.path / "launch.py").write_text(LAUNCH)
+        yield layout
+
+
+@pytest.fixture
+def supervisor(layout: Layout) -> Iterator[Supervisor]:
+    pytest.importorskip("supervisor")
+    supervisor = Supervisor(layout, Path(sys.modules["supervisor"].__path__[0]).parent)
+    yield supervisor
+    pid = int((layout.private / "supervisor" / "supervisord.pid").read_text())
+    supervisor.close()
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def start(supervisor: Supervisor, *names: str, release: str = RELEASE) -> None:
+    supervisor.start(release, [{"name": name, "stop_timeout": 1.0} for name in names])
+    wait_until(lambda: all("ready" in supervisor.log(release, name) for name in names if name != "weak"))
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 15
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def state(supervisor: Supervisor, name: str) -> ProcessState:
+    (found,) = (state for state in supervisor.states() if state.name == name)
+    return found
+
+
+def test_what_does_not_stop_is_killed_with_what_it_started(supervisor: Supervisor) -> None:
+    start(supervisor, "worker", "deaf")
+    wait_until(lambda: any(line.startswith("child") for line in supervisor.log(RELEASE, "deaf")))
+    child = next(line.split()[1] for line in supervisor.log(RELEASE, "deaf") if line.startswith("child"))
+
+    supervisor.stop(RELEASE, ["worker", "deaf"])
+    wait_until(lambda: state(supervisor, "deaf").state == "killed")
+    killed, there = wait_for_end(supervisor, RELEASE, ["worker", "deaf"], time.monotonic() + 10)
+
+    assert (killed, there) == (["deaf"], [])
+    assert not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text()
+    assert supervisor.states() == []
+
+
+def test_how_often_a_process_fell(supervisor: Supervisor) -> None:
+    start(supervisor, "weak", "worker")
+
+    wait_until(lambda: state(supervisor, "weak").restarts >= 2)
+
+    assert state(supervisor, "worker").restarts == 0
+    assert "no coffee" in supervisor.log(RELEASE, "weak")
+
+
+def test_what_a_user_killed_is_started_again_and_did_not_fail_to_stop(supervisor: Supervisor) -> None:
+    start(supervisor, "worker")
+    first = state(supervisor, "worker").pid
+
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: state(supervisor, "worker").state == "running")
+
+    assert state(supervisor, "worker").pid != first
+    assert state(supervisor, "worker").restarts == 1
+
+
+def test_logs_go_with_their_release(supervisor: Supervisor, layout: Layout) -> None:
+    start(supervisor, "worker")
+    start(supervisor, "worker", release=OTHER)
+    (layout.private / "supervisor" / f"worker@{OTHER}.log.1").touch()
+
+    supervisor.drop(OTHER)
+
+    logs = {path.name for path in (layout.private / "supervisor").glob("*@*")}
+    assert logs == {f"worker@{RELEASE}.log"}
