@@ -247,6 +247,23 @@ def _link_bytecode(old: str, new: str) -> int:
     return sum(_link(f"{old}/__pycache__/{name}", f"{new}/__pycache__/{name}") for name in names)
 
 
+def unshare_project(release: Release) -> int:
+    """Give a plain project's files (``venv/app``) inodes of their own; gives how many.
+
+    uv's hard links share them with its cache and with other releases. Nobody writes into site-packages, but
+    a site may well change a file beside its ``manage.py``.
+    """
+    copied = 0
+    for folder, _, names in os.walk(release.venv / "app"):
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.stat(path).st_nlink > 1:
+                shutil.copy2(path, f"{path}.unshared")
+                os.replace(f"{path}.unshared", path)
+                copied += 1
+    return copied
+
+
 def _link(existing: str, new: str) -> bool:
     try:
         os.link(existing, new)

@@ -10,7 +10,7 @@ import pytest
 from django_deploy.host.inventory import digest_of_record
 from django_deploy.host.layout import Layout
 from django_deploy.host.protocol import Failure
-from django_deploy.host.virtualenv import carry_bytecode, site_packages, verify
+from django_deploy.host.virtualenv import carry_bytecode, site_packages, unshare_project, verify
 
 
 @pytest.fixture
@@ -188,3 +188,27 @@ def test_folders_of_data_are_not_searched(layout):
     carry_bytecode(old, new)
 
     assert bytecode(new) == ["shop/__pycache__/models"]
+
+
+def test_files_of_a_plain_project_are_the_releases_own(layout, tmp_path):
+    release = make_release(layout, 1)
+    cached = tmp_path / "cached.py"
+    cached.write_text("as it was")
+    cached.chmod(0o755)
+    for name in ("manage.py", "blog/data.json"):
+        (release.venv / "app" / name).parent.mkdir(parents=True, exist_ok=True)
+        (release.venv / "app" / name).hardlink_to(cached)
+    (release.venv / "app" / "own.txt").write_text("own")
+
+    assert unshare_project(release) == 2
+
+    assert unshare_project(release) == 0
+    (release.venv / "app" / "blog" / "data.json").write_text("changed by the site")
+    assert cached.read_text() == "as it was"
+    manage = release.venv / "app" / "manage.py"
+    assert (manage.read_text(), manage.stat().st_mode & 0o777) == ("as it was", 0o755)
+    assert sorted(path.name for path in (release.venv / "app").iterdir()) == ["blog", "manage.py", "own.txt"]
+
+
+def test_release_without_a_plain_project(layout):
+    assert unshare_project(make_release(layout, 1)) == 0
