@@ -5,17 +5,27 @@ Each function here gives one that makes the manifest when it is called, while th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from .bundle.archive import read_bundle
-from .bundle.assembly import build_bundle, bundle_ready
+from .bundle.assembly import build_bundle, bundle_ready, deployer
 from .bundle.audit import provides_module
-from .bundle.cache import default_cache
-from .bundle.manifest import Manifest
-from .exceptions import BundleError
+from .bundle.cache import default_cache, digest
+from .bundle.document import DocumentError
+from .bundle.manifest import Manifest, Wheel
+from .bundle.promotion import digest_of, find_file, read_release
+from .exceptions import BundleError, DeployError, HostError, RequestFailed
 from .host.protocol import Event, Report
+from .plan import platform_of
 from .target import Target
+from .transport.fetching import fetch_file, fetch_lock
+from .transport.fleet import Fleet
+from .transport.session import HostSession
+from .transport.ssh import Prompts, no_prompts
 
 #: Makes the manifest, and reports what it does meanwhile.
 Origin = Callable[[Report], Manifest]
@@ -40,7 +50,7 @@ def from_file(target: Target, file: Path) -> Origin:
         report(Event("bundle.read", fields=fields))
         _check_settings_module(target, found.manifest)
         report(bundle_ready(found.manifest))
-        return found.manifest
+        return replace(found.manifest, origin=f"as {file.name} has it: sha256 {found.sha256}")
 
     return make
 
@@ -54,3 +64,104 @@ def _check_settings_module(target: Target, manifest: Manifest) -> None:
                 remedy=f"The bundle was made of another project, or for another SETTINGS_MODULE than that of"
                 f" {target.name!r}.",
             )
+
+
+def from_target(target: Target, source: Target, *, prompts: Prompts = no_prompts) -> Origin:
+    """The very bundle that is live on another target: its wheels are here, or are fetched from there.
+
+    Making it raises ``DeployError`` when the hosts of ``source`` differ, or what they tell does not fit
+    together.
+    """
+
+    def make(report: Report) -> Manifest:
+        with Fleet(source, report=report, prompts=prompts) as fleet:
+            sessions = fleet.sessions()
+            record = _find_common_release(source, sessions)
+            manifest = _promote(source, sessions[0], record, report)
+        _check_settings_module(target, manifest)
+        report(bundle_ready(manifest))
+        return manifest
+
+    return make
+
+
+def _find_common_release(source: Target, sessions: Sequence[HostSession]) -> Mapping[str, Any]:
+    """What the hosts tell of the release that is live on all of them."""
+    if nothing := [session.host.name for session in sessions if not session.facts["live"]]:
+        raise DeployError(
+            f"Nothing is live on {source.name} ({', '.join(nothing)}).", remedy="Deploy there first."
+        )
+    if busy := [session.host.name for session in sessions if session.facts["unfinished"]]:
+        raise DeployError(
+            f"A deployment to {source.name} is running, or was cut off ({', '.join(busy)}).",
+            remedy="Wait for its end, or deploy there again.",
+        )
+    first, *others = sessions
+    for tell in (_live_release, _interpreter, _what_is_installed):
+        if other := next((other for other in others if tell(other) != tell(first)), None):
+            raise DeployError(
+                f"The hosts of {source.name} differ: {first.host.name} has {tell(first)}, "
+                f"{other.host.name} has {tell(other)}.",
+                remedy=f"Deploy to {source.name} until its hosts are alike.",
+            )
+    return _record(first)
+
+
+def _live_release(session: HostSession) -> str:
+    return f"release {session.facts['live']}"
+
+
+def _interpreter(session: HostSession) -> str:
+    return str(platform_of(session.host, session.facts))
+
+
+def _what_is_installed(session: HostSession) -> str:
+    record = _record(session)
+    return f"distributions {digest(record['distributions'], record['wheels'])[:12]}"
+
+
+def _record(session: HostSession) -> Mapping[str, Any]:
+    """What the host tells of its live release."""
+    releases: Sequence[Mapping[str, Any]] = session.facts["releases"]
+    return next(release for release in releases if release["id"] == session.facts["live"])
+
+
+def _promote(source: Target, session: HostSession, record: Mapping[str, Any], report: Report) -> Manifest:
+    """The manifest of a host's live release, with its files here."""
+    cache, release = default_cache(), str(record["id"])
+    try:
+        lock = fetch_lock(session, release)
+        platform = platform_of(session.host, session.facts)
+        manifest = read_release(record, lock, platform, lambda sha256, name: cache / "files" / sha256 / name)
+    except (DocumentError, RequestFailed) as error:
+        raise HostError(
+            session.host.name,
+            f"release {release} cannot be promoted: {error.args[0]}.",
+            remedy=f"Deploy to {source.name} again, then promote.",
+        ) from None
+    wheels = tuple(_provide(wheel, session, cache) for wheel in manifest.wheels)
+    sha256 = digest_of(manifest.pins, wheels)
+    report(Event("bundle.promoted", fields={"target": source.name, "release": release, "sha256": sha256}))
+    return replace(
+        manifest,
+        wheels=wheels,
+        created=time.time(),
+        created_by=deployer(),
+        origin=f"as it is live on {source.name}: {release}, sha256 {sha256}",
+    )
+
+
+def _provide(wheel: Wheel, session: HostSession, cache: Path) -> Wheel:
+    """The wheel with its file here: found, or fetched from the host."""
+    found = find_file(wheel.sha256, wheel.path.name, cache)
+    if found is not None:
+        return replace(wheel, path=found, size=found.stat().st_size)
+    try:
+        fetch_file(session, wheel.sha256, wheel.path.name, wheel.size, wheel.path)
+    except RequestFailed as error:
+        raise HostError(
+            session.host.name,
+            f"{wheel.path.name} is neither here nor there any more: {error.message}.",
+            remedy="Deploy there again, then promote.",
+        ) from None
+    return wheel

@@ -143,6 +143,7 @@ class Plan:
             "project": self.manifest.project,
             "version": self.manifest.version,
             "revision": str(self.manifest.revision or ""),
+            "origin": self.manifest.origin,
             "distributions": len(self.manifest.distributions),
             "contents": self.manifest.contents.as_dict() if self.manifest.contents else None,
             "steps": [{"command": step.name, "on": step.on} for step in self.target.steps],
@@ -158,6 +159,8 @@ class Plan:
         lines = [
             f"{manifest.project} {manifest.version}{revision}: {len(manifest.distributions)} distributions"
         ]
+        if manifest.origin:
+            lines.append(f"  {manifest.origin}")
         if manifest.contents is not None:
             lines.append(f"  {manifest.project} is no package: {manifest.contents}")
         if self.is_empty:
@@ -219,7 +222,9 @@ def make_plan(
     Raises ``RolloutFailed`` with every host that is unfit.
     """
     prints = {host: fingerprint(target, bundles[host]) for host in target.hosts}
-    problems = [problem for host in target.hosts for problem in _problems(host, bundles[host], facts[host])]
+    problems = [
+        problem for host in target.hosts for problem in _problems(host, manifest, bundles[host], facts[host])
+    ]
     if problems:
         raise RolloutFailed("Nothing was changed.", errors=problems)
     print_ = fingerprint(target, manifest)
@@ -342,11 +347,16 @@ def _is_up(facts: Mapping[str, Any]) -> bool:
     return not facts["unfinished"] and all(process["state"] in UP for process in processes)
 
 
-def _problems(host: Host, bundle: HostBundle, facts: Mapping[str, Any]) -> list[DeployError]:
+def _problems(
+    host: Host, manifest: Manifest, bundle: HostBundle, facts: Mapping[str, Any]
+) -> list[DeployError]:
     try:
         platform = platform_of(host, facts)
     except HostError as error:
         return [error]
+    if manifest.only_for not in (None, platform):
+        message = f"{platform} is there, and the bundle was live with {manifest.only_for}."
+        return [HostError(host.name, message, remedy="What was tested runs on the same interpreter only.")]
     foreign = [wheel.path.name for wheel in bundle.wheels if not fits(wheel, platform)]
     if foreign:
         remedy = "Deploy from a machine like the host: compiled code is built where you deploy from."

@@ -11,6 +11,7 @@ from django_deploy.bundle.contents import Contents, File
 from django_deploy.bundle.delta import Delta
 from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
+from django_deploy.bundle.tools import HostPlatform
 from django_deploy.exceptions import HostError, RolloutFailed
 from django_deploy.plan import fingerprint, make_plan, platform_of, tools_needed
 from django_deploy.target import Host, Process, Target
@@ -493,3 +494,29 @@ def test_the_platform_of_a_host():
     assert platform.glibc == "2.36"
     with pytest.raises(HostError, match="there is no python3 on the host"):
         platform_of(ONE, {"python": {"error": "there is no python3 on the host"}})
+
+
+def test_a_bundle_for_one_interpreter_only():
+    same = HostPlatform((3, 11, 2), glibc="2.36")
+    assert plan(manifest=replace(MANIFEST, only_for=same)).release
+
+    for other in (
+        replace(same, version=(3, 11, 4)),
+        replace(same, glibc="2.31"),
+        replace(same, machine="aarch64"),
+        replace(same, is_free_threaded=True),
+    ):
+        with pytest.raises(RolloutFailed) as caught:
+            plan(manifest=replace(MANIFEST, only_for=other))
+        (error,) = caught.value.errors
+        assert error.message == (
+            f"Python 3.11.2 on x86_64 (glibc 2.36) is there, and the bundle was live with {other}."
+        )
+        assert error.remedy == "What was tested runs on the same interpreter only."
+
+
+def test_where_a_bundle_comes_from_is_told():
+    found = plan(manifest=replace(MANIFEST, origin="as shop.bundle has it: sha256 00"))
+
+    assert found.lines()[1] == "  as shop.bundle has it: sha256 00"
+    assert found.as_dict()["origin"] == "as shop.bundle has it: sha256 00"

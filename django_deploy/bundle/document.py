@@ -34,7 +34,7 @@ MAX_TEXT = 20_000
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,250}\.whl")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _EXTRA = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 _COMMIT = re.compile(r"[A-Za-z0-9._:@-]{1,200}")
@@ -118,10 +118,10 @@ def read_document(content: bytes, place_of: Callable[[str, str], Path]) -> Manif
     project = root["project"].expect_keys("name", "version", "extras", "revision")
     environment = root["environment"].expect_keys(*default_environment())
     manifest = Manifest(
-        project=project["name"].text(_NAME),
-        version=_read_version(project["version"]),
+        project=project["name"].text(NAME),
+        version=read_version(project["version"]),
         python=environment["python_full_version"].text(),
-        wheels=tuple(_read_wheel(entry, place_of, "revision") for entry in root["wheels"].items()),
+        wheels=tuple(read_wheel(entry, place_of, _read_revision) for entry in root["wheels"].items()),
         pins=tuple(map(_read_pin, root["pins"].items())),
         created=0.0,
         created_by="",
@@ -130,57 +130,57 @@ def read_document(content: bytes, place_of: Callable[[str, str], Path]) -> Manif
         extras=tuple(entry.text(_EXTRA) for entry in project["extras"].items()),
         requires_python=tuple((name, entry.text()) for name, entry in root["requires_python"].entries()),
         markers=tuple((name, entry.text()) for name, entry in environment.fields()),
-        vendored=tuple(_read_wheel(entry, place_of) for entry in root["vendored"].items()),
+        vendored=tuple(read_wheel(entry, place_of) for entry in root["vendored"].items()),
     )
     _refuse_doubles(manifest)
     return manifest
 
 
-def _parse(content: bytes) -> _Value:
+def _parse(content: bytes) -> Value:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
         raise DocumentError("it is not JSON") from None
     if not isinstance(value, dict):
         raise DocumentError("it is not a JSON object")
-    return _Value(value, "")
+    return Value(value, "")
 
 
 @dataclass(frozen=True)
-class _Value:
-    """A value of a document and its place in it, as ``wheels[0].size``."""
+class Value:
+    """A JSON value that somebody else has written, and its place, as ``wheels[0].size``."""
 
     value: Any
     place: str
 
-    def __getitem__(self, key: str) -> _Value:
-        return _Value(self.value[key], f"{self.place}.{key}".lstrip("."))
+    def __getitem__(self, key: str) -> Value:
+        return Value(self.value[key], f"{self.place}.{key}".lstrip("."))
 
     def fail(self, what: str) -> DocumentError:
         return DocumentError(f"'{self.place}' must be {what}")
 
-    def expect_keys(self, *keys: str) -> _Value:
+    def expect_keys(self, *keys: str) -> Value:
         """Itself, when it is an object with exactly these keys."""
         if not isinstance(self.value, dict) or self.value.keys() != set(keys):
             raise self.fail(f"an object with the keys {', '.join(keys)}")
         return self
 
-    def fields(self) -> Iterator[tuple[str, _Value]]:
+    def fields(self) -> Iterator[tuple[str, Value]]:
         return ((key, self[key]) for key in self.value)
 
-    def entries(self) -> Iterator[tuple[str, _Value]]:
+    def entries(self) -> Iterator[tuple[str, Value]]:
         """Canonical names of distributions, and what there is for each."""
         if not isinstance(self.value, dict) or len(self.value) > MAX_ITEMS:
             raise self.fail(f"an object of at most {MAX_ITEMS} entries")
         for key in self.value:
-            if not _NAME.fullmatch(key):
+            if not NAME.fullmatch(key):
                 raise self.fail("an object of distributions by canonical name")
             yield key, self[key]
 
-    def items(self) -> Iterator[_Value]:
+    def items(self) -> Iterator[Value]:
         if not isinstance(self.value, list) or len(self.value) > MAX_ITEMS:
             raise self.fail(f"a list of at most {MAX_ITEMS} items")
-        return (_Value(item, f"{self.place}[{index}]") for index, item in enumerate(self.value))
+        return (Value(item, f"{self.place}[{index}]") for index, item in enumerate(self.value))
 
     def text(self, pattern: re.Pattern[str] | None = None) -> str:
         if not isinstance(self.value, str) or len(self.value) > MAX_TEXT or not self.value.isprintable():
@@ -200,9 +200,15 @@ class _Value:
         return self.value
 
 
-def _read_wheel(entry: _Value, place_of: Callable[[str, str], Path], *more: str) -> Wheel:
+def read_wheel(
+    entry: Value,
+    place_of: Callable[[str, str], Path],
+    read_revision: Callable[[Value], Revision | None] | None = None,
+) -> Wheel:
+    """A wheel of a list; ``read_revision`` where the list tells their revisions."""
+    more = ("revision",) if read_revision else ()
     entry.expect_keys("name", "version", "file", "sha256", "size", *more)
-    name, version, file = entry["name"].text(_NAME), _read_version(entry["version"]), entry["file"]
+    name, version, file = entry["name"].text(NAME), read_version(entry["version"]), entry["file"]
     try:
         told = parse_wheel_filename(file.text(FILE_NAME))[:2]
     except (InvalidWheelFilename, InvalidVersion):
@@ -215,11 +221,11 @@ def _read_wheel(entry: _Value, place_of: Callable[[str, str], Path], *more: str)
         path=place_of(entry["sha256"].text(SHA256), file.text()),
         sha256=entry["sha256"].text(),
         size=entry["size"].number(),
-        revision=_read_revision(entry["revision"]) if more else None,
+        revision=read_revision(entry["revision"]) if read_revision else None,
     )
 
 
-def _read_pin(entry: _Value) -> Pin:
+def _read_pin(entry: Value) -> Pin:
     entry.expect_keys("name", "version", "marker", "hashes")
     hashes = tuple(item.text(SHA256) for item in entry["hashes"].items())
     if not hashes:
@@ -228,10 +234,11 @@ def _read_pin(entry: _Value) -> Pin:
         marker = str(Marker(entry["marker"].text())) if entry["marker"].text() else ""
     except InvalidMarker:
         raise entry["marker"].fail("an environment marker") from None
-    return Pin(entry["name"].text(_NAME), _read_version(entry["version"]), hashes, marker)
+    return Pin(entry["name"].text(NAME), read_version(entry["version"]), hashes, marker)
 
 
-def _read_version(entry: _Value) -> str:
+def read_version(entry: Value) -> str:
+    """A version as PEP 440 has them."""
     text = entry.text(_VERSION)
     try:
         Version(text)
@@ -240,14 +247,14 @@ def _read_version(entry: _Value) -> str:
     return text
 
 
-def _read_requirements(entry: _Value) -> tuple[str, ...]:
+def _read_requirements(entry: Value) -> tuple[str, ...]:
     requirements = tuple(item.text() for item in entry.items())
     if not all(map(_is_requirement, requirements)):
         raise entry.fail("a list of requirements")
     return requirements
 
 
-def _read_revision(entry: _Value) -> Revision | None:
+def _read_revision(entry: Value) -> Revision | None:
     if entry.value is None:
         return None
     entry.expect_keys("vcs", "id", "dirty")

@@ -13,7 +13,7 @@ from .link import BlobReader, Link
 from .lock import Lock
 from .probe import probe
 from .protocol import Failure
-from .store import Store
+from .store import Store, read_piece
 from .transaction import DRAIN_TIME, Transaction
 
 
@@ -70,6 +70,13 @@ class Program:
 
     def _probe(self) -> dict[str, Any]:
         return probe(self._layout, self._store, self._lock, self._hello["python"], self._hello.get("manager"))
+
+    def _fetch(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``offset``, and of a stored file ``sha256`` and ``file`` (its name), or a ``release`` for its lock."""
+        if "release" not in message:
+            return self._store.fetch(message["sha256"], message["file"], message["offset"])
+        release = self._layout.release(message["release"])
+        return read_piece(release.path / "requirements.lock", message["offset"])
 
     def _begin(self, message: dict[str, Any]) -> dict[str, Any]:
         """``holder``, ``wait`` (seconds), ``expect_live``: take the lock and open a transaction."""
@@ -174,6 +181,7 @@ def _refuse(message: dict[str, Any]) -> dict[str, Any]:
 
 #: The whitelist: what a deployer may ask for.
 REQUESTS: dict[str, Callable[[Program, dict[str, Any]], dict[str, Any]]] = {
+    "fetch": Program._fetch,
     "begin": Program._begin,
     "prepare": Program._prepare,
     "preflight": Program._preflight,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import re
@@ -28,6 +29,9 @@ SYNC_INTERVAL = 1.0
 
 #: Seconds between two looks whether the link is lost.
 WAKE_INTERVAL = 0.2
+
+#: Bytes of a file that one reply carries: a third less than its line, which is bounded.
+FETCHED = 1 << 20
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
 
@@ -178,6 +182,12 @@ class Store:
     def _not_stored(self, name: str, error: OSError) -> Failure:
         return Failure("NoSpace", f"cannot store {name}: {error.strerror}", _space_remedy(self.folder))
 
+    def fetch(self, sha256: str, name: str, offset: int) -> dict[str, Any]:
+        """A piece of a stored file; whoever asks for it checks its hash."""
+        if not SHA256.fullmatch(sha256) or not FILE_NAME.fullmatch(name):
+            raise Failure("BadRequest", f"not an artifact: {sha256!r} {name!r}")
+        return read_piece(self.layout.inside(".deploy", "store", sha256, name), offset)
+
     def names(self) -> list[str]:
         """The sha256 of every file that is whole."""
         return [
@@ -225,6 +235,14 @@ def _busy_disk(descriptor: int) -> Iterator[None]:
         syncing.join()
     if errors:
         raise errors[0]
+
+
+def read_piece(path: Path, offset: int) -> dict[str, Any]:
+    """As much of a file from ``offset`` on as one message carries, and the size of all of it."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(offset)
+        return {"size": size, "data": base64.b64encode(file.read(FETCHED)).decode()}
 
 
 def _sha256(path: Path) -> str:

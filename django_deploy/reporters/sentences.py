@@ -70,6 +70,7 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
     "bundle.ready": _bundle,
     "bundle.read": lambda w: f"read {w['file']}, {w['bytes']}, sha256 {w['sha256']}",
     "bundle.written": lambda w: f"wrote {w['file']}, {w['bytes']}, sha256 {w['sha256']}",
+    "bundle.promoted": lambda w: f"promoting {w['release']} of {w['target']}, sha256 {w['sha256']}",
     "vendor.started": lambda w: f"fetching {count('wheel', w['distributions'])} to send",
     "vendor.finished": lambda w: (
         f"fetched {count('wheel', w['distributions'])}, {w['bytes']}, in {w['seconds']}"

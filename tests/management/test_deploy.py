@@ -86,6 +86,9 @@ class Origins:
     def from_file(self, target, file):
         return ("file", target.name, file)
 
+    def from_target(self, target, source, *, prompts):
+        return ("target", target.name, source.name)
+
 
 @pytest.fixture(autouse=True)
 def targets():
@@ -129,6 +132,7 @@ def test_deploy_shows_the_plan_and_needs_no_terminal():
         (["--revision", "v1.4"], ("environment", "staging", "v1.4")),
         (["--revision", "v1.4", "--plan"], ("environment", "staging", "v1.4")),
         (["--bundle", "some/shop.bundle"], ("file", "staging", Path("some/shop.bundle"))),
+        (["--promote", "production"], ("target", "staging", "production")),
     ],
 )
 def test_where_the_bundle_comes_from(options, origin):
@@ -138,6 +142,21 @@ def test_where_the_bundle_comes_from(options, origin):
 
     assert (status, err) == (0, "")
     assert deployment.origin == origin
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("staging", "CommandError: 'staging' cannot be promoted to itself: name another target.\n"),
+        ("stagin", "CommandError: There is no target 'stagin'.\nDid you mean 'staging'?\n"),
+    ],
+)
+def test_what_cannot_be_promoted(name, message):
+    deployment = Deployment()
+
+    status, _, err = run(deploy.Command, "staging", "--promote", name, deployment=deployment)
+
+    assert (status, err, deployment.calls) == (2, message, [])
 
 
 def test_a_bundle_comes_from_one_place(capsys):

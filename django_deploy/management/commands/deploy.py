@@ -52,6 +52,9 @@ class Command(DeployCommand):
         origins.add_argument(
             "--bundle", type=Path, metavar="FILE", help="Deploy this file, which deploy_bundle has written."
         )
+        origins.add_argument(
+            "--promote", metavar="TARGET", help="Deploy the very bundle that is live on this other target."
+        )
 
     def handle(
         self,
@@ -72,7 +75,7 @@ class Command(DeployCommand):
             chosen = replace(chosen, lock_wait=_seconds(wait))
         with self.reporting(json=json, options=options) as reporter:
             terminal = self.terminal(reporter, json=json)
-            origin = self.find_origin(chosen, options)
+            origin = self.find_origin(chosen, options, terminal)
             if plan:
                 found = self.deployment.preview(
                     chosen, origin, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
@@ -93,11 +96,16 @@ class Command(DeployCommand):
             raise DeployError("Nothing was deployed, as you wished.")
         return None
 
-    def find_origin(self, target: Target, options: dict[str, Any]) -> Origin:
+    def find_origin(self, target: Target, options: dict[str, Any], terminal: Terminal) -> Origin:
         """Where the bundle comes from: this environment, if the options do not say another place."""
         origin: Origin
         if options["bundle"] is not None:
             origin = self.origins.from_file(target, options["bundle"])
+        elif options["promote"] is not None:
+            source = conf.get_target(options["promote"])
+            if source.name == target.name:
+                raise ConfigError(f"{target.name!r} cannot be promoted to itself: name another target.")
+            origin = self.origins.from_target(target, source, prompts=terminal)
         else:
             origin = self.origins.from_environment(target, options["revision"])
         return origin
