@@ -158,6 +158,7 @@ class Site:
 
     def restore(self) -> None:
         """The repository as it was kept; what is deployed stays."""
+        shutil.rmtree(self.repository / ".git", ignore_errors=True)
         for path in self.project.iterdir():
             if path != self.venv:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -302,6 +303,7 @@ def test_what_is_carried_and_what_stays_here(site):
         *("tests", "grüße aus.txt"),
     }
     assert os.access(app / "manage.py", os.X_OK)
+    assert (app / "manage.py").stat().st_nlink == 1
     assert (site.live / "venv" / "frontend" / "dist" / "app.js").is_file()
     assert not (site.live / "venv" / "frontend" / "node_modules").exists()
 
@@ -419,6 +421,25 @@ def test_a_requirements_file_beside_manage_py(site):
     assert (status, err) == (0, ""), out + err
     assert f": {len(kept) + 2} distributions\n" in out  # and the project, and django-deploy
     assert "- " not in out
+
+
+def test_a_revision(site):
+    """What git has of it: not the front-end that only a build makes, and not what was changed since."""
+    git = ["git", "-c", "user.name=Ann", "-c", "user.email=ann@example.com"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True, cwd=site.repository)
+    site.append("INSTALLED_APPS += ['nothing']", "blog/views.py")
+    site.append("DEPLOY_TARGETS['demo']['REQUIRE_CLEAN'] = True")
+
+    status, out, err = site.run("deploy", "demo", "--plan")
+    assert status == 1
+    assert err.startswith(f"CommandError: REQUIRE_CLEAN is set, but {site.project} has uncommitted changes: ")
+    status, out, err = site.run("deploy", "demo", "--plan", "--revision", "HEAD")
+
+    assert (status, err) == (0, ""), out + err
+    (line,) = [line for line in out.splitlines() if "is no package" in line]
+    assert re.match(r"  mysite is no package: 2\d files, ", line), line
+    assert re.search(r"^mysite 0\+[0-9a-f]{12}, git [0-9a-f]{12}: ", out, re.MULTILINE), out
 
 
 def test_settings_beside_manage_py_in_a_project_in_a_project(site):

@@ -82,7 +82,7 @@ def _choose_name(folder: Path, settings_module: str, taken: set[NormalizedName])
     file = folder / "pyproject.toml"
     project = read_toml(file).get("project", {}) if file.is_file() else {}
     for text in (project.get("name", ""), settings_module.partition(".")[0]):
-        name = canonicalize_name(re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-"))
+        name = canonicalize_name(re.sub(r"[^A-Za-z0-9]+", "-", str(text)).strip("-"))
         for candidate in (name, canonicalize_name(f"{name}-site")):
             if name and candidate not in taken:
                 return candidate
