@@ -43,13 +43,15 @@ def _ask_uv(requirements: Sequence[str], sources: Sources) -> Hashes:
     uv = find_uv()
     if uv is None:
         return {}
-    environment = uv_variables(sources)
+    # Of what a local folder has, uv would tell the folder's hashes only, which the hosts cannot get.
+    environment = {**uv_variables(sources), "UV_FIND_LINKS": ""}
     try:
         return _compile(uv, requirements, environment)
     except CommandFailed:
         pass  # of several, one that uv does not find fails all
     if len(requirements) == 1:
         return {}
+    environment["UV_HTTP_RETRIES"] = "0"  # it may be the index that fails, and then it does so for each
     with ThreadPoolExecutor(_RUNS_AT_ONCE) as pool:
         found = pool.map(lambda requirement: _compile_alone(uv, requirement, environment), requirements)
     return {requirement: hashes for answer in found for requirement, hashes in answer.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from django_deploy.bundle.hash_tools import ask_tools
-from django_deploy.bundle.sources import read_sources
+from django_deploy.bundle.sources import Sources, read_sources
 from tests.bundle.archives import make_wheel
 
 A, B = ("a" * 64, "b" * 64)
@@ -42,6 +42,17 @@ def test_what_uv_does_not_find_spoils_nothing(index, sources):
     index.add("acme-x", {"acme_x-1.0-py3-none-any.whl": A})
 
     assert ask_tools(["acme-x==1.0", "acme-gone==1.0"], sources) == {"acme-x==1.0": (A,)}
+
+
+@needs_uv
+def test_uv_tells_what_the_index_has_and_not_a_local_folder(index, tmp_path, monkeypatch):
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    index.add("acme-x", {"acme_x-1.0-py3-none-any.whl": B, "acme_x-1.0.tar.gz": A})
+    make_wheel(tmp_path / "links", "acme-x")
+
+    found = ask_tools(["acme-x==1.0"], Sources(index.url, find_links=(str(tmp_path / "links"),)))
+
+    assert found == {"acme-x==1.0": (A, B)}
 
 
 @pytest.mark.parametrize("has_uv", [pytest.param(True, marks=needs_uv), False])
