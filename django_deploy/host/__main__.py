@@ -98,7 +98,7 @@ class Program:
         return transaction.prepare(message)
 
     def _preflight(self, message: dict[str, Any]) -> dict[str, Any]:
-        """No fields."""
+        """``commands``: the names of the steps' commands."""
         return self._open_transaction().preflight(message)
 
     def _step(self, message: dict[str, Any]) -> dict[str, Any]:

@@ -189,7 +189,7 @@ class Transaction:
         self._step_name = "preflight"
         try:
             site = self._ask({"do": "describe"})
-            found = self._ask({"do": "preflight"})
+            found = self._ask({"do": "preflight", "commands": message["commands"]})
         except Failure as failure:
             raise self._preflight_failure(failure.message, failure.details.get("lines", [])) from None
         if not found["ok"]:

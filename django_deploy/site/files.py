@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from urllib.request import url2pathname
 
 from django.apps import apps
 from django.conf import settings
+from django.contrib.staticfiles.storage import StaticFilesStorage
 from django.core.cache.backends.filebased import FileBasedCache
 from django.db import connections
 from django.utils.module_loading import import_string
@@ -25,7 +26,7 @@ from .release import is_in_release
 
 @dataclass(frozen=True)
 class Misplaced:
-    """A setting by which the site would write inside of its release.
+    """A setting by which the site would write inside of its release, or nowhere: then ``path`` is None.
 
     ``setting`` is as Python writes it (``DATABASES["default"]["NAME"]``), ``loss`` is what would come of
     it. ``variable`` is the environment variable that mends it and ``instead`` its value; ``lines`` are for
@@ -33,13 +34,15 @@ class Misplaced:
     """
 
     setting: str
-    path: Path
+    path: Path | None
     loss: str
     variable: str
     instead: str
     lines: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        if self.path is None:
+            return f"{self.setting} is not set: {self.loss}"
         return f"{self.setting} is {self.path}, inside of the release: {self.loss}"
 
     def settings_lines(self) -> tuple[str, ...]:
@@ -48,10 +51,13 @@ class Misplaced:
         return self.lines or (own,)
 
 
-def misplaced_files() -> list[Misplaced]:
-    """Every setting by which the site would write inside of its release, which ends with the next one."""
-    found = [*_databases(), *_media(), *_static_files(), *_logs(), *_caches(), *_sessions()]
-    return [item for item in found if is_in_release(item.path)]
+def misplaced_files(commands: Collection[str] = ()) -> list[Misplaced]:
+    """Every setting by which the site would write inside of its release, which ends with the next one.
+
+    ``commands`` are those of the steps: ``collectstatic`` needs a place, too.
+    """
+    found = [*_databases(), *_media(), *_static_files(commands), *_logs(), *_caches(), *_sessions()]
+    return [item for item in found if item.path is None or is_in_release(item.path)]
 
 
 def describe_misplaced(found: list[Misplaced]) -> list[str]:
@@ -86,17 +92,6 @@ def missing_folders() -> list[str]:
         f"{setting} names {folder}, which is not in the release: {reason}"
         for setting, folder in named
         if is_in_release(Path(folder)) and not Path(folder).is_dir()
-    ]
-
-
-def unset_static_root() -> list[str]:
-    """A warning where ``collectstatic`` would have no place for its files, as in a project that is new."""
-    if settings.STATIC_ROOT or not apps.is_installed("django.contrib.staticfiles"):
-        return []
-    place = 'os.path.join(os.environ.get("DJANGO_DEPLOY_RELEASE_DIR", BASE_DIR), "static")'
-    return [
-        f"STATIC_ROOT is not set: collectstatic cannot run. In the settings, say STATIC_ROOT = {place}, or"
-        " leave that step out of STEPS."
     ]
 
 
@@ -154,15 +149,26 @@ def _media() -> Iterator[Misplaced]:
             yield Misplaced(setting, folder, loss, _variable("STORAGE", alias), _in_shared(folder.name))
 
 
-def _static_files() -> Iterator[Misplaced]:
-    """STATIC_ROOT among the code. In the release's own folder it is in its place."""
+def _static_files(commands: Collection[str]) -> Iterator[Misplaced]:
+    """STATIC_ROOT among the code, or not set, as in new projects. In the release's own folder it is right."""
+    lines = (
+        'if "DJANGO_DEPLOY_RELEASE_DIR" in os.environ:',
+        '    STATIC_ROOT = os.path.join(os.environ["DJANGO_DEPLOY_RELEASE_DIR"], "static")',
+    )
     if settings.STATIC_ROOT and _is_in_virtualenv(Path(settings.STATIC_ROOT)):
-        lines = (
-            'if "DJANGO_DEPLOY_RELEASE_DIR" in os.environ:',
-            '    STATIC_ROOT = os.path.join(os.environ["DJANGO_DEPLOY_RELEASE_DIR"], "static")',
-        )
         loss = "among its code. There is a better place in it:"
         yield Misplaced("STATIC_ROOT", Path(settings.STATIC_ROOT).absolute(), loss, "", "", lines)
+    is_needed = "collectstatic" in commands and apps.is_installed("django.contrib.staticfiles")
+    if is_needed and not settings.STATIC_ROOT and _is_local_storage():
+        loss = "collectstatic, one of the STEPS, has no place for its files."
+        yield Misplaced("STATIC_ROOT", None, loss, "", "", lines)
+
+
+def _is_local_storage() -> bool:
+    """Whether static files are collected in a folder. Of a storage elsewhere nothing can be said."""
+    with suppress(Exception):  # the system checks say what is wrong with it
+        return issubclass(import_string(settings.STORAGES["staticfiles"]["BACKEND"]), StaticFilesStorage)
+    return False
 
 
 def _is_in_virtualenv(path: Path) -> bool:

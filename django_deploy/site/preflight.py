@@ -21,20 +21,23 @@ from django.core import checks
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
-from .files import describe_misplaced, misplaced_files, missing_folders, unset_static_root
+from .files import describe_misplaced, misplaced_files, missing_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 
-def preflight() -> dict[str, Any]:
-    """``errors`` stand in the way of serving, ``warnings`` do not; silenced checks are neither."""
+def preflight(commands: Collection[str] = ()) -> dict[str, Any]:
+    """``errors`` stand in the way of serving, ``warnings`` do not; silenced checks are neither.
+
+    ``commands`` are the names of those that will be run as steps.
+    """
     errors, warnings = [], []
     if trouble := _trouble(f"ROOT_URLCONF {settings.ROOT_URLCONF!r}", _load_urls):
         errors.append(trouble)
     errors += _application_troubles()
-    errors += describe_misplaced(misplaced_files())
-    warnings += missing_folders() + unset_static_root()
+    errors += describe_misplaced(misplaced_files(commands))
+    warnings += missing_folders()
     if asgi_trouble := _unnamed_asgi_trouble():
         warnings.append(asgi_trouble)
     if not trouble:  # without addresses the system checks cannot run

@@ -10,7 +10,7 @@ input. End of input ends the process with status 0.
     "ssl_header": [NAME, VALUE] | null, "ssl_redirect": BOOL, "static_root": PATH | null,
     "media_root": PATH | null, "databases": {ALIAS: VENDOR}, "python": "3.11.2", "django": "5.2.19"}``
 
-``{"do": "preflight"}``
+``{"do": "preflight", "commands": [NAME...]}``
     Whether this release could serve: see ``preflight.py``.
     ``{"ok": BOOL, "errors": [TEXT...], "warnings": [TEXT...]}``
 
@@ -187,7 +187,7 @@ def _short(error: Exception) -> str:
 
 REQUESTS: dict[str, Callable[[dict[str, Any]], Reply]] = {
     "describe": lambda request: {"ok": True, **describe()},
-    "preflight": lambda request: preflight(),
+    "preflight": lambda request: preflight(request.get("commands", ())),
     "run": run,
     "explain": lambda request: {
         "ok": True,

@@ -10,7 +10,6 @@ from django_deploy.site.files import (
     describe_misplaced,
     misplaced_files,
     missing_folders,
-    unset_static_root,
 )
 
 
@@ -315,13 +314,26 @@ def test_no_folder_is_missing_in_development(tmp_path):
 
 
 def test_static_root_that_is_not_set():
-    with override_settings(STATIC_ROOT=None):
-        assert unset_static_root() == [
-            "STATIC_ROOT is not set: collectstatic cannot run. In the settings, say STATIC_ROOT = "
-            'os.path.join(os.environ.get("DJANGO_DEPLOY_RELEASE_DIR", BASE_DIR), "static"), or leave that '
-            "step out of STEPS."
+    with override_settings(STATIC_ROOT=None, SETTINGS_MODULE="tests.settings"):
+        (found,) = misplaced_files(["collectstatic", "migrate"])
+        assert describe_misplaced([found]) == [
+            "STATIC_ROOT is not set: collectstatic, one of the STEPS, has no place for its files.",
+            "  At the end of tests.settings:",
+            "    import os",
+            '    if "DJANGO_DEPLOY_RELEASE_DIR" in os.environ:',
+            '        STATIC_ROOT = os.path.join(os.environ["DJANGO_DEPLOY_RELEASE_DIR"], "static")',
         ]
-    with override_settings(STATIC_ROOT="/srv/static"):
-        assert unset_static_root() == []
-    with override_settings(STATIC_ROOT=None, INSTALLED_APPS=["django_deploy"]):
-        assert unset_static_root() == []
+        assert misplaced_files(["migrate"]) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"STATIC_ROOT": "/srv/static"},
+        {"INSTALLED_APPS": ["django_deploy"]},
+        {"STORAGES": {"staticfiles": {"BACKEND": "django.core.files.storage.InMemoryStorage"}}},
+    ],
+)
+def test_collectstatic_may_not_need_a_static_root(settings):
+    with override_settings(**{"STATIC_ROOT": None, **settings}):
+        assert misplaced_files(["collectstatic"]) == []
