@@ -48,9 +48,13 @@ def test_what_uv_does_not_find_spoils_nothing(index, sources):
 def test_uv_tells_what_the_index_has_and_not_a_local_folder(index, tmp_path, monkeypatch):
     monkeypatch.setenv("UV_NO_CACHE", "1")
     index.add("acme-x", {"acme_x-1.0-py3-none-any.whl": B, "acme_x-1.0.tar.gz": A})
-    make_wheel(tmp_path / "links", "acme-x")
+    wheel = make_wheel(tmp_path / "links", "acme-x")
+    page = tmp_path / "simple" / "acme-x" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(f"<a href='{wheel.as_uri()}'>{wheel.name}</a>")
+    places = ((tmp_path / "simple").as_uri(),), (str(tmp_path / "links"),)
 
-    found = ask_tools(["acme-x==1.0"], Sources(index.url, find_links=(str(tmp_path / "links"),)))
+    found = ask_tools(["acme-x==1.0"], Sources(index.url, *places))
 
     assert found == {"acme-x==1.0": (A, B)}
 
