@@ -319,7 +319,6 @@ def test_static_root_that_is_not_set():
         assert describe_misplaced([found]) == [
             "STATIC_ROOT is not set: collectstatic, one of the STEPS, has no place for its files.",
             "  At the end of tests.settings:",
-            "    import os",
             '    if "DJANGO_DEPLOY_RELEASE_DIR" in os.environ:',
             '        STATIC_ROOT = os.path.join(os.environ["DJANGO_DEPLOY_RELEASE_DIR"], "static")',
         ]
