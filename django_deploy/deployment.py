@@ -61,11 +61,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class HostStatus:
-    """What one host says of itself; with an ``error`` it said nothing."""
+    """What one host says of itself; with an ``error`` it said nothing.
+
+    ``behind`` is the newest release that is live on any host, where it is not on this one. ``lock`` has
+    ``by``, ``since`` (seconds since the epoch), ``target`` and ``phase`` of who holds it. ``left_open`` has
+    ``release`` and ``phase`` of a deployment that was cut off, and that the next one puts right.
+    """
 
     host: str
     error: str = ""
     live: str | None = None
+    behind: str | None = None
+    lock: Mapping[str, Any] | None = None
+    left_open: Mapping[str, Any] | None = None
     releases: tuple[Mapping[str, Any], ...] = ()
     processes: tuple[Mapping[str, Any], ...] = ()
 
@@ -152,13 +160,14 @@ def rollback(
         chosen = choose_release([session.facts for session in sessions], release)
         live = {session.host: session.facts["live"] for session in sessions}
         names = _names(target.hosts)
-        if all(current == chosen for current in live.values()):
+        changing = tuple(session.host for session in sessions if _has_to_change(session.facts, chosen))
+        if not changing:
             return _finish(target, clock, Outcome("unchanged", chosen, chosen, names))
         previous = live[target.hosts[0]]
-        changing = replace(target, hosts=tuple(host for host in target.hosts if live[host] != chosen))
-        fleet.dismiss([host for host in target.hosts if host not in changing.hosts])
-        rollout = Rollout(changing, fleet, clock, chosen, live)
-        rollout.run([begin_stage(changing, live), *activation_stages(changing, chosen, "rollback")])
+        fleet.dismiss([host for host in target.hosts if host not in changing])
+        part = replace(target, hosts=changing)
+        rollout = Rollout(part, fleet, clock, chosen, live)
+        rollout.run([begin_stage(part, live), *activation_stages(part, chosen, "rollback")])
         rolled_back = Outcome("rolled back", chosen, previous, names, rollout.checked())
         return _finish(target, clock, rolled_back)
 
@@ -193,22 +202,33 @@ def status(
     target: Target, *, report: Report = ignore, prompts: Prompts = no_prompts
 ) -> tuple[HostStatus, ...]:
     """What every host says of itself; one that does not answer says why."""
-    found = []
     with _interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
-        for host, session in fleet.outcomes():
-            if isinstance(session, DeployError):
-                found.append(HostStatus(host.name, error=str(session)))
-                continue
-            facts = session.facts
-            found.append(
-                HostStatus(
-                    host.name,
-                    live=facts["live"],
-                    releases=tuple(facts["releases"]),
-                    processes=tuple(facts["processes"]),
-                )
-            )
-    return tuple(found)
+        outcomes = fleet.outcomes()
+    answers = [found.facts for _, found in outcomes if isinstance(found, HostSession)]
+    newest = max((facts["current"] for facts in answers if facts["current"]), default=None)
+    return tuple(
+        HostStatus(host.name, error=str(found))
+        if isinstance(found, DeployError)
+        else _describe(host, found.facts, newest)
+        for host, found in outcomes
+    )
+
+
+def _describe(host: Host, facts: Mapping[str, Any], newest: str | None) -> HostStatus:
+    return HostStatus(
+        host.name,
+        live=facts["current"],
+        behind=newest if facts["current"] != newest else None,
+        lock=facts["lock"],
+        left_open=facts["transaction"] if facts["unfinished"] and not facts["lock"] else None,
+        releases=tuple(facts["releases"]),
+        processes=tuple(facts["processes"]),
+    )
+
+
+def _has_to_change(facts: Mapping[str, Any], release: str) -> bool:
+    """Whether a host does not serve the release, or only because a deployment was cut off."""
+    return not facts["live"] == facts["current"] == release
 
 
 def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> str:
@@ -219,7 +239,7 @@ def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> st
     offered: set[str] = set.intersection(
         *({r["id"] for r in fact["releases"] if r["state"] in ("live", "retired")} for fact in facts)
     )
-    live = {fact["live"] for fact in facts}
+    live = {fact["current"] for fact in facts}
     if wanted is not None:
         if wanted in offered:
             return wanted

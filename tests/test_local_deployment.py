@@ -6,6 +6,7 @@ What needs a host of its own (SSH, systemd, nginx, lost links) is in ``tests/hos
 from __future__ import annotations
 
 import csv
+import getpass
 import http.client
 import json
 import os
@@ -527,6 +528,58 @@ def test_status(shop):
     assert re.match(rf"  live        {live}, .* old$", lines[1])
     assert re.match(r"  processes   web     running for ", lines[3])
     assert re.match(r"              worker  running for ", lines[4])
+
+
+def test_status_names_who_deploys(shop):
+    shop.add_command("dawdle", "time.sleep(4)")
+    shop.set_target(STEPS=["collectstatic --noinput", "compress --force", "dawdle"])
+
+    with shop.start("deploy", "demo", "--json") as deployer:
+        wait_for_event(deployer, "step.started", step="dawdle")
+        status, out, err = shop.run("deploy_status", "demo")
+        deployer.communicate(timeout=60)
+
+    assert (status, err) == (0, ""), out + err
+    name = f"{getpass.getuser()}@{socket.gethostname()}"
+    assert re.search(
+        rf"^  locked      by {re.escape(name)} for [\d.]+ m?s: running dawdle$", out, re.MULTILINE
+    ), out
+
+
+def cut_off(shop, mark):
+    """Kill the deployer and the host program after the switch; gives the release that is served then."""
+    shop.change_mark(mark)
+    shop.set_target(RESTART=["sleep 5"])
+    with shop.start("deploy", "demo", "--json") as deployer:
+        wait_for_event(deployer, "switched")
+        deployer.kill()
+        os.kill(json.loads((shop.root / ".deploy" / "lock").read_text())["pid"], signal.SIGKILL)
+    return shop.live
+
+
+def test_status_names_a_deployment_that_was_cut_off(shop):
+    cut = cut_off(shop, "cut edition")
+
+    status, out, err = shop.run("deploy_status", "demo")
+
+    assert status == 1, out + err
+    assert f"  cut off     {cut}, in the phase switch; the next deployment mends it\n" in out
+    assert err == "CommandError: Cut off: local.\n"
+    mended = shop.deploy()
+    assert (mended["outcome"], mended["release"] > cut) == ("deployed", True)
+    assert shop.run("deploy_status", "demo")[0] == 0
+    shop.check()
+
+
+def test_rollback_of_a_deployment_that_was_cut_off(shop):
+    before = shop.live
+    cut_off(shop, "cut edition")
+
+    status, out, err = shop.run("deploy_rollback", "demo")
+
+    assert (status, err) == (0, ""), out + err
+    assert (shop.live, shop.mark()) == (before, "first edition")
+    shop.check()
 
 
 def test_the_release_has_a_manage_py_for_people(shop):

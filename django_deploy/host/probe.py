@@ -27,7 +27,13 @@ RELEASE_FIELDS = (
 
 
 def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | None) -> dict[str, Any]:
-    """Facts only; nothing is created or changed."""
+    """Facts only; nothing is created or changed.
+
+    ``live`` is what a transaction that begins now finds live: it undoes one that was cut off. Until then
+    ``current`` is served.
+    """
+    journal, holder = read_journal(layout), lock.holder()
+    is_cut_off = bool(journal) and journal["phase"] != CONFIRM and holder is None
     return {
         "user": pwd.getpwuid(os.geteuid()).pw_name,
         "node": os.uname().nodename,
@@ -37,21 +43,22 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
         "manager": choose_manager(manager),
         "systemd": has_systemd(),
         "lingers": lingers(),
-        "lock": lock.holder(),
-        "live": layout.live(),
+        "lock": holder,
+        "live": journal["previous"] if is_cut_off else layout.live(),
+        "current": layout.live(),
         "releases": [_describe(release) for release in layout.all_releases()],
         "store": store.names(),
         "tools": sorted(os.listdir(layout.private / "tools")) if (layout.private / "tools").is_dir() else [],
         "processes": _processes(layout),
         "free_bytes": _free_bytes(layout),
-        "unfinished": _is_unfinished(layout),
+        "unfinished": _is_unfinished(journal),
+        "transaction": {name: journal.get(name) for name in ("release", "phase")},
         "cleanup_failed": _read(layout, "cleanup-failed"),
     }
 
 
-def _is_unfinished(layout: Layout) -> bool:
+def _is_unfinished(journal: dict[str, Any]) -> bool:
     """A transaction is open, or was left open; one that was confirmed just now still drains."""
-    journal = read_journal(layout)
     if journal.get("phase") == CONFIRM:
         return abs(time.time() - float(journal.get("at", 0))) > DRAINED_AFTER
     return bool(journal)

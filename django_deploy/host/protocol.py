@@ -53,7 +53,7 @@ EVENTS = {
     "pruned": "releases",
     "warning": "message remedy",
     "host.failed": "message remedy lines",
-    "host.status": "error live releases processes",
+    "host.status": "error live behind lock left_open releases processes",
     "rollout.finished": "outcome release left_out seconds phases",
 }
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -57,6 +58,9 @@ GOOD = HostStatus(
 )
 
 
+DOWN = "Not running: worker on deploy@web1."
+
+
 class Deployment:
     def __init__(self, *hosts):
         self.hosts = hosts
@@ -84,7 +88,7 @@ def run(*hosts, argv=(), error=""):
 
 
 def test_a_host():
-    assert run(GOOD) == (
+    assert run(GOOD, error=DOWN) == (
         "deploy@web1\n"
         "  live        r4, 3 h 10 min old\n"
         "              shop 1.4, git 3f9c2a1b22dd (main) with uncommitted changes, by anna@laptop\n"
@@ -94,6 +98,54 @@ def test_a_host():
         "  go back to  r3, 2 days old: shop 1.3, hg aa, by anna@laptop\n"
         "              r1, of unknown age\n"
     )
+
+
+def test_all_is_well():
+    well = replace(GOOD, processes=(GOOD.processes[0], GOOD.processes[2]))
+
+    assert run(well).startswith("deploy@web1\n  live        r4, 3 h 10 min old\n")
+
+
+def test_a_host_that_is_behind():
+    behind = HostStatus("web2", live="r3", behind="r4", releases=(RETIRED,))
+
+    assert run(behind, error="Behind: web2.") == (
+        "web2\n"
+        "  live        r3, 2 days old\n"
+        "              shop 1.3, hg aa, by anna@laptop\n"
+        "  behind      r4 is live elsewhere\n"
+        "  go back to  r3, 2 days old: shop 1.3, hg aa, by anna@laptop\n"
+    )
+
+
+def test_a_deployment_is_running():
+    lock = {"by": "bob@desk", "since": NOW - 75, "phase": "running migrate --noinput", "pid": 7}
+
+    assert run(HostStatus("web1", lock=lock)) == (
+        "web1\n"
+        "  live        nothing yet\n"
+        "  locked      by bob@desk for 1 min 15 s: running migrate --noinput\n"
+    )
+    assert "  locked      by somebody: starting\n" in run(HostStatus("web1", lock={"pid": 7}))
+    later = {**lock, "since": NOW + 3600}  # a clock that is ahead of ours
+    assert "  locked      by bob@desk for 0 ms: running" in run(HostStatus("web1", lock=later))
+
+
+def test_a_deployment_that_was_cut_off():
+    cut = HostStatus("web1", left_open={"release": "r5", "phase": "switch"})
+
+    assert run(cut, error="Cut off: web1.") == (
+        "web1\n"
+        "  live        nothing yet\n"
+        "  cut off     r5, in the phase switch; the next deployment mends it\n"
+    )
+
+
+def test_every_trouble_is_in_the_end():
+    silent = HostStatus("web2", error="web2: gone.")
+    behind = HostStatus("web3", live="r3", behind="r4", left_open={"release": "r5", "phase": "start"})
+
+    run(GOOD, silent, behind, error="Without an answer: web2. Behind: web3. Cut off: web3. " + DOWN)
 
 
 def test_a_host_without_a_release():
@@ -109,7 +161,9 @@ def test_a_host_that_does_not_answer():
 
 
 def test_json_is_one_event_a_host():
-    out = run(GOOD, HostStatus("web2", error="gone"), argv=["--json"], error="Without an answer: web2.")
+    out = run(
+        GOOD, HostStatus("web2", error="gone"), argv=["--json"], error=f"Without an answer: web2. {DOWN}"
+    )
 
     first, second = map(json.loads, out.splitlines())
     assert first["host"] == "deploy@web1"
@@ -122,6 +176,9 @@ def test_json_is_one_event_a_host():
         "host": "web2",
         "error": "gone",
         "live": None,
+        "behind": None,
+        "lock": None,
+        "left_open": None,
         "releases": [],
         "processes": [],
     }

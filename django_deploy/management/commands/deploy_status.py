@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django_deploy.bundle.manifest import Revision
@@ -25,9 +25,10 @@ class Command(DeployCommand):
     """Says what every host of a target serves; changes nothing."""
 
     help = (
-        "Shows for each host of a target: the live release, its age and revision, who deployed it, the "
-        "state of its processes, and the releases that deploy_rollback can go back to. "
-        "Exit status 1 when a host could not be asked."
+        "Shows for each host of a target: the live release, its age and revision, who deployed it, who "
+        "deploys just now, the state of its processes, and the releases that deploy_rollback can go back "
+        "to. Exit status 1 when a host does not answer, is behind the others, has a process that is down "
+        "or a deployment that was cut off."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -45,8 +46,8 @@ class Command(DeployCommand):
                     reporter(_as_event(host))
                 else:
                     self.say("\n".join(self.describe(host, time.time())))
-        if silent := [host.host for host in found if host.error]:
-            raise DeployError(f"Without an answer: {', '.join(silent)}.")
+        if troubles := list(_troubles(found)):
+            raise DeployError(" ".join(troubles))
 
     def describe(self, status: HostStatus, now: float) -> Iterator[str]:
         """One host for people; ``now`` is in seconds since the epoch."""
@@ -56,6 +57,7 @@ class Command(DeployCommand):
             yield f"  {self.style.ERROR(self._line(error))}"
             return
         yield from self._live(status, now)
+        yield from self._deployments(status, now)
         yield from self._processes(status, now)
         yield from self._earlier(status, now)
 
@@ -66,6 +68,17 @@ class Command(DeployCommand):
             return
         yield f"  live        {self._line(live['id'])}, {_age(live, now)}"
         yield f"              {self._line(_origin(live))}"
+
+    def _deployments(self, status: HostStatus, now: float) -> Iterator[str]:
+        """What has not reached this host, who is at work there, and what somebody did not end."""
+        if status.behind:
+            yield f"  {self.style.WARNING(f'behind      {self._line(status.behind)} is live elsewhere')}"
+        if status.lock:
+            yield f"  locked      {self._line(_holder(status.lock, now))}"
+        if status.left_open:
+            release, phase = (self._line(status.left_open[key]) for key in ("release", "phase"))
+            text = f"{release}, in the phase {phase}; the next deployment mends it"
+            yield f"  {self.style.ERROR(f'cut off     {text}')}"
 
     def _processes(self, status: HostStatus, now: float) -> Iterator[str]:
         label = "processes"
@@ -88,6 +101,30 @@ class Command(DeployCommand):
 
     def _line(self, text: object) -> str:
         return self.presentable(str(text)).replace("\n", " ")
+
+
+def _troubles(found: Sequence[HostStatus]) -> Iterator[str]:
+    """What is not as it should be, a sentence for each kind of trouble."""
+    kinds = {
+        "Without an answer": [host.host for host in found if host.error],
+        "Behind": [host.host for host in found if host.behind],
+        "Cut off": [host.host for host in found if host.left_open],
+        "Not running": [f"{name} on {host.host}" for host in found for name in _down(host)],
+    }
+    for kind, names in kinds.items():
+        if names:
+            yield f"{kind}: {', '.join(names)}."
+
+
+def _down(status: HostStatus) -> list[str]:
+    live = [process for process in status.processes if process["release"] == status.live]
+    return [str(process["name"]) for process in live if process["state"] not in UP]
+
+
+def _holder(lock: Mapping[str, Any], now: float) -> str:
+    since = lock.get("since")
+    age = f" for {duration(max(now - since, 0.0))}" if isinstance(since, (int, float)) else ""
+    return f"by {lock.get('by') or 'somebody'}{age}: {lock.get('phase') or 'starting'}"
 
 
 def _origin(release: Mapping[str, Any]) -> str:
@@ -113,6 +150,9 @@ def _as_event(status: HostStatus) -> Event:
     fields = {
         "error": status.error,
         "live": status.live,
+        "behind": status.behind,
+        "lock": status.lock,
+        "left_open": status.left_open,
         "releases": status.releases,
         "processes": status.processes,
     }
