@@ -41,7 +41,7 @@ def deploy_stages(plan: Plan, report: Report) -> list[Stage]:
         return [session.request("prepare", **_prepare_fields(plan, host, inventory))]
 
     def preflight(session: HostSession) -> list[Future[Reply]]:
-        return [session.request("preflight", commands=[step.command[0] for step in target.steps])]
+        return [session.request("preflight", commands=[step.command[0] for step in plan.target.steps])]
 
     making = [
         Stage("prepare", installing.hosts, prepare),
