@@ -312,7 +312,8 @@ def test_promotion_to_another_interpreter(edited):
 
     assert re.fullmatch(
         r"CommandError: local: Python [\d.]+ on \S+ \(.*\) is there, and the bundle was live with "
-        r"Python [\d.]+ on \S+ \(.*\)\.\nWhat was tested runs on the same interpreter only\.\nNothing was changed\.\n",
+        r"Python [\d.]+ on \S+ \(.*\)\.\nWhat was tested runs on the same interpreter only\.\n"
+        r"Nothing was changed\.\n",
         error,
     )
     assert not (edited.folder / "other").exists()
