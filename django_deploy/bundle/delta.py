@@ -43,8 +43,8 @@ HEADER, ENTRY = 30, 46
 #: A start that is as long as this, in bytes, is worth an instruction of its own.
 LONG_START = 64
 
-#: Metadata folders of two versions have different names, but the same files.
-_METADATA = re.compile(r"^[^/]+\.dist-info/")
+#: Folders of metadata and data of two versions have different names, but the same files.
+_OF_VERSION = re.compile(r"^[^/]+\.(dist-info|data)/")
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _entries(infos: Sequence[ZipInfo], directory: int, size: int) -> Iterator[_P
 
 
 def _key(info: ZipInfo) -> str:
-    return _METADATA.sub(".dist-info/", info.filename)
+    return _OF_VERSION.sub(".dist-info/", info.filename)
 
 
 def _compare(base: _Zip, new: _Zip) -> Iterator[_Instruction]:

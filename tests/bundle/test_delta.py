@@ -84,6 +84,22 @@ def test_a_changed_line_takes_a_small_part(tmp_path):
     assert size < 9_000 < new.stat().st_size / 10
 
 
+def test_data_of_another_version_are_found(tmp_path):
+    """A plain project is all data, and each content is another version."""
+
+    def files(version, contents):
+        return {name.replace("acme_shop/", f"acme_shop-{version}.data/"): contents[name] for name in contents}
+
+    base = write_wheel(tmp_path / "old", files("0+a", FILES), version="0+a")
+    new = write_wheel(tmp_path / "new", files("0+b", changed()), version="0+b")
+
+    size, content = deltas(tmp_path, base, new)
+
+    assert content == new.read_bytes()
+    # RECORD, in which each row has the version, comes whole (9 kB).
+    assert size < 14_000 < new.stat().st_size / 8
+
+
 def test_the_same_wheel_takes_next_to_nothing(tmp_path):
     base = write_wheel(tmp_path / "old")
 
