@@ -24,6 +24,12 @@ MINIMUM_FREE = 200 * 1000 * 1000
 #: How many changes of a host's distributions are listed for people.
 CHANGES_SHOWN = 60
 
+#: What to do about code that was compiled here and does not run there.
+COMPILED_REMEDY = (
+    "Deploy from a machine like the host: compiled code is built where you deploy from. "
+    "Or set BUILD_ON_HOST, where the host has a compiler."
+)
+
 #: The states in which a live release's process needs no help.
 UP = ("running", "starting")
 
@@ -359,8 +365,11 @@ def _problems(
         return [HostError(host.name, message, remedy="What was tested runs on the same interpreter only.")]
     foreign = [wheel.path.name for wheel in bundle.wheels if not fits(wheel, platform)]
     if foreign:
-        remedy = "Deploy from a machine like the host: compiled code is built where you deploy from."
-        return [HostError(host.name, f"cannot run {', '.join(foreign)}.", remedy=remedy)]
+        return [HostError(host.name, f"cannot run {', '.join(foreign)}.", remedy=COMPILED_REMEDY)]
+    if bundle.lacking:
+        needs = ", ".join(f"{file} (needs glibc {version})" for file, version in bundle.lacking)
+        message = f"cannot run {needs}: its glibc is {platform.glibc or 'another C library'}."
+        return [HostError(host.name, message, remedy=COMPILED_REMEDY)]
     version = _python_version(facts)
     if bundle.refused:
         distributions = bundle.distributions
@@ -482,6 +491,8 @@ def _interpreter_lines(bundle: HostBundle) -> list[str]:
     """What the host's interpreter makes different from the environment here."""
     needed_by = {name: requirer for requirer, name in reversed(bundle.missing)}
     lines = [f"    added for its Python: {_added(pin, needed_by)}" for pin in bundle.added]
+    if bundle.built_there:
+        lines.append(f"    built there, from its sdist: {', '.join(bundle.built_there)}")
     if bundle.left_out:
         lines.append(f"    left out, as its Python cannot run it: {', '.join(bundle.left_out)}")
     if bundle.idle:

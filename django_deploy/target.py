@@ -129,7 +129,8 @@ class Target:
     ``requirements`` is one of ``REQUIREMENTS`` or the path of a file. ``exclude`` None means the
     documented development tools. ``lock_file`` is the path of a file that must equal what is deployed.
     ``strict_environment`` refuses hosts that need more than is installed
-    here. ``vendor`` sends every wheel: the hosts need no index.
+    here. ``vendor`` sends every wheel: the hosts need no index. ``build_on_host`` sends sources of compiled
+    code to hosts that cannot run what is compiled here.
     ``installer`` None lets the host choose (uv, else pip);
     ``process_manager`` None too (systemd, else supervisor). ``batch`` is a number of hosts or a
     percentage (``"25%"``); None is all at once. ``lock_wait`` is in seconds. ``left_out`` are hosts of the
@@ -152,6 +153,7 @@ class Target:
     strict_environment: bool = False
     index_url: str | None = field(default=None, repr=False)
     vendor: bool = False
+    build_on_host: bool = False
     installer: str | None = None
     steps: tuple[Step, ...] = DEFAULT_STEPS
     processes: tuple[Process, ...] = ()
@@ -822,6 +824,7 @@ _TARGET: Mapping[str, _Reader[Any]] = {
     "STRICT_ENVIRONMENT": _read_bool,
     "INDEX_URL": _optional(_read_index_url),
     "VENDOR": _read_bool,
+    "BUILD_ON_HOST": _read_bool,
     "INSTALLER": _optional(_choice("uv", "pip")),
     "STEPS": _list_of(_read_step, "a list of command lines"),
     "PROCESSES": _read_processes,
@@ -849,6 +852,9 @@ def _check_target(place: _Place, fields: Mapping[str, Any]) -> None:
         message = "is a path, which processes with a {socket} are asked for, and PROCESSES has none."
         hint = "Name an address, say 'http://127.0.0.1/healthz/'."
         place["HEALTH_CHECK"].note(_Mistake(Kind.HEALTH_CHECK, message, hint))
+    if fields.get("vendor") and fields.get("build_on_host"):
+        message = "needs an index on the hosts for what builds there, and with VENDOR they have none."
+        place["BUILD_ON_HOST"].note(_Mistake(Kind.CHOICE, message, "Unset one of them."))
 
 
 def _check_socket(root: PurePosixPath, process: Process) -> None:

@@ -379,6 +379,32 @@ def test_a_wheel_for_another_machine_is_refused():
 
     (error,) = caught.value.errors
     assert error.message == "cannot run shop-1.0-cp311-cp311-macosx_11_0_arm64.whl."
+    assert error.remedy == (
+        "Deploy from a machine like the host: compiled code is built where you deploy from. "
+        "Or set BUILD_ON_HOST, where the host has a compiler."
+    )
+
+
+def test_a_wheel_for_a_newer_glibc_is_refused():
+    wheel = replace(SHOP, path=Path("/cache/shop-1.0-cp311-cp311-linux_x86_64.whl"))
+    bundle = HostBundle(MANIFEST.pins, (wheel,), lacking=((wheel.path.name, "2.38"),))
+
+    with pytest.raises(RolloutFailed) as caught:
+        plan(bundle=bundle)
+
+    (error,) = caught.value.errors
+    assert error.message == (
+        "cannot run shop-1.0-cp311-cp311-linux_x86_64.whl (needs glibc 2.38): its glibc is 2.36."
+    )
+
+
+def test_what_a_host_builds_itself_is_said():
+    sdist = replace(SHOP, path=Path("/cache/shop-1.0.tar.gz"))
+
+    found = plan(bundle=HostBundle(MANIFEST.pins, (sdist,), built_there=("shop",)))
+
+    assert "    built there, from its sdist: shop" in found.lines()
+    assert "shop @ file:///srv/my%20site/.deploy/store/" in found.lock(found.hosts[0])
 
 
 def test_a_compiled_wheel_for_this_machine_is_sent():

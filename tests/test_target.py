@@ -61,7 +61,8 @@ def test_every_key_can_be_set():
         LOCK_FILE=Path("/site/pylock.toml"),
         STRICT_ENVIRONMENT=True,
         INDEX_URL="https://user:password@index.example.com/simple",
-        VENDOR=True,
+        VENDOR=False,
+        BUILD_ON_HOST=True,
         INSTALLER="pip",
         STEPS=[
             "migrate --noinput",
@@ -101,7 +102,8 @@ def test_every_key_can_be_set():
         lock_file="/site/pylock.toml",
         strict_environment=True,
         index_url="https://user:password@index.example.com/simple",
-        vendor=True,
+        vendor=False,
+        build_on_host=True,
         installer="pip",
         steps=(
             Step(("migrate", "--noinput"), on="once"),
@@ -182,6 +184,14 @@ def test_a_key_file_may_be_in_the_home_folder(monkeypatch):
         read(HOSTS=[{"HOST": "web1", "KEY_FILE": "~/.ssh/deploy"}]).hosts[0].key_file
         == "/home/anna/.ssh/deploy"
     )
+
+
+def test_a_host_without_an_index_can_build_nothing():
+    message = "needs an index on the hosts for what builds there, and with VENDOR they have none."
+
+    assert mistakes(VENDOR=True, BUILD_ON_HOST=True) == [
+        ("deploy.E005", "['BUILD_ON_HOST']", f"{message} Unset one of them.")
+    ]
 
 
 @pytest.mark.parametrize(

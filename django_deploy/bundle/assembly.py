@@ -32,7 +32,7 @@ from django_deploy.bundle.requirements import select_for
 from django_deploy.bundle.revision import require_clean
 from django_deploy.bundle.selection import SELF
 from django_deploy.bundle.sources import read_sources
-from django_deploy.bundle.wheels import build_wheels, check_requirements
+from django_deploy.bundle.wheels import build_sdists, build_wheels, check_requirements
 from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from django_deploy.bundle.contents import Contents
     from django_deploy.bundle.environment import Distribution
     from django_deploy.bundle.lock import Lock
-    from django_deploy.bundle.manifest import Pin
+    from django_deploy.bundle.manifest import Pin, Wheel
     from django_deploy.bundle.wheels import BuiltWheel
     from django_deploy.target import Target
 
@@ -81,6 +81,11 @@ def build_bundle(
         check_requirements(
             built, trees.distributions, environment.distributions, trees.revision, selection.file
         )
+        sdists: tuple[Wheel, ...] = ()
+        if target.build_on_host:
+            sdists = build_sdists(
+                trees.distributions, built, cache=cache, report=report, rules=rules, sources=sources
+            )
         _check_settings_module(target.settings_module, project, built)
         _check_hidden_modules(project, trees.distributions, built)
     built = tuple(map(trees.with_origin, built))
@@ -101,6 +106,7 @@ def build_bundle(
         extras=target.extras,
         requires_python=tuple((item.name, item.requires_python) for item in trees.distributions),
         markers=tuple(marker_variables().items()),
+        sdists=sdists,
         installed=tuple(
             (item.name, item.version, item.metadata_folder)
             for item in environment.distributions

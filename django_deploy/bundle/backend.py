@@ -13,7 +13,7 @@ import tempfile
 from contextlib import contextmanager, suppress
 from email.parser import HeaderParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pyproject_hooks import BackendUnavailable, BuildBackendHookCaller, HookMissing
 
@@ -37,6 +37,9 @@ SOURCE_DATE_EPOCH = "1577836800"
 #: The umask of builds: setuptools puts the modes of the files that it makes into the wheel.
 UMASK = 0o022
 
+#: What a back end makes of a source tree.
+Product = Literal["wheel", "sdist"]
+
 #: How much of a back end's output an error carries.
 LAST_LINES = 30
 
@@ -58,8 +61,9 @@ def build_tree(
     scm_version: str = "",
     known_files: Sequence[str] = (),
     sources: Sources | None = None,
+    product: Product = "wheel",
 ) -> Path:
-    """Builds a source tree's wheel into ``folder``; ``BundleError`` with the back end's last lines.
+    """Builds a source tree's wheel, or its sdist, into ``folder``; ``BundleError`` with the last lines.
 
     The build sees a copy: results of earlier builds would get into the wheel (setuptools' ``build/``
     keeps modules that were deleted), and nothing is left behind in the tree. ``key`` says where it lies:
@@ -77,13 +81,16 @@ def build_tree(
         if known_files:
             name_in_manifest(known_files, source)
         try:
-            python = _provide_build_python(system, source, tree.configuration, cache, environment, sources)
-            wheel = _backend(system, source, python, environment).build_wheel(str(folder))
+            python = _provide_build_python(
+                system, source, tree.configuration, cache, environment, sources, product
+            )
+            caller = _backend(system, source, python, environment)
+            built = caller.build_wheel(str(folder)) if product == "wheel" else caller.build_sdist(str(folder))
         except CommandFailed as error:
             raise _build_failure(distribution, str(error)) from None
         except (BackendUnavailable, HookMissing) as error:
             raise _build_failure(distribution, f"{system.backend} is not a build back end: {error}") from None
-    return folder / wheel
+    return folder / built
 
 
 @contextmanager
@@ -148,17 +155,21 @@ def _provide_build_python(
     cache: Path,
     environment: Mapping[str, str],
     sources: Sources | None = None,
+    product: Product = "wheel",
 ) -> Path:
     """The interpreter of an environment with all that the back end requires.
 
     What the back end adds to its declared requirements follows from the configuration: to ask it
     costs as much as a build, so the answer is kept.
     """
-    record = cache / "builders" / f"{digest(system.requires, configuration)}.json"
+    record = cache / "builders" / f"{digest(system.requires, configuration, product)}.json"
     more = read_record(record)
     if more is None:
         python = provide_environment(system.requires, cache, sources)
-        more = sorted(_backend(system, source, python, environment).get_requires_for_build_wheel())
+        caller = _backend(system, source, python, environment)
+        is_wheel = product == "wheel"
+        ask = caller.get_requires_for_build_wheel if is_wheel else caller.get_requires_for_build_sdist
+        more = sorted(ask())
         write_record(record, more)
     return provide_environment([*system.requires, *more], cache, sources)
 

@@ -10,9 +10,11 @@ from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
+from django_deploy.bundle.compiled import lacking_glibc
 from django_deploy.bundle.manifest import versions
 from django_deploy.bundle.resolution import resolve
 from django_deploy.bundle.selection import Graph, Node
+from django_deploy.bundle.tools import fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +34,8 @@ class HostBundle:
     ``missing`` is what this environment lacks and the host's interpreter needs, as (by whom, name);
     ``added`` are the pins that make up for it. ``left_out`` cannot run there, and nothing there needs it;
     ``idle`` is installed although nothing there needs it. ``refused`` is needed and does not run on the
-    host's Python, as (name, what it requires).
+    host's Python, as (name, what it requires). ``lacking`` are wheels that were compiled for a newer glibc,
+    as (file, version); ``built_there`` those distributions whose sdist is sent instead of such a wheel.
     """
 
     pins: tuple[Pin, ...]
@@ -42,6 +45,8 @@ class HostBundle:
     left_out: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
+    lacking: tuple[tuple[str, str], ...] = ()
+    built_there: tuple[str, ...] = ()
 
     @property
     def distributions(self) -> Mapping[str, str]:
@@ -77,7 +82,7 @@ def fit(
     manifest = _without_absent(manifest, pins)
     refused = refused_on_host(manifest, markers["python_full_version"])
     if markers == dict(manifest.markers):
-        return HostBundle(pins, manifest.wheels, refused=refused)
+        return _with_sdists(HostBundle(pins, manifest.wheels, refused=refused), manifest, platform)
     idle = superfluous_on_host(manifest, markers)
     left_out = frozenset(name for name, _ in refused).intersection(idle)
     kept = tuple(pin for pin in pins if pin.name not in left_out)
@@ -85,7 +90,7 @@ def fit(
     added: tuple[Pin, ...] = ()
     if missing and not is_strict:
         added = resolve(_requirements_of(missing, manifest, markers), kept, platform, sources, cache=cache)
-    return HostBundle(
+    bundle = HostBundle(
         pins=(*kept, *added),
         wheels=tuple(wheel for wheel in manifest.wheels if wheel.name not in left_out),
         added=added,
@@ -93,6 +98,25 @@ def fit(
         left_out=tuple(sorted(left_out)),
         idle=tuple(name for name in idle if name not in left_out),
         refused=tuple(pair for pair in refused if pair[0] not in left_out),
+    )
+    return _with_sdists(bundle, manifest, platform)
+
+
+def _with_sdists(bundle: HostBundle, manifest: Manifest, platform: HostPlatform) -> HostBundle:
+    """The bundle with an sdist for each wheel that the host cannot run, where there is one."""
+    sdists = {sdist.name: sdist for sdist in manifest.sdists}
+    lacking = {wheel.name: lacking_glibc(wheel, platform) for wheel in bundle.wheels}
+    unfit = [wheel for wheel in bundle.wheels if lacking[wheel.name] or not fits(wheel, platform)]
+    there = tuple(wheel.name for wheel in unfit if wheel.name in sdists)
+    return replace(
+        bundle,
+        wheels=tuple(sdists[item.name] if item.name in there else item for item in bundle.wheels),
+        built_there=there,
+        lacking=tuple(
+            (item.path.name, lacking[item.name])
+            for item in unfit
+            if lacking[item.name] and item.name not in there
+        ),
     )
 
 

@@ -73,6 +73,7 @@ class Manifest:
     were asked for, ``markers`` the environment's variables (PEP 508): a host with others may need more or
     less, or be refused by what ``requires_python`` says; see ``fitting``. ``contents`` are the files of a
     plain project, ``vendored`` the wheels for pins that a bundle file brings along.
+    ``sdists`` take the place of wheels of the same name on hosts that cannot run these (BUILD_ON_HOST).
     ``origin`` tells where a bundle comes from that was not made here, ``only_for`` the one interpreter that
     it can be installed for.
     ``installed`` are name, version and ``.dist-info`` folder of what is installed here from an index.
@@ -94,6 +95,7 @@ class Manifest:
     contents: Contents | None = field(default=None, repr=False)
     markers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     vendored: tuple[Wheel, ...] = field(default=(), repr=False)
+    sdists: tuple[Wheel, ...] = field(default=(), repr=False)
     origin: str = ""
     only_for: HostPlatform | None = None
     installed: tuple[tuple[str, str, Path], ...] = field(default=(), repr=False)

@@ -224,7 +224,9 @@ def _ranks(platform: HostPlatform) -> Mapping[Tag, int]:
 
 
 def fits(wheel: Wheel, platform: HostPlatform) -> bool:
-    """Whether the host can install the wheel, by its tags."""
+    """Whether the host can install the wheel, by its tags; an sdist it can build."""
+    if wheel.path.suffix != ".whl":
+        return True
     tags = parse_wheel_filename(wheel.path.name)[3]
     return any(tag.abi == "none" and tag.platform == "any" for tag in tags) or not tags.isdisjoint(
         platform.tags()

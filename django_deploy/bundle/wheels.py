@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.audit import check_secrets, find_large_files, find_lost_files, read_metadata
 from django_deploy.bundle.cache import digest, prune, read_record, sha256_of, write_record
+from django_deploy.bundle.compiled import is_for_some_hosts
 from django_deploy.bundle.contents import Contents, Rules, read_contents
 from django_deploy.bundle.known_files import find_known_files
 from django_deploy.bundle.manifest import Revision, Wheel
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from packaging.utils import NormalizedName
 
+    from django_deploy.bundle.backend import Product
     from django_deploy.bundle.environment import Distribution
     from django_deploy.bundle.patterns import Patterns
     from django_deploy.bundle.sources import Sources
@@ -100,6 +102,26 @@ def build_wheels(
     return tuple(future.result() for future in futures)
 
 
+def build_sdists(
+    distributions: Iterable[Distribution],
+    built: Iterable[BuiltWheel],
+    *,
+    cache: Path,
+    report: Report = ignore,
+    rules: Rules | None = None,
+    sources: Sources | None = None,
+) -> tuple[Wheel, ...]:
+    """BUILD_ON_HOST: sdists of those source trees whose wheels are not for every host."""
+    builder = WheelBuilder(cache, report, rules, sources)
+    compiled = {item.wheel.name: item.wheel for item in built if is_for_some_hosts(item.wheel.path)}
+    trees = (item for item in distributions if item.source is not None and item.source.is_dir())
+    return tuple(
+        builder.build_sdist(item, compiled[item.name])
+        for item in trees
+        if item.name in compiled and item.kind != "plain"
+    )
+
+
 class WheelBuilder:
     """Builds wheels into a cache folder, keyed by what they are built from."""
 
@@ -148,11 +170,42 @@ class WheelBuilder:
         )
 
     def _build_tree(self, distribution: Distribution, tree: Tree) -> BuiltWheel:
+        key, make = self._building(distribution, tree, "wheel")
+        built = self._find(distribution, key) or self._make(distribution, key, make, tree)
+        return replace(built, warnings=(*built.warnings, *_stale_version(built, distribution)))
+
+    def build_sdist(self, distribution: Distribution, wheel: Wheel) -> Wheel:
+        """The sdist of a source tree, for hosts that cannot use its ``wheel``."""
+        from django_deploy.bundle.backend import SOURCE_DATE_EPOCH
+        from django_deploy.bundle.sdists import check_sdist, normalise_sdist
+
+        assert distribution.source is not None, "only trees have one"
+        tree = Tree(distribution.source, ignore=self._rules.ignored)
+        key, make = self._building(distribution, tree, "sdist")
+        place = self._folder(key)
+        record = read_record(place / RECORD)
+        if record is None or not (place / record["file"]).is_file():
+            place.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix="build-", dir=place) as folder:
+                made = make(Path(folder))
+                normalise_sdist(made, int(SOURCE_DATE_EPOCH))
+                check_sdist(made)
+                sdist = made.replace(place / made.name)
+            record = {"file": sdist.name, "sha256": sha256_of(sdist), "size": sdist.stat().st_size}
+            write_record(place / RECORD, record)
+        os.utime(place / RECORD)
+        path = place / record["file"]
+        return replace(wheel, path=path, sha256=record["sha256"], size=record["size"])
+
+    def _building(
+        self, distribution: Distribution, tree: Tree, product: Product
+    ) -> tuple[str, Callable[[Path], Path]]:
+        """The key of what a back end makes of a tree, and what makes it in a folder."""
         scm_version = distribution.version if is_version_from_scm(tree) else ""
         meant = self._rules.include.texts
         known_files = find_known_files(tree)
         told = (distribution.name, distribution.version, scm_version, known_files, meant)
-        key = digest("tree", _digest_of(tree), *told, *_interpreter())
+        key = digest(product, _digest_of(tree), *told, *_interpreter())
 
         def make(folder: Path) -> Path:
             from django_deploy.bundle.backend import build_tree
@@ -164,10 +217,10 @@ class WheelBuilder:
                 key=key,
                 scm_version=scm_version,
                 known_files=known_files,
+                product=product,
             )
 
-        built = self._find(distribution, key) or self._make(distribution, key, make, tree)
-        return replace(built, warnings=(*built.warnings, *_stale_version(built, distribution)))
+        return key, make
 
     def _collect_archive(self, distribution: Distribution, archive: Path) -> BuiltWheel:
         if archive.suffix != ".whl":

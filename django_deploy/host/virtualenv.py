@@ -165,6 +165,8 @@ def _install_remedy(output: str) -> str:
         return "The host's disk is full: make room and deploy again."
     if any(word in text for word in ("dns error", "connect", "timed out", "unreachable", "resolve")):
         return "The host cannot reach its package index: set INDEX_URL to one that it can reach, or VENDOR."
+    if "failed to build" in text or "failed building" in text:
+        return "It builds some wheels itself: for that it needs a compiler and the headers of its Python."
     if "no module named" in text and "venv" in text:
         return "The host's Python lacks its venv module: install it, or set INSTALLER to 'uv'."
     return "The lines above say why. Mend it and deploy again."
