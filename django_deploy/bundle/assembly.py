@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from django_deploy.bundle.contents import Contents
-    from django_deploy.bundle.environment import Distribution
+    from django_deploy.bundle.environment import Distribution, Environment
     from django_deploy.bundle.lock import Lock
     from django_deploy.bundle.manifest import Pin, Wheel
     from django_deploy.bundle.wheels import BuiltWheel
@@ -62,12 +62,8 @@ def build_bundle(
     ``BundleError``; nothing outside of ``cache`` is changed.
     """
     cache = cache or default_cache()
-    environment = discover()
-    project = find_project(target.settings_module, environment.distributions)
+    environment, project = survey(target)
     distributions = environment.distributions
-    if project.kind == "plain":
-        refuse_what_needs_metadata(target, project)
-        distributions = (*distributions, project)
     if target.require_clean and project.source is not None and revision is None:
         require_clean(project.source)
     _check_ourselves(environment.distributions)
@@ -115,6 +111,16 @@ def build_bundle(
     )
     report(bundle_ready(manifest))
     return manifest
+
+
+def survey(target: Target) -> tuple[Environment, Distribution]:
+    """What is installed here, and which of it is the project; one that is no package counts as installed."""
+    environment = discover()
+    project = find_project(target.settings_module, environment.distributions)
+    if project.kind == "plain":
+        refuse_what_needs_metadata(target, project)
+        environment = replace(environment, distributions=(*environment.distributions, project))
+    return environment, project
 
 
 def rules_of(target: Target, ignored_folders: Iterable[Path] = ()) -> Rules:

@@ -49,10 +49,11 @@ def find_installed(entry: Entry, distributions: Iterable[Distribution]) -> Distr
 
 
 def _places(item: Distribution) -> tuple[Path, ...]:
-    """The paths that a file may call a distribution by; of an egg-link freeze tells where the metadata is."""
-    if item.source is None:
-        return ()
-    return item.source.resolve(), item.metadata_folder.parent.resolve()
+    """The paths that a file may call a distribution by; of an egg-link, freeze tells where the metadata is."""
+    places = [item.source] if item.source is not None else []
+    if item.source is not None and item.metadata_folder.suffix == ".egg-info":
+        places.append(item.metadata_folder.parent)
+    return tuple(place.resolve() for place in places)
 
 
 def _address(reference: str) -> str:

@@ -133,3 +133,31 @@ def test_wheel_that_requires_more_than_the_file_has(workshop, write, tmp_path):
         "requirements.txt is not what the sources require by now: acme-flit 1.0 requires asgiref>=3.8,"
         " but 3.7.2 is in requirements.txt; acme-flit 1.0 requires six, which is not in requirements.txt."
     )
+
+
+EXPLAIN = """
+import sys
+from pathlib import Path, PurePosixPath
+from django_deploy.bundle.explanation import explain_for
+from django_deploy.target import Target
+target = Target("staging", (), PurePosixPath("/srv"), "acme_site.settings", requirements=sys.argv[1])
+for name in sys.argv[3:]:
+    print(*explain_for(target, name, cache=Path(sys.argv[2])), sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("requirements", ["environment", "requirements.in"])
+def test_explanations(workshop, write, tmp_path, requirements):
+    write("django\n", "requirements.in")
+
+    told = workshop.run(
+        *(workshop.python, "-c", EXPLAIN, requirements, workshop.cache, "sqlparse", "acme-vcs", "paramiko"),
+        cwd=tmp_path,
+    ).splitlines()
+
+    version = re.search("sqlparse==(.*)", freeze(workshop, "uv"))[1]
+    assert told[0] == f"sqlparse {version} is deployed: it comes from an index."
+    assert any(line.endswith(f" -> sqlparse {version}") for line in told)
+    url = (workshop.sources / "vcs").as_uri()
+    assert any(line.startswith(f"acme-vcs 1.0 is deployed: a wheel of git+{url}@") for line in told)
+    assert any(line.startswith("paramiko ") and line.endswith(" is not deployed.") for line in told)

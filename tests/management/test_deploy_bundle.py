@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from django.test import override_settings
 
+from django_deploy.bundle import explanation
 from django_deploy.bundle.archive import BundleFile
 from django_deploy.bundle.manifest import Manifest
-from django_deploy.exceptions import BundleError
+from django_deploy.exceptions import BundleError, ConfigError
 from django_deploy.host.protocol import Event
 from django_deploy.management.commands import deploy_bundle
 
@@ -93,3 +94,31 @@ def test_what_goes_wrong():
     status, _, err = run("staging", "-o", "shop.bundle", deployment=Deployment(error))
 
     assert (status, err) == (1, "CommandError: shop.bundle cannot be written: Permission denied.\n")
+
+
+def test_an_explanation(monkeypatch):
+    asked = []
+
+    def explain_for(target, name):
+        asked.append((target.name, name))
+        return "redis 5.2 is deployed: it comes from an index.", "\x1b[2JRequired by:"
+
+    monkeypatch.setattr(explanation, "explain_for", explain_for)
+
+    status, out, err = run("staging", "--explain", "redis")
+
+    assert (status, err) == (0, "")
+    assert out == "redis 5.2 is deployed: it comes from an index.\nRequired by:\n"
+    assert asked == [("staging", "redis")]
+
+
+def test_an_explanation_of_what_nobody_knows(monkeypatch):
+    def explain_for(target, name):
+        raise ConfigError(f"{name} is not installed here, and nothing here requires it.")
+
+    monkeypatch.setattr(explanation, "explain_for", explain_for)
+
+    status, out, err = run("staging", "--explain", "rediss")
+
+    assert (status, out) == (2, "")
+    assert err == "CommandError: rediss is not installed here, and nothing here requires it.\n"

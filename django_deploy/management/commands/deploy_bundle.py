@@ -35,15 +35,36 @@ class Command(DeployCommand):
             action="store_true",
             help="List the files of a project that is no package, and what of it stays here.",
         )
+        parser.add_argument(
+            "--explain", metavar="NAME", help="Say why a distribution is deployed, or is not; write nothing."
+        )
         parser.add_argument("--json", action="store_true", help="Print one event a line, as JSON.")
 
-    def handle(self, *, target: str, output: Path | None, files: bool, json: bool, **options: Any) -> None:
+    def handle(
+        self,
+        *,
+        target: str,
+        output: Path | None,
+        files: bool,
+        explain: str | None,
+        json: bool,
+        **options: Any,
+    ) -> None:
         chosen = self.get_target(target)
+        if explain is not None:
+            return self.explain(chosen, explain)
         if files:
             return self.list_files(chosen)
         if output is None:
             raise ConfigError("Nothing was asked for.", remedy="Name the file to write: -o FILE.")
         return self.write(chosen, output, json=json, options=options)
+
+    def explain(self, target: Target, name: str) -> None:
+        """Why a distribution is deployed, or is not."""
+        from django_deploy.bundle.explanation import explain_for
+
+        for line in explain_for(target, name):
+            self.say(self.presentable(line))
 
     def list_files(self, target: Target) -> None:
         """Each file with its size in bytes, then what stays here, marked by a minus."""
