@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 from contextlib import contextmanager
@@ -43,6 +44,55 @@ def test_one_changed_line(host: Machine, bookshop: Bookshop) -> None:
     assert plan["send"] == ["bookshop-1.0-py3-none-any.whl"]
     assert_serves(host, result.release, mark)
     assert look(host)["states"][old] == "retired"
+
+
+def write_lists(bookshop: Bookshop, seed: int) -> None:
+    """Modules enough that it matters how they are sent: some 200 kB, deflated."""
+    chance = random.Random(seed)
+    (bookshop.folder / "catalogue/lists").mkdir()
+    for number in range(40):
+        bookshop.write(
+            f"catalogue/lists/part{number}.py", f"NUMBERS = {chance.choices(range(10**6), k=1500)}\n"
+        )
+    bookshop.write("catalogue/lists/__init__.py", "")
+
+
+def test_a_changed_wheel_is_sent_as_its_difference(host: Machine, bookshop: Bookshop) -> None:
+    write_lists(bookshop, 1)
+    whole = bookshop.deploy("--json")
+    mark = bookshop.new_edition()
+
+    shorter = bookshop.deploy("--json")
+
+    assert (whole.status, shorter.status) == (0, 0), (whole, shorter)
+    [before] = whole.one("plan.ready")["plan"]["hosts"]
+    [after] = shorter.one("plan.ready")["plan"]["hosts"]
+    assert after["deltas"] == after["send"] == ["bookshop-1.0-py3-none-any.whl"]
+    assert 100 < after["bytes"] < 20_000 < 200_000 < before["bytes"]
+    assert shorter.all("upload.progress")[-1]["done"] == after["bytes"]
+    assert shorter.all("warning") == []
+    assert_serves(host, shorter.release, mark)
+
+
+def test_a_damaged_wheel_on_the_host_is_no_base(host: Machine, bookshop: Bookshop) -> None:
+    """The host asks for the whole one, while everything else has been asked of it already."""
+    write_lists(bookshop, 2)
+    bookshop.deployed()
+    damage = "printf x | dd of=$wheel bs=1 seek=50000 conv=notrunc"
+    host.run("sh", "-c", f"for wheel in {host.root}/.deploy/store/*/bookshop-*.whl; do {damage}; done")
+    mark = bookshop.new_edition()
+
+    result = bookshop.deploy("--json")
+
+    assert result.status == 0, result
+    [plan] = result.one("plan.ready")["plan"]["hosts"]
+    assert plan["bytes"] < 20_000
+    assert [event["message"] for event in result.all("warning")] == [
+        "A wheel is sent as a whole, as its difference could not be used: "
+        "the base was damaged on the host's disk and removed."
+    ]
+    assert result.all("upload.progress")[-1]["done"] > 200_000
+    assert_serves(host, result.release, mark)
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="needs git")
