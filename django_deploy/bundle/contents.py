@@ -29,6 +29,9 @@ _LEFT_OUT = re.compile(
     r"|.*\.(key|p12|pfx|jks|keystore)|id_(rsa|dsa|ecdsa|ed25519)"
 )
 
+#: Where tools and people keep secrets, be it a file or a folder.
+_SECRETS = frozenset((".envs", ".envrc", ".ssh", ".gnupg", ".aws", ".netrc", ".pgpass", ".pypirc", ".npmrc"))
+
 #: What a virtualenv has in its folder, where that is the project's own.
 _OF_VIRTUALENV = frozenset(("bin", "include", "lib", "lib64", "share", "pyvenv.cfg"))
 
@@ -213,7 +216,7 @@ class _Walk:
     def _is_left_out(self, entry: os.DirEntry[str], *, at_root: bool, is_folder: bool) -> bool:
         """By the rules for all projects."""
         name = entry.name
-        if at_root and self._is_virtualenv and name in _OF_VIRTUALENV:
+        if name in _SECRETS or (at_root and self._is_virtualenv and name in _OF_VIRTUALENV):
             return True
         if is_folder:
             if at_root and name in IGNORED_AT_ROOT:

@@ -30,6 +30,7 @@ LEFT_OUT = (
     *("build/lib/mysite/old.py", "dist/mysite-1.0.whl", "mysite.egg-info/PKG-INFO", "htmlcov/index.html"),
     *("frontend/node_modules/x/index.js", ".venv/lib/x.py", "env/pyvenv.cfg", "env/lib/y.py"),
     *("certs/server.key", "id_rsa", "celerybeat-schedule.db", "run/site.pid", "conda/conda-meta/history"),
+    *(".envs/.production/.django", ".ssh/config", "frontend/.npmrc"),
 )
 
 UNMENTIONED = (
@@ -71,7 +72,7 @@ def test_files_of_a_plain_project(project):
                 *(".env", ".env.local", ".venv/", "build/", "celerybeat-schedule.db", "certs/server.key"),
                 *("conda/", "conf/prod.env", "data/old.sqlite3", "db.sqlite3", "db.sqlite3-wal", "debug.log"),
                 *("dist/", "env/", "frontend/node_modules/", "htmlcov/", "id_rsa", "mysite.egg-info/"),
-                *("run/site.pid",),
+                *("run/site.pid", ".envs/", ".ssh/", "frontend/.npmrc"),
             )
         )
     )

@@ -8,10 +8,17 @@ from django_deploy.host.steps import suggest_remedy
 
 MISSING_MODULE = (
     "The release has no module 'home'. If it is the project's own, let the build find its package"
-    " (pyproject.toml); else it is not installed here, or EXCLUDE leaves it out."
+    " (pyproject.toml), or look at PROJECT_EXCLUDE; else it is not installed here, or EXCLUDE leaves it out."
 )
 MISSING_SETTING = (
     "Mend it and deploy again. What settings read from the environment, the target's ENV gives them."
+)
+
+MISSING_FOLDER_OF_LOGS = (
+    "If its file cannot be made there: at the end of the settings, say\n"
+    '  LOGGING["handlers"]["file"]["filename"] = os.environ.get("LOG_FILE", '
+    'LOGGING["handlers"]["file"]["filename"])\n'
+    "and in the target's ENV name a file in ROOT/shared as LOG_FILE."
 )
 
 
@@ -28,6 +35,7 @@ MISSING_SETTING = (
             MISSING_MODULE,
         ),
         ("ModuleNotFoundError: No module named 'mysite.nothing'", "Mend it and deploy again."),
+        ("ValueError: Unable to configure handler 'file'", MISSING_FOLDER_OF_LOGS),
         ("KeyError: 'SECRET_KEY'", MISSING_SETTING),
         (
             "django.core.exceptions.ImproperlyConfigured: Set the SECRET_KEY environment variable",
