@@ -31,7 +31,8 @@ REMEDIES = (
     (
         re.compile(r"No module named '([^'.]+)'"),
         "The release has no module {0!r}. If it is the project's own, let the build find its package"
-        " (pyproject.toml), or look at PROJECT_EXCLUDE; else it is not installed here, or EXCLUDE leaves it out.",
+        " (pyproject.toml), or look at PROJECT_EXCLUDE; else it is not installed here, or EXCLUDE leaves it"
+        " out.",
     ),
     (
         re.compile(r"Unable to configure handler '([^']+)'"),
