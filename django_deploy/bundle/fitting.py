@@ -12,7 +12,6 @@ from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.compiled import lacking_glibc
 from django_deploy.bundle.manifest import versions
-from django_deploy.bundle.resolution import resolve
 from django_deploy.bundle.selection import Graph, Node
 from django_deploy.bundle.tools import fits
 
@@ -89,6 +88,8 @@ def fit(
     missing = missing_on_host(manifest, markers)
     added: tuple[Pin, ...] = ()
     if missing and not is_strict:
+        from django_deploy.bundle.resolution import resolve
+
         added = resolve(_requirements_of(missing, manifest, markers), kept, platform, sources, cache=cache)
     bundle = HostBundle(
         pins=(*kept, *added),
