@@ -17,6 +17,9 @@ ASSEMBLY = "bundle/test_assembly.py"
 FITTING = "bundle/test_fitting.py"
 LOCK = "bundle/test_lock.py"
 TOOLS = "bundle/test_tools.py"
+CONTENTS = "bundle/test_contents.py"
+PLAIN_WHEELS = "bundle/test_plain.py"
+PLAIN_PROJECT = "test_plain_project.py"
 
 #: What is installed, by which tool, and how it is recorded.
 DETECTION = {
@@ -119,7 +122,39 @@ BUILDS = {
     ),
 }
 
-CASES: Mapping[str, str] = {**DETECTION, **CHOICE, **BUILDS}
+#: Projects that nobody has made a package of.
+PLAIN = {
+    "plain project: BASE_DIR": (
+        f"{PLAIN_WHEELS}::test_an_installed_project_keeps_its_shape "
+        f"{PLAIN_PROJECT}::test_the_site_runs_as_it_does_here"
+    ),
+    "plain project: assets that git ignores": f"{PLAIN_PROJECT}::test_what_is_carried_and_what_stays_here",
+    "plain project: SQLite, MEDIA_ROOT, STATIC_ROOT, logs inside of the release": (
+        f"{PLAIN_PROJECT}::test_settings_that_would_write_into_the_release"
+    ),
+    "plain project: app with the name of an installed module": (
+        f"{PLAIN_WHEELS}::test_module_that_an_installed_distribution_has_too "
+        f"{PLAIN_PROJECT}::test_an_app_with_the_name_of_an_installed_module"
+    ),
+    "plain project: links": (
+        f"{CONTENTS}::test_links_are_followed {CONTENTS}::test_links_that_lead_nowhere_or_round_are_told "
+        f"{CONTENTS}::test_link_to_a_folder_around_the_project {CONTENTS}::test_link_that_brings_too_much"
+    ),
+    "plain project: executable manage.py": f"{PLAIN_WHEELS}::test_an_installed_project_keeps_its_shape",
+    "plain project: names that are not UTF-8": f"{CONTENTS}::test_names_that_no_wheel_can_hold",
+    "plain project: odd names": (
+        f"{CONTENTS}::test_odd_names {PLAIN_WHEELS}::test_every_file_is_recorded_and_goes_again"
+    ),
+    "plain project: same bytes in another folder": (
+        f"{PLAIN_WHEELS}::test_the_same_files_are_the_same_bytes"
+    ),
+    "plain project: keys, .env and databases stay here": (
+        f"{CONTENTS}::test_databases_and_keys_are_known_by_their_contents "
+        f"{CONTENTS}::test_files_of_a_plain_project"
+    ),
+}
+
+CASES: Mapping[str, str] = {**DETECTION, **CHOICE, **BUILDS, **PLAIN}
 
 
 def tests_of(case: str) -> tuple[str, ...]:
