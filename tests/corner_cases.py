@@ -87,6 +87,9 @@ CHOICE = {
         f"{SELECTION}::test_cycle_that_nothing_requires_is_kept {SELECTION}::test_half_excluded_cycle_is_kept"
     ),
     "extras that refer to themselves": f"{SELECTION}::test_extras_may_refer_to_themselves",
+    "extras that no record tells (requests[socks])": (
+        f"{SELECTION}::test_undeclared_extras_are_kept_with_the_environment_only"
+    ),
     "tool that a kept distribution requires": f"{SELECTION}::test_tools_stay_here_unless_required",
     "markers by patch level": f"{FITTING}::test_older_python_on_a_host_may_need_more",
     "markers by platform": f"{SELECTION}::test_markers_of_a_host_are_those_that_packaging_knows",

@@ -49,10 +49,11 @@ def find_installed(entry: Entry, distributions: Iterable[Distribution]) -> Distr
 
 
 def _places(item: Distribution) -> tuple[Path, ...]:
-    """The paths that a file may call a distribution by; of an egg-link, freeze tells where the metadata is."""
-    places = [item.source] if item.source is not None else []
-    if item.source is not None and item.metadata_folder.suffix == ".egg-info":
-        places.append(item.metadata_folder.parent)
+    """The paths that a file may call a distribution by: for an egg-link, freeze names another folder."""
+    if item.source is None:
+        return ()
+    has_link = item.metadata_folder.suffix == ".egg-info"
+    places = (item.source, item.metadata_folder.parent) if has_link else (item.source,)
     return tuple(place.resolve() for place in places)
 
 

@@ -77,9 +77,11 @@ def fit(
     ``is_strict``. Raises ``BundleError`` when it cannot be resolved.
     """
     markers = platform.markers()
-    pins = tuple(pin for pin in manifest.pins if not pin.marker or Marker(pin.marker).evaluate(markers))
-    manifest = _without_absent(manifest, pins)
-    refused = refused_on_host(manifest, markers["python_full_version"])
+    pins = _pins_for(manifest, markers)
+    absent = _absent(manifest, markers)
+    refused = tuple(
+        pair for pair in refused_on_host(manifest, markers["python_full_version"]) if pair[0] not in absent
+    )
     if markers == dict(manifest.markers):
         return _with_sdists(HostBundle(pins, manifest.wheels, refused=refused), manifest, platform)
     idle = superfluous_on_host(manifest, markers)
@@ -121,14 +123,15 @@ def _with_sdists(bundle: HostBundle, manifest: Manifest, platform: HostPlatform)
     )
 
 
-def _without_absent(manifest: Manifest, pins: Iterable[Pin]) -> Manifest:
-    """The manifest of a host that gets these pins and all wheels: a file's markers leave out others."""
-    present = {pin.name for pin in pins} | {wheel.name for wheel in manifest.wheels}
-    return replace(
-        manifest,
-        requires=tuple(pair for pair in manifest.requires if pair[0] in present),
-        requires_python=tuple(pair for pair in manifest.requires_python if pair[0] in present),
-    )
+def _pins_for(manifest: Manifest, markers: Mapping[str, str]) -> tuple[Pin, ...]:
+    """The pins whose own markers let them count on such an interpreter."""
+    return tuple(pin for pin in manifest.pins if not pin.marker or Marker(pin.marker).evaluate(markers))
+
+
+def _absent(manifest: Manifest, markers: Mapping[str, str]) -> frozenset[str]:
+    """The names of which no pin counts there."""
+    present = {pin.name for pin in _pins_for(manifest, markers)}
+    return frozenset(pin.name for pin in manifest.pins if pin.name not in present)
 
 
 def marker_variables() -> dict[str, str]:
@@ -142,15 +145,16 @@ def missing_on_host(manifest: Manifest, markers: Mapping[str, str]) -> tuple[tup
 
     ``markers`` are ``HostPlatform.markers()``.
     """
-    distributions = _required(manifest)
+    distributions = _required(manifest, markers)
     start = _start(manifest, (item.name for item in distributions))
-    here = set(Graph(distributions, dict(manifest.markers)).missing(start))
+    before = dict(manifest.markers)
+    here = set(Graph(_required(manifest, before), before).missing(start))
     return tuple(pair for pair in Graph(distributions, markers).missing(start) if pair not in here)
 
 
 def superfluous_on_host(manifest: Manifest, markers: Mapping[str, str]) -> tuple[str, ...]:
     """What is there only for what a host's interpreter does not need: ``tomli`` on a newer Python."""
-    distributions = _required(manifest)
+    distributions = _required(manifest, markers)
     start = _start(manifest, Graph(distributions, dict(manifest.markers)).roots(frozenset()))
     needed = Graph(distributions, markers).reach(start)
     return tuple(item.name for item in distributions if item.name not in needed)
@@ -179,8 +183,14 @@ class _Required:
     requires: tuple[str, ...]
 
 
-def _required(manifest: Manifest) -> tuple[_Required, ...]:
-    return tuple(_Required(canonicalize_name(name), requires) for name, requires in manifest.requires)
+def _required(manifest: Manifest, markers: Mapping[str, str]) -> tuple[_Required, ...]:
+    """What there is on such an interpreter."""
+    absent = _absent(manifest, markers)
+    return tuple(
+        _Required(canonicalize_name(name), requires)
+        for name, requires in manifest.requires
+        if name not in absent
+    )
 
 
 def _start(manifest: Manifest, names: Iterable[NormalizedName]) -> tuple[Node, ...]:

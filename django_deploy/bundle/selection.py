@@ -38,7 +38,7 @@ DEVELOPMENT_TOOLS = (
     *("ipython", "ipdb", "pdbpp", "pudb", "jupyter", "notebook", "jupyterlab", "ipykernel"),
     *("sphinx", "sphinx-*", "sphinxcontrib-*", "furo", "mkdocs", "mkdocs-*", "mkdocstrings"),
     *("twine", "flit", "hatch", "poetry", "pdm", "bumpversion", "bump-my-version", "check-manifest"),
-    *("pip-audit", "pipdeptree", "pipx", "virtualenv", "watchfiles", "py-spy", "line-profiler"),
+    *("pip-audit", "cyclonedx-python-lib", "pipdeptree", "pipx", "virtualenv", "watchfiles", "py-spy", "line-profiler"),
 )
 
 #: Dependency groups (PEP 735, poetry, pdm) of the project that the default EXCLUDE leaves out.
@@ -100,7 +100,10 @@ def select(
     else:
         unwanted = frozenset(excluded).union(map(canonicalize_name, TOOLS))
         found = (Node(name) for name in graph.roots(unwanted) if name not in unwanted)
-        roots = {**dict.fromkeys(found, "REQUIREMENTS is 'environment' and nothing else requires it"), **roots}
+        roots = {
+            **dict.fromkeys(found, "REQUIREMENTS is 'environment' and nothing else requires it"),
+            **roots,
+        }
         kept = graph.reach(roots)
     # Nobody has asked for the default exclusions: that one of them is needed is no news.
     told = frozenset() if exclude is None else frozenset(excluded)

@@ -103,6 +103,30 @@ def test_the_same_question_gets_the_same_answer(index, served, tmp_path):
     assert fit(redis(), OLD, Sources(index_url=index.url), cache=tmp_path / "cache") == before
 
 
+def test_pins_of_a_file_are_judged_by_their_own_markers(tmp_path):
+    timeout = Pin("async-timeout", "4.0", ("b" * 64,), 'python_full_version < "3.11.3"')
+    redis_there = replace(REDIS, version="7.0", marker='python_full_version < "3.11.3"')
+    redis_here = replace(REDIS, marker='python_full_version >= "3.11.3"')
+    manifest = redis(pins=(timeout, redis_there, redis_here))
+    requires = (*manifest.requires, ("async-timeout", ()))
+    manifest = replace(manifest, requires=requires, requires_python=(("async-timeout", "<3.11.5"),))
+
+    old = fit(manifest, OLD, Sources(index_url=""), cache=tmp_path)
+    new = fit(manifest, replace(OLD, version=(3, 11, 9)), Sources(index_url=""), cache=tmp_path)
+
+    assert (old.pins, old.missing, old.idle, old.refused) == ((timeout, redis_there), (), (), ())
+    assert (new.pins, new.missing, new.idle, new.refused) == ((redis_here,), (), (), ())
+
+
+def test_what_a_file_leaves_out_there_and_is_needed_is_missing(tmp_path):
+    pin = replace(REDIS, marker='python_full_version >= "3.11.3"')
+    manifest = redis(pins=(pin,), markers=tuple(replace(OLD, version=(3, 11, 7)).markers().items()))
+
+    found = fit(manifest, OLD, Sources(index_url=""), cache=tmp_path, is_strict=True)
+
+    assert (found.pins, found.missing) == ((), (("site", "redis"),))
+
+
 def test_strictly_nothing_is_added(tmp_path):
     found = fit(redis(), OLD, Sources(index_url=""), cache=tmp_path, is_strict=True)
 

@@ -11,6 +11,7 @@ from django_deploy.bundle.environment import Distribution
 from django_deploy.bundle.index import archive_version
 from django_deploy.bundle.lock import lock
 from django_deploy.bundle.manifest import Pin
+from django_deploy.bundle.requirements_file import Entry
 from django_deploy.bundle.sources import Sources
 from django_deploy.exceptions import BundleError
 from tests.bundle.archives import make_wheel
@@ -96,6 +97,22 @@ def test_what_was_found_is_not_asked_again(index, tmp_path):
 
     assert pins(index, tmp_path, installed("x")) == first
     assert index.requests == asked == ["/simple/x/"]
+
+
+def test_hashes_of_a_file_are_taken_as_they_are(index, tmp_path):
+    x, y = installed("x"), installed("y")
+    index.add("y", {"y-1.0.zip": B})
+    stated = {
+        x: Entry("requirements.txt, line 1", "x", specifier="==1.0", hashes=(A,), marker="os_name == 'nt'"),
+        y: Entry("requirements.txt, line 2", "y", specifier="==1.0", marker="os_name != 'nt'"),
+    }
+
+    found = lock([x, y], Sources(index.url), cache=tmp_path, stated=stated)
+
+    assert found.pins == (Pin("x", "1.0", (A,), "os_name == 'nt'"), Pin("y", "1.0", (B,), "os_name != 'nt'"))
+    assert index.requests == ["/simple/y/"]
+    index.add("x", {"x-1.0.zip": C})
+    assert pins(index, tmp_path, x) == (Pin("x", "1.0", (C,)),)
 
 
 def test_what_was_not_found_is_asked_again(index, tmp_path):

@@ -105,6 +105,45 @@ def test_extras_may_refer_to_themselves():
     assert selected(distributions, "closure") == {"site", "a", "b", "c"}
 
 
+def test_undeclared_extras_are_kept_with_the_environment_only():
+    # pip install requests[socks]: no record tells that the extra was asked for
+    distributions = environment_of(site="requests", requests='pysocks; extra == "socks"', pysocks="")
+
+    assert selected(distributions) == {"site", "requests", "pysocks"}
+    assert selected(distributions, "closure") == {"site", "requests"}
+    assert selected(distributions, "closure", include=["requests[socks]"]) == {"site", "requests", "pysocks"}
+
+
+def test_extras_of_excluded_tools_keep_nothing():
+    # attrs[tests] names pytest, but nobody asks for it
+    distributions = environment_of(site="attrs", attrs='pytest; extra == "tests"', pytest="attrs")
+
+    assert selected(distributions) == {"site", "attrs"}
+
+
+def test_extras_of_the_project_may_refer_to_themselves():
+    by_extra = {"all": "site[cache,mail]", "cache": "redis", "mail": "x|site[all]"}
+    texts = (f'{text}; extra == "{extra}"' for extra, some in by_extra.items() for text in some.split("|"))
+    distributions = environment_of(site="|".join(texts), redis="", x="", y="")
+
+    assert selected(distributions, "closure", extras=["all"]) == {"site", "redis", "x"}
+    assert selected(distributions, "closure", extras=["cache"]) == {"site", "redis"}
+
+
+def test_cycle_through_an_extra():
+    distributions = environment_of(site="a[x]", a='b; extra == "x"', b="a[x]|c", c="")
+
+    assert selected(distributions, "closure") == selected(distributions) == {"site", "a", "b", "c"}
+
+
+def test_requirements_of_a_tool_that_is_required_are_kept():
+    distributions = environment_of(
+        site="setuptools", setuptools="wheel", wheel="packaging", packaging="", pip=""
+    )
+
+    assert selected(distributions) == {"site", "setuptools", "wheel", "packaging"}
+
+
 def test_extras_of_the_project():
     distributions = environment_of(site='redis; extra == "cache"', redis="")
 
