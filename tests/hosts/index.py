@@ -171,8 +171,12 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 30
     store: Store
+    authorization: str | None = None
 
     def do_GET(self) -> None:
+        if self.authorization and self.headers.get("Authorization") != self.authorization:
+            self._send(HTTPStatus.UNAUTHORIZED, "text/plain", b"Who are you?\n")
+            return
         parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
         try:
             self._answer(*parts)
@@ -231,11 +235,15 @@ class Server(ThreadingHTTPServer):
 
 
 class Index:
-    """The proxy, in a thread of this process, on the bridge. ``url`` is what ``--index-url`` takes."""
+    """The proxy, in a thread of this process, on the bridge. ``url`` is what ``--index-url`` takes.
 
-    def __init__(self, address: str) -> None:
+    With a ``user`` (``name:password``) it answers nobody else.
+    """
+
+    def __init__(self, address: str, *, user: str = "") -> None:
         store = Store(cache_folder() / "index", Upstream())
-        handler = type("Handler", (Handler,), {"store": store})
+        authorization = f"Basic {base64.b64encode(user.encode()).decode()}" if user else None
+        handler = type("Handler", (Handler,), {"store": store, "authorization": authorization})
         self.server = Server((address, 0), handler)
         self.url = f"http://{address}:{self.server.server_port}/simple/"
         self.host = address
