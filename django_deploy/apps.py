@@ -6,10 +6,11 @@ from django.apps import AppConfig
 from django.core.checks import register
 
 from django_deploy import checks
+from django_deploy.site.manifests import keep_manifest_in_release
 
 
 class DeployConfig(AppConfig):
-    """Registers the checks; all else is in the management commands."""
+    """Registers the checks; on servers, keeps the releases' static files apart. All else is in commands."""
 
     name = "django_deploy"
     verbose_name = "Deployment"
@@ -17,3 +18,4 @@ class DeployConfig(AppConfig):
     def ready(self) -> None:
         register(checks.TAG)(checks.check_targets)
         register(checks.TAG)(checks.check_command_name)
+        keep_manifest_in_release()

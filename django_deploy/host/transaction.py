@@ -18,6 +18,7 @@ from .link import Link
 from .processes import ENDED, KILL_TIME, ProcessManager, Watch, open_manager, wait_for_end
 from .protocol import Failure
 from .pruning import prune
+from .static_files import carry_static_files, static_root
 from .steps import StepProcess, suggest_remedy
 from .store import Store
 from .virtualenv import Installer, carry_bytecode, unpack_tool, unshare_project
@@ -217,6 +218,7 @@ class Transaction:
         self._stop_if_lost()
         name = self._step_name = " ".join(message["command"])
         self._link.report("step.started", step=name)
+        self._warn_of_clearing(message["command"])
         started = time.monotonic()
         result = self._isolated(message) if message["isolated"] else self._together(message)
         seconds = round(time.monotonic() - started, 3)
@@ -225,6 +227,15 @@ class Transaction:
         else:
             self._link.report("step.finished", step=name, seconds=seconds, result=result.get("result", {}))
         return {"seconds": seconds, **result}
+
+    def _warn_of_clearing(self, command: list[str]) -> None:
+        release = self._layout.release(self.journal["release"])
+        folder = release.site.get("static_root")
+        is_shared = folder and static_root(release) is None and self._layout.live()
+        if is_shared and command[0] == "collectstatic" and {"--clear", "-c"} & set(command):
+            message = f"collectstatic --clear empties {folder}, where the live release has its files, too"
+            remedy = "Leave --clear out, or put STATIC_ROOT into the release's own folder."
+            self._link.report("warning", message=message, remedy=remedy)
 
     def _together(self, message: dict[str, Any]) -> dict[str, Any]:
         request = {"do": "run", "command": message["command"], "requires_app": message["requires_app"]}
@@ -289,6 +300,7 @@ class Transaction:
         if was == FAILED:
             release.mark(READY)
         self._note(START, release=release.id, previous=previous, was=was)
+        self._carry_static_files(release)
         checked = self._start(release, record, previous)
         self._stop_if_lost()
         self._note(SWITCH)
@@ -299,6 +311,14 @@ class Transaction:
         self._restart(record)
         checked += self._check_address(release, record)
         return {"release": release.id, "previous": previous, "checked": checked}
+
+    def _carry_static_files(self, release: Release) -> None:
+        """Before any process looks for what there is."""
+        try:
+            carry_static_files(self._layout, release)
+        except OSError as error:
+            message = f"pages that are open may lack static files of earlier releases: {error}"
+            self._link.report("warning", message=message, remedy="")
 
     def _start(self, release: Release, record: dict[str, Any], previous: Optional[str]) -> list[str]:
         processes = record["processes"]
