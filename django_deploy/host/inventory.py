@@ -32,6 +32,8 @@ def _row(line: str) -> str:
     path, _, digest = line.rpartition(",")[0].rpartition(",")
     if path.startswith('"'):
         path = path[1:-1].replace('""', '"')
+    if path.endswith(".dist-info/entry_points.txt"):
+        path = "entry_points.txt"  # back ends spell the folder's name in different ways
     digest = digest.strip('"').rstrip("=")
     return f"{path},{digest}" if digest else ""
 

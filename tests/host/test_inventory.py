@@ -73,6 +73,7 @@ def test_how_it_is_written_makes_no_difference():
         "\n".join([*quoted, *(line for line in lines if line.startswith('"'))]),
         RECORD.replace("sha256=init,4", "sha256=init=,4"),
         RECORD.replace("sha256=init,4", "sha256=init,"),
+        RECORD.replace("shop-1.0.dist-info", "Shop-1.0.dist-info"),
     ):
         assert digest_of_record(other) == digest_of_record(RECORD)
 
