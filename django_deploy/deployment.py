@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .bundle.archive import BundleFile, with_vendored, write_bundle
+from .bundle.archive import with_vendored, write_bundle
 from .bundle.cache import default_cache
 from .bundle.delta import find_deltas, remember_wheels
 from .bundle.fitting import HostBundle, fit
 from .bundle.manifest import Manifest, Wheel
-from .bundle.sources import read_sources
+from .bundle.sbom import write_sbom
+from .bundle.sources import read_sources, redact
 from .bundle.tools import HostPlatform, fetch_tool
 from .bundle.vendor import vendor
 from .exceptions import (
@@ -175,12 +176,13 @@ def rollback(
 def pack(
     target: Target,
     origin: Origin,
-    file: Path,
+    file: Path | None,
+    sbom: Path | None = None,
     *,
     report: Report = ignore,
     prompts: Prompts = no_prompts,
-) -> BundleFile:
-    """Write what ``deploy`` would take to the hosts into a file.
+) -> Manifest:
+    """Write what ``deploy`` would take to the hosts into a file, and its bill of materials into another.
 
     With VENDOR it holds the wheels for the hosts that there are: they are asked for their interpreters,
     and for nothing else.
@@ -190,12 +192,17 @@ def pack(
         manifest = origin(report)
         if target.vendor:
             manifest = _with_vendored(target, manifest, clock, prompts)
-        written = write_bundle(manifest, file)
     for warning in manifest.warnings:
         report(Event("warning", fields={"message": warning, "remedy": ""}))
-    fields = {"file": str(file), "bytes": written.size, "sha256": written.sha256}
-    report(Event("bundle.written", fields=fields))
-    return written
+    if sbom is not None:
+        index_urls = map(redact, read_sources(target.index_url).index_urls)
+        count = write_sbom(manifest, sbom, index_url=next(index_urls, ""))
+        report(Event("sbom.written", fields={"file": str(sbom), "components": count}))
+    if file is not None:
+        written = write_bundle(manifest, file)
+        fields = {"file": str(file), "bytes": written.size, "sha256": written.sha256}
+        report(Event("bundle.written", fields=fields))
+    return manifest
 
 
 def status(

@@ -65,7 +65,7 @@ def write_document(manifest: Manifest) -> bytes:
             {"name": pin.name, "version": pin.version, "marker": pin.marker, "hashes": sorted(pin.hashes)}
             for pin in sorted(manifest.pins, key=lambda pin: (pin.name, pin.version, pin.marker))
         ],
-        "requires": {name: list(filter(_is_requirement, texts)) for name, texts in manifest.requires},
+        "requires": {name: list(filter(is_requirement, texts)) for name, texts in manifest.requires},
         "requires_python": {name: wanted for name, wanted in manifest.requires_python if wanted},
     }
     return json.dumps(document, indent=1, sort_keys=True).encode("ascii") + b"\n"
@@ -91,8 +91,8 @@ def _revision(revision: Revision | None) -> dict[str, Any] | None:
     return {"vcs": revision.vcs, "id": revision.id, "dirty": revision.is_dirty}
 
 
-def _is_requirement(text: str) -> bool:
-    """Metadata from before PEP 508 name nothing that could be looked up."""
+def is_requirement(text: str) -> bool:
+    """Whether a text is one (PEP 508): older metadata name nothing that could be looked up."""
     try:
         Requirement(text)
     except InvalidRequirement:
@@ -249,7 +249,7 @@ def read_version(entry: Value) -> str:
 
 def _read_requirements(entry: Value) -> tuple[str, ...]:
     requirements = tuple(item.text() for item in entry.items())
-    if not all(map(_is_requirement, requirements)):
+    if not all(map(is_requirement, requirements)):
         raise entry.fail("a list of requirements")
     return requirements
 

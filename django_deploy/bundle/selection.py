@@ -38,7 +38,8 @@ DEVELOPMENT_TOOLS = (
     *("ipython", "ipdb", "pdbpp", "pudb", "jupyter", "notebook", "jupyterlab", "ipykernel"),
     *("sphinx", "sphinx-*", "sphinxcontrib-*", "furo", "mkdocs", "mkdocs-*", "mkdocstrings"),
     *("twine", "flit", "hatch", "poetry", "pdm", "bumpversion", "bump-my-version", "check-manifest"),
-    *("pip-audit", "cyclonedx-python-lib", "pipdeptree", "pipx", "virtualenv", "watchfiles", "py-spy", "line-profiler"),
+    *("pip-audit", "pipdeptree", "pipx", "virtualenv", "watchfiles", "py-spy", "line-profiler"),
+    "cyclonedx-python-lib",
 )
 
 #: Dependency groups (PEP 735, poetry, pdm) of the project that the default EXCLUDE leaves out.

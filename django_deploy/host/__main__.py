@@ -72,7 +72,7 @@ class Program:
         return probe(self._layout, self._store, self._lock, self._hello["python"], self._hello.get("manager"))
 
     def _fetch(self, message: dict[str, Any]) -> dict[str, Any]:
-        """``offset``, and of a stored file ``sha256`` and ``file`` (its name), or a ``release`` for its lock."""
+        """``offset``, and of a stored file ``sha256`` and ``file``, or the ``release`` whose lock it is."""
         if "release" not in message:
             return self._store.fetch(message["sha256"], message["file"], message["offset"])
         release = self._layout.release(message["release"])

@@ -30,6 +30,7 @@ EVENTS = {
     "bundle.ready": "distributions wheels bytes revision",
     "bundle.read": "file bytes sha256",
     "bundle.written": "file bytes sha256",
+    "sbom.written": "file components",
     "bundle.promoted": "target release sha256",
     "vendor.started": "distributions",
     "vendor.finished": "distributions bytes seconds",

@@ -70,6 +70,7 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
     "bundle.ready": _bundle,
     "bundle.read": lambda w: f"read {w['file']}, {w['bytes']}, sha256 {w['sha256']}",
     "bundle.written": lambda w: f"wrote {w['file']}, {w['bytes']}, sha256 {w['sha256']}",
+    "sbom.written": lambda w: f"wrote {w['file']}, {count('component', w['components'])}",
     "bundle.promoted": lambda w: f"promoting {w['release']} of {w['target']}, sha256 {w['sha256']}",
     "vendor.started": lambda w: f"fetching {count('wheel', w['distributions'])} to send",
     "vendor.finished": lambda w: (
@@ -103,7 +104,9 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
 }
 
 #: Shown with ``--verbosity 0``, and only with 2 or more. The others need 1.
-QUIET = frozenset({"warning", "host.failed", "reverted", "rollout.finished", "bundle.written"})
+QUIET = frozenset(
+    {"warning", "host.failed", "reverted", "rollout.finished"} | {"bundle.written", "sbom.written"}
+)
 VERBOSE = frozenset(
     {"build.started", "confirmed", "install.output", "install.started", "phase.finished", "plan.ready"}
     | {"process.started", "pruned", "step.output", "vendor.started"}

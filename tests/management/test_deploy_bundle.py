@@ -10,7 +10,6 @@ import pytest
 from django.test import override_settings
 
 from django_deploy.bundle import explanation
-from django_deploy.bundle.archive import BundleFile
 from django_deploy.bundle.manifest import Manifest
 from django_deploy.exceptions import BundleError, ConfigError
 from django_deploy.host.protocol import Event
@@ -27,12 +26,15 @@ class Deployment:
         self.error = error
         self.calls = []
 
-    def pack(self, target, origin, file, *, report, prompts):
-        self.calls.append((target.name, origin, file))
+    def pack(self, target, origin, file, sbom, *, report, prompts):
+        self.calls.append((target.name, origin, file, sbom))
         if self.error is not None:
             raise self.error
+        if sbom is not None:
+            report(Event("sbom.written", fields={"file": str(sbom), "components": 40}))
+            return MANIFEST
         report(Event("bundle.written", fields={"file": str(file), "bytes": 2_000_000, "sha256": "a" * 64}))
-        return BundleFile("a" * 64, 2_000_000, MANIFEST)
+        return MANIFEST
 
 
 class Origins:
@@ -62,7 +64,16 @@ def test_a_file_is_written(option):
 
     assert (status, err) == (0, "")
     assert out == f"wrote shop.bundle, 2.0 MB, sha256 {'a' * 64}\n"
-    assert deployment.calls == [("staging", ("environment", "staging", None), Path("shop.bundle"))]
+    assert deployment.calls == [("staging", ("environment", "staging", None), Path("shop.bundle"), None)]
+
+
+def test_a_bill_of_materials():
+    deployment = Deployment()
+
+    status, out, _ = run("staging", "--sbom", "shop.json", deployment=deployment)
+
+    assert (status, out) == (0, "wrote shop.json, 40 components\n")
+    assert deployment.calls == [("staging", ("environment", "staging", None), None, Path("shop.json"))]
 
 
 def test_a_revision():

@@ -28,6 +28,9 @@ class Command(DeployCommand):
             "-o", "--output", type=Path, metavar="FILE", help="Write the bundle into this file."
         )
         parser.add_argument(
+            "--sbom", type=Path, metavar="FILE", help="Write its bill of materials (CycloneDX) into this one."
+        )
+        parser.add_argument(
             "--revision", metavar="REV", help="Take the project from this revision, as 'deploy --revision'."
         )
         parser.add_argument(
@@ -45,6 +48,7 @@ class Command(DeployCommand):
         *,
         target: str,
         output: Path | None,
+        sbom: Path | None,
         files: bool,
         explain: str | None,
         json: bool,
@@ -55,9 +59,9 @@ class Command(DeployCommand):
             return self.explain(chosen, explain)
         if files:
             return self.list_files(chosen)
-        if output is None:
+        if output is None and sbom is None:
             raise ConfigError("Nothing was asked for.", remedy="Name the file to write: -o FILE.")
-        return self.write(chosen, output, json=json, options=options)
+        return self.write(chosen, output, sbom, json=json, options=options)
 
     def explain(self, target: Target, name: str) -> None:
         """Why a distribution is deployed, or is not."""
@@ -81,9 +85,11 @@ class Command(DeployCommand):
         for name in contents.left_out:
             self.say(self.presentable(f"{'-':>12}  {name}"))
 
-    def write(self, target: Target, file: Path, *, json: bool, options: dict[str, Any]) -> None:
-        """Into a file: what runs here, or a revision of it."""
+    def write(
+        self, target: Target, file: Path | None, sbom: Path | None, *, json: bool, options: dict[str, Any]
+    ) -> None:
+        """Into a file: what runs here, or a revision of it; and its bill of materials."""
         origin = self.origins.from_environment(target, options["revision"])
         with self.reporting(json=json, options=options) as reporter:
             terminal = self.terminal(reporter, json=json)
-            self.deployment.pack(target, origin, file, report=reporter, prompts=terminal)
+            self.deployment.pack(target, origin, file, sbom, report=reporter, prompts=terminal)
