@@ -6,9 +6,9 @@ import importlib.metadata
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,7 +57,18 @@ def misplaced_files(commands: Collection[str] = ()) -> list[Misplaced]:
     ``commands`` are those of the steps: ``collectstatic`` needs a place, too.
     """
     found = [*_databases(), *_media(), *_static_files(commands), *_logs(), *_caches(), *_sessions()]
-    return [item for item in found if item.path is None or is_in_release(item.path)]
+    return list(_apart(item for item in found if item.path is None or is_in_release(item.path)))
+
+
+def _apart(found: Iterable[Misplaced]) -> Iterator[Misplaced]:
+    """Two files of one name, from two folders, shall not become one in the shared folder."""
+    taken: dict[str, Path | None] = {}
+    for item in found:
+        if taken.setdefault(item.instead, item.path) == item.path:
+            yield item
+        else:
+            folder, name = os.path.split(item.instead)
+            yield replace(item, instead=os.path.join(folder, f"{item.variable.lower()}-{name}"))
 
 
 def describe_misplaced(found: list[Misplaced]) -> list[str]:

@@ -252,6 +252,21 @@ def test_sessions_inside_of_the_release(release):
     assert misplaced(SESSION_FILE_PATH=str(release / "s")) == []
 
 
+def test_files_of_one_name_stay_apart(release):
+    places = {"a": "x/site.log", "b": "y/site.log", "c": "x/site.log"}
+    handlers = {
+        name: {"class": "logging.FileHandler", "filename": release / file} for name, file in places.items()
+    }
+
+    found = described(LOGGING={"version": 1, "handlers": handlers})
+
+    assert found[-3:] == [
+        '    "LOG_A": "/srv/site/shared/site.log",',
+        '    "LOG_B": "/srv/site/shared/log_b-site.log",',
+        '    "LOG_C": "/srv/site/shared/site.log",',
+    ]
+
+
 def test_all_that_is_misplaced_is_told_with_one_text_to_copy(release, database):
     database(release / "db.sqlite3")
 
