@@ -353,7 +353,7 @@ def _shorten(plan: Plan, facts: Mapping[Host, Mapping[str, Any]]) -> Plan:
 def _fit_bundle(target: Target, manifest: Manifest, platform: HostPlatform, report: Report) -> HostBundle:
     sources, cache = read_sources(target.index_url), default_cache()
     bundle = fit(manifest, platform, sources, cache=cache, is_strict=target.strict_environment)
-    if not target.vendor:
+    if not target.vendor or bundle.refused:  # the plan will say so, and better
         return bundle
     stock = manifest.vendored
     wheels = vendor(bundle.pins, platform, sources, cache=cache, report=report, stock=stock)
