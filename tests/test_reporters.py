@@ -426,6 +426,14 @@ def test_the_view_fits_the_terminal(width, height):
         assert max(map(len, lines)) <= width
 
 
+def test_wheels_that_are_fetched_are_seen():
+    begun = [event("phase.started", phase="plan"), event("vendor.started", distributions=58)]
+    ended = event("vendor.finished", distributions=58, bytes=74_100_000, seconds=8.25)
+
+    assert view(begun) == [" ⠋ plan                  fetching 58 wheels to send"]
+    assert view([*begun, ended]) == [" ⠋ plan                  fetched 58 wheels, 74.1 MB, in 8.2 s"]
+
+
 def test_a_bar_never_goes_back():
     percents = []
     for count in range(1, 12):

@@ -137,6 +137,8 @@ class _Board:
         """The one fact beside a phase's time."""
         if event.kind == "bundle.ready" or event.kind == "build.started":
             self.notes["bundle"] = sentence(event)
+        elif event.kind in {"vendor.started", "vendor.finished"}:
+            self.notes["plan"] = sentence(event)
         elif event.kind == "host.connected":
             self.notes["connect"] = count("host", str(len(self.rows)))
         elif event.kind == "upload.progress" and event.fields.get("done") == event.fields.get("total"):
