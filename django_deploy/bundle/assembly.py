@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.requirements import Requirement
+
 from django_deploy.bundle.audit import provides_module
 from django_deploy.bundle.cache import default_cache
 from django_deploy.bundle.checkout import source_trees
@@ -37,7 +39,7 @@ from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from django_deploy.bundle.contents import Contents
     from django_deploy.bundle.environment import Distribution, Environment
@@ -75,7 +77,8 @@ def build_bundle(
         find_pins = partial(lock, sources=sources, cache=cache, stated=selection.stated)
         built, pins = _build_and_lock(trees.distributions, selection.elsewhere, build, find_pins)
         check_requirements(
-            built, trees.distributions, environment.distributions, trees.revision, selection.file
+            *(built, trees.distributions, environment.distributions, trees.revision, selection.file),
+            extras=_asked_extras(target, project),
         )
         sdists: tuple[Wheel, ...] = ()
         if target.build_on_host:
@@ -181,7 +184,10 @@ def _check_settings_module(module: str, project: Distribution, built: Iterable[B
     """``BundleError`` when the project's build leaves out what the site starts with."""
     for item in built:
         if item.wheel.name == project.name and not provides_module(item.wheel.path, module):
-            remedy = f"Name its package in the build settings of {project.source}."
+            remedy = (
+                f"Name its package in the build settings of {project.source}, or uninstall {project.name}:"
+            )
+            remedy += " then the folder of manage.py is deployed as it stands."
             if project.kind == "plain":
                 remedy = (
                     "PROJECT_EXCLUDE or a rule for all projects leaves it out: name it in PROJECT_INCLUDE."
@@ -200,6 +206,12 @@ def _check_hidden_modules(
     if contents is not None and project.source is not None:
         paths = {name: item.wheel.path for name, item in wheels.items()}
         refuse_hidden_modules(find_hidden_modules(project, contents, kept, paths), project.source)
+
+
+def _asked_extras(target: Target, project: Distribution) -> Iterator[Requirement]:
+    """EXTRAS, and those of INCLUDE."""
+    yield Requirement(f"{project.name}[{','.join(target.extras)}]")
+    yield from map(Requirement, target.include)
 
 
 def _version_of(project: Distribution, built: Iterable[BuiltWheel]) -> str:

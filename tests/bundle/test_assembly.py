@@ -189,7 +189,10 @@ def test_settings_that_the_build_leaves_out_are_refused(workshop, edited):
         answer = workshop.bundle(settings_module="rogue")
 
     assert answer["error"] == "The wheel of acme-poetry does not hold the settings module rogue."
-    assert answer["remedy"] == f"Name its package in the build settings of {folder}."
+    assert answer["remedy"] == (
+        f"Name its package in the build settings of {folder}, or uninstall acme-poetry: then the folder of "
+        "manage.py is deployed as it stands."
+    )
 
 
 def test_settings_without_a_project(workshop, tmp_path):
