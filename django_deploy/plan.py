@@ -403,6 +403,8 @@ def _warnings(host: Host, manifest: Manifest, facts: Mapping[str, Any]) -> list[
             f"{host.name}: processes end with the last login of {facts['user']};"
             f" on the host, as root: loginctl enable-linger {facts['user']}."
         )
+    down = [p for p in facts["processes"] if p["release"] == facts["live"] and p["state"] not in UP]
+    found += [f"{host.name}: process {p['name']!r} of the live release is {p['state']}." for p in down]
     if facts["cleanup_failed"]:
         found.append(f"{host.name}: {facts['cleanup_failed']}")
     return found

@@ -163,9 +163,12 @@ def test_instances_of_a_process():
 
 def test_a_live_release_whose_process_is_down_is_not_current():
     facts = live(plan())
-    facts["processes"][0]["state"] = "stopped"
+    facts["processes"][0]["state"] = "restarting"
 
-    assert not plan(**facts).is_empty
+    found = plan(**facts)
+
+    assert not found.is_empty
+    assert found.warnings == ("deploy@one.example.com: process 'web' of the live release is restarting.",)
 
 
 def test_a_transaction_that_was_left_open_is_not_current():

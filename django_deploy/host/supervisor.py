@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,12 @@ import sys
 sys.path.insert(0, sys.argv.pop(1))
 from supervisor.supervisord import main
 main()
+"""
+
+#: For cron, too: nobody else starts supervisord after a reboot.
+START = """\
+#!/bin/sh
+exec {argv}
 """
 
 #: A program is named ``<process>@<release>``.
@@ -235,9 +242,11 @@ class Supervisor:
 
     def _launch(self) -> None:
         """supervisord makes itself a daemon; a session of its own keeps our signals from it."""
+        script = self._folder / "start"
         argv = [*self._program(), "--configuration", str(self._folder / "supervisord.conf")]
+        write_atomically(script, START.format(argv=shlex.join(argv)), 0o755)
         done = subprocess.run(
-            argv,
+            [str(script)],
             env=self._environment(),
             cwd=str(self._layout.root),
             stdin=subprocess.DEVNULL,

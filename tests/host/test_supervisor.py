@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -120,3 +121,21 @@ def test_logs_go_with_their_release(supervisor: Supervisor, layout: Layout) -> N
 
     logs = {path.name for path in (layout.private / "supervisor").glob("*@*")}
     assert logs == {f"worker@{RELEASE}.log"}
+
+
+def test_after_a_reboot_a_program_for_cron_starts_what_was_live(
+    supervisor: Supervisor, layout: Layout
+) -> None:
+    start(supervisor, "worker")
+    start(supervisor, "worker", release=OTHER)
+    supervisor.stop(RELEASE, ["worker"])
+    folder = layout.private / "supervisor"
+    pids = [int((folder / "supervisord.pid").read_text()), *(state.pid for state in supervisor.states())]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: supervisor.states() == [])
+
+    subprocess.run([str(folder / "start")], env={"PATH": os.defpath}, cwd="/", check=True)
+
+    wait_until(lambda: state(supervisor, "worker").state == "running")
+    assert state(supervisor, "worker").release == OTHER

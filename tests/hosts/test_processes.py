@@ -201,6 +201,19 @@ def test_host_that_lost_its_power_between_switch_and_confirm(host: Machine, book
     assert_serves(host, new)
 
 
+def test_supervisor_after_a_reboot(machine: Machine, bookshop: Bookshop) -> None:
+    bookshop.aim([machine], PROCESS_MANAGER="supervisor")
+    bookshop.deployed()
+    bookshop.new_edition()
+    release = bookshop.deployed()
+
+    machine.crash()
+    machine.boot()
+    machine.run("env", "-i", f"{machine.root}/.deploy/supervisor/start")
+
+    assert visit_when_up(machine).release == release
+
+
 #: A web server that does not remove the socket that it left when it lost its power, like daphne.
 PLAIN_SERVER = """\
 import os, socketserver, sys

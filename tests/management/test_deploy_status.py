@@ -52,7 +52,7 @@ GOOD = HostStatus(
     releases=(OLDER, FAILED, RETIRED, LIVE),
     processes=(
         {"name": "web", "release": "r4", "state": "running", "since": NOW - 11_010, "pid": 1},
-        {"name": "worker", "release": "r4", "state": "failed", "since": 0, "pid": 0},
+        {"name": "worker", "release": "r4", "state": "failed", "since": 0, "pid": 0, "restarts": 12},
         {"name": "web", "release": "r3", "state": "running", "since": NOW - 200_000, "pid": 2},
     ),
 )
@@ -93,7 +93,7 @@ def test_a_host():
         "  live        r4, 3 h 10 min old\n"
         "              shop 1.4, git 3f9c2a1b22dd (main) with uncommitted changes, by anna@laptop\n"
         "  processes   web     running for 3 h 3 min\n"
-        "              worker  failed\n"
+        "              worker  failed, started again 12 times\n"
         "              web     running for 2 days (release r3)\n"
         "  go back to  r3, 2 days old: shop 1.3, hg aa, by anna@laptop\n"
         "              r1, of unknown age\n"

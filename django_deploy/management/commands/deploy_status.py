@@ -10,7 +10,7 @@ from django_deploy.bundle.manifest import Revision
 from django_deploy.exceptions import DeployError
 from django_deploy.host.protocol import Event, ignore
 from django_deploy.management.base import DeployCommand
-from django_deploy.reporters.text import duration
+from django_deploy.reporters.text import count, duration
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -87,6 +87,8 @@ class Command(DeployCommand):
             style = self.style.SUCCESS if process["state"] in UP else self.style.ERROR
             since = f" for {duration(now - process['since'])}" if process.get("since") else ""
             old = "" if process["release"] == status.live else f" (release {self._line(process['release'])})"
+            if times := process.get("restarts"):
+                since += f", started again {count('time', self._line(times))}"
             name = self._line(process["name"]).ljust(width)
             yield f"  {label:10}  {name}  {style(self._line(process['state']))}{since}{old}"
             label = ""
