@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
@@ -140,11 +140,15 @@ def _excluded(
     """The installed names that are not wanted by themselves, with the reason."""
     found: dict[NormalizedName, str] = {}
     for pattern, reason in _exclusions(project, exclude):
-        canonical = canonicalize_name(pattern)
-        for name in graph.distributions:
-            if fnmatchcase(name, canonical):
-                found.setdefault(name, reason)
+        for name in _matching(graph.distributions, canonicalize_name(pattern)):
+            found.setdefault(name, reason)
     return found
+
+
+def _matching(names: Collection[NormalizedName], pattern: NormalizedName) -> Iterable[NormalizedName]:
+    if "*" in pattern:
+        return (name for name in names if fnmatchcase(name, pattern))
+    return (pattern,) if pattern in names else ()  # most patterns are names, and to match is slow
 
 
 def _exclusions(project: Distribution, exclude: Sequence[str] | None) -> Iterator[tuple[str, str]]:
