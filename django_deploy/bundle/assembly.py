@@ -184,17 +184,19 @@ def _check_settings_module(module: str, project: Distribution, built: Iterable[B
     """``BundleError`` when the project's build leaves out what the site starts with."""
     for item in built:
         if item.wheel.name == project.name and not provides_module(item.wheel.path, module):
-            remedy = (
-                f"Name its package in the build settings of {project.source}, or uninstall {project.name}:"
-            )
-            remedy += " then the folder of manage.py is deployed as it stands."
-            if project.kind == "plain":
-                remedy = (
-                    "PROJECT_EXCLUDE or a rule for all projects leaves it out: name it in PROJECT_INCLUDE."
-                )
             raise BundleError(
-                f"The wheel of {project.name} does not hold the settings module {module}.", remedy=remedy
+                f"The wheel of {project.name} does not hold the settings module {module}.",
+                remedy=_remedy_for_settings(project),
             )
+
+
+def _remedy_for_settings(project: Distribution) -> str:
+    if project.kind == "plain":
+        return "PROJECT_EXCLUDE or a rule for all projects leaves it out: name it in PROJECT_INCLUDE."
+    return (
+        f"Name its package in the build settings of {project.source}, or uninstall {project.name}:"
+        " then the folder of manage.py is deployed as it stands."
+    )
 
 
 def _check_hidden_modules(
