@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -45,8 +45,8 @@ def lock(cache: Path) -> Callable[[], int]:
 
 def used() -> float:
     """CPU of this process and of what it has run, in seconds."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 if __name__ == "__main__":

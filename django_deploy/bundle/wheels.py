@@ -8,12 +8,14 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.audit import check_secrets, find_large_files, find_lost_files, read_metadata
@@ -295,13 +297,17 @@ def check_requirements(
     environment: Iterable[Distribution],
     revision: Revision | None = None,
     file: str = "",
+    *,
+    extras: Iterable[Requirement] = (),
 ) -> None:
     """``BundleError`` when a wheel requires what will not be deployed.
 
     The metadata of an editable installation is as old as its ``pip install -e``; the wheel's is new, or
-    that of another ``revision``. Where a ``file`` says what is deployed, it is what counts.
+    that of another ``revision``. Where a ``file`` says what is deployed, it is what counts. ``extras`` are
+    asked for by the target, others by what is deployed.
     """
-    wheels = tuple(built)
+    wheels, kept = tuple(built), tuple(kept)
+    asked = _extras_of((*extras, *_with_extras(kept, wheels)))
     deployed = {item.name: item.version for item in kept}
     deployed |= {canonicalize_name(item.wheel.name): item.wheel.version for item in wheels}
     there = deployed if file else {item.name: item.version for item in environment}
@@ -311,7 +317,7 @@ def check_requirements(
         for item in wheels
         for text, requirement in ((text, Requirement(text)) for text in item.requires)
         if is_needed_on_hosts(item.wheel.name, canonicalize_name(requirement.name))
-        and not _is_satisfied(requirement, deployed)
+        and not _is_satisfied(requirement, deployed, asked[canonicalize_name(item.wheel.name)])
     ]
     if problems and revision is not None:
         raise BundleError(
@@ -330,8 +336,31 @@ def check_requirements(
         )
 
 
-def _is_satisfied(requirement: Requirement, deployed: Mapping[NormalizedName, str]) -> bool:
-    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+def _with_extras(kept: Iterable[Distribution], wheels: Iterable[BuiltWheel]) -> Iterator[Requirement]:
+    """The requirements that ask for extras. Of what is built the wheel's metadata count; few have any."""
+    current: dict[str, tuple[str, ...]] = {item.name: item.requires for item in kept}
+    current |= {item.wheel.name: item.requires for item in wheels}
+    for text in (text for requires in current.values() for text in requires):
+        head, _, marker = text.partition(";")
+        if "[" in head and "extra" not in marker:
+            with suppress(InvalidRequirement):
+                requirement = Requirement(text)
+                if requirement.marker is None or requirement.marker.evaluate():
+                    yield requirement
+
+
+def _extras_of(requirements: Iterable[Requirement]) -> Mapping[NormalizedName, set[str]]:
+    found: defaultdict[NormalizedName, set[str]] = defaultdict(lambda: {""})
+    for requirement in requirements:
+        found[canonicalize_name(requirement.name)] |= requirement.extras
+    return found
+
+
+def _is_satisfied(
+    requirement: Requirement, deployed: Mapping[NormalizedName, str], extras: Iterable[str]
+) -> bool:
+    marker = requirement.marker
+    if marker is not None and not any(marker.evaluate({"extra": extra}) for extra in extras):
         return True
     version = deployed.get(canonicalize_name(requirement.name))
     return version is not None and requirement.specifier.contains(version, prereleases=True)

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from django_deploy.bundle.environment import Distribution
 from django_deploy.bundle.manifest import Wheel
@@ -373,6 +374,20 @@ def test_requirements_that_hold():
     wheel = built_wheel("x", "six>=1", 'gone; python_version < "3"', 'more; extra == "more"', "other")
 
     check_requirements([wheel, built_wheel("other")], installed(six="1.17"), installed(six="1.17"))
+
+
+def test_extras_that_are_asked_for_count():
+    """By the target, or by another wheel."""
+    cache = built_wheel("x", 'redis; extra == "cache"', 'boto3; extra == "files"')
+
+    with pytest.raises(BundleError) as of_target:
+        check_requirements([cache], [], [], extras=[Requirement("X[Cache]")])
+    with pytest.raises(BundleError) as of_wheel:
+        check_requirements([cache, built_wheel("site", "x[files]", 'x[cache]; python_version < "3"')], [], [])
+
+    message = "The environment is not what its sources require by now: x 1.0 requires {}."
+    assert of_target.value.message == message.format('redis; extra == "cache", which is not installed here')
+    assert of_wheel.value.message == message.format('boto3; extra == "files", which is not installed here')
 
 
 def test_new_version_counts_for_other_wheels():
