@@ -106,11 +106,11 @@ def _delta(base: str, wheel: Wheel, cache: Path) -> Delta | None:
     recipe = cache / "deltas" / digest(base, wheel.sha256) / "recipe"
     if not recipe.is_file():
         prune(cache / "deltas", recipe.name, unused_for=KEPT_FOR)
-        old = cache / "by-sha256" / base
+        old, limit = cache / "by-sha256" / base, int(wheel.size * WORTH_IT)
         with write_aside(recipe) as aside:
-            # What lies in a folder of the user's may be another wheel by now.
-            if wheel.size > SMALL and sha256_of(old) == base:
-                write_recipe(old, wheel.path, aside, limit=int(wheel.size * WORTH_IT))
+            is_short = wheel.size > SMALL and write_recipe(old, wheel.path, aside, limit=limit)
+            if is_short and sha256_of(old) != base:  # a file of the user's may be another wheel by now
+                aside.write_bytes(b"")
     size = recipe.stat().st_size
     return Delta(base, recipe, size) if size else None
 

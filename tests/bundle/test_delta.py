@@ -273,7 +273,7 @@ def test_without_a_base_there_is_no_difference(tmp_path, cache):
 def test_a_base_that_is_another_wheel_by_now_is_none(tmp_path, cache):
     old, new = described(write_wheel(tmp_path / "old")), described(write_wheel(tmp_path / "new", changed()))
     remember_wheels([old], cache)
-    write_wheel(tmp_path / "old", {})
+    write_wheel(tmp_path / "old", changed(**{"acme_shop/other.py": source(700)}))
 
     assert find_deltas([new], facts(old), cache=cache) == {}
 

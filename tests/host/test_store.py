@@ -217,6 +217,15 @@ def test_a_damaged_base_is_removed_and_the_file_asked_for(store):
     assert store.names() == []
 
 
+def test_a_base_that_cannot_be_opened_is_none(store):
+    receive(store)
+    wheel = store.path(SHA, NAME)
+    wheel.unlink()
+    wheel.symlink_to("nothing")
+
+    assert receive_recipe(store) == ("the base cannot be read: No such file or directory", b"")
+
+
 def test_a_recipe_makes_nothing_outside_of_the_store(store):
     receive(store)
     store.path(SHA, NAME)
