@@ -374,7 +374,7 @@ def _fetch_tools(target: Target, host: Host, facts: Mapping[str, Any]) -> dict[s
         return {}  # make_plan says so, with all other hosts' troubles
     platform = platform_of(host, facts)
     found: dict[str, Wheel] = {}
-    for name in tools_needed(target, facts):
+    for name in tools_needed(target.for_host(host), facts):
         try:
             found[name] = fetch_tool(name, platform, index_url=target.index_url)
         except BundleError:

@@ -135,7 +135,7 @@ class Plan:
             "wheels": [wheel.as_dict() for wheel in host.bundle.wheels],
             "target": target.name,
             "settings_module": target.settings_module,
-            "processes": _processes(target),
+            "processes": _processes(target.for_host(host.host)),
             "manager": host.manager,
             "restart": [list(command) for command in target.restart],
             "health": _health(target),
@@ -152,7 +152,9 @@ class Plan:
             "origin": self.manifest.origin,
             "distributions": len(self.manifest.distributions),
             "contents": self.manifest.contents.as_dict() if self.manifest.contents else None,
-            "steps": [{"command": step.name, "on": step.on} for step in self.target.steps],
+            "steps": [
+                {"command": step.name, "on": step.on, "roles": list(step.roles)} for step in self.target.steps
+            ],
             "processes": [process.name for process in self.target.processes],
             "hosts": [_host_dict(host) for host in self.hosts],
             "warnings": list(self.warnings),
@@ -227,7 +229,7 @@ def make_plan(
     the wheels that ``tools_needed`` asked for, ``now`` is in seconds since the epoch.
     Raises ``RolloutFailed`` with every host that is unfit.
     """
-    prints = {host: fingerprint(target, bundles[host]) for host in target.hosts}
+    prints = {host: fingerprint(target.for_host(host), bundles[host]) for host in target.hosts}
     problems = [
         problem for host in target.hosts for problem in _problems(host, manifest, bundles[host], facts[host])
     ]
@@ -243,6 +245,7 @@ def make_plan(
     warnings = [
         *manifest.warnings,
         *(w for host in target.hosts for w in _warnings(host, manifest, facts[host])),
+        *_idle(target),
     ]
     return Plan(target, manifest, release, print_, tuple(hosts), tuple(warnings))
 
@@ -429,7 +432,22 @@ def _processes(target: Target) -> list[dict[str, Any]]:
 
 
 def _counted(process: Process) -> str:
-    return f"{process.name} ({process.instances})" if process.instances > 1 else process.name
+    name = f"{process.name} ({process.instances})" if process.instances > 1 else process.name
+    return f"{name} on {_roles(process)}" if process.roles else name
+
+
+def _roles(what: Process | Step) -> str:
+    return " and ".join(what.roles)
+
+
+def _idle(target: Target) -> list[str]:
+    """Where some hosts are left out: what none of the others has the role for."""
+    everything: list[Step | Process] = [*target.steps, *target.processes]
+    return [
+        f"{what.name} runs on none of these hosts: it is for {_roles(what)}."
+        for what in everything
+        if not any(host.is_for(what.roles) for host in target.hosts)
+    ]
 
 
 def _health(target: Target) -> dict[str, Any] | None:
@@ -482,6 +500,8 @@ def _host_lines(host: HostPlan) -> list[str]:
 
 
 def _step_line(step: Step) -> str:
+    if step.roles:
+        return f"{step.name} (on {'the first of ' if step.on == 'once' else ''}{_roles(step)})"
     return f"{step.name}{' (on the first host)' if step.on == 'once' else ''}"
 
 

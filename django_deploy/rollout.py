@@ -76,15 +76,8 @@ class Rollout:
                 couriers = [courier for courier in self.fleet.couriers if courier.host in stage.hosts]
                 if stage.name == "confirm":
                     self._require_links()
-                if stage.name == "lock":
-                    # One host gates the others: two deployers cannot each hold half of the locks.
-                    couriers = self._lock_first(couriers, stage)
-                self._collect(couriers, [self._submit(courier, stage) for courier in couriers])
-
-    def _lock_first(self, couriers: list[Courier], stage: Stage) -> list[Courier]:
-        first, *others = sorted(couriers, key=lambda courier: courier.host.name)
-        self._collect([first], [self._submit(first, stage)])
-        return others
+                for group in _in_order(couriers) if stage.name == "lock" else [couriers]:
+                    self._collect(group, [self._submit(courier, stage) for courier in group])
 
     def _require_links(self) -> None:
         """Once a host is known to be lost, no other one is told to keep what that one undoes."""
@@ -210,6 +203,13 @@ class Rollout:
         results += [error.details for error in errors if isinstance(error, RequestFailed)]
         applied = [str(name) for result in results for name in result.get("applied", ())]
         return f" These migrations were applied and stay: {', '.join(applied)}." if applied else ""
+
+
+def _in_order(couriers: Sequence[Courier]) -> list[list[Courier]]:
+    """One after the other, by name: deployers who take their locks so never wait for each other in a circle,
+    whichever hosts each of them has.
+    """
+    return [[courier] for courier in sorted(couriers, key=lambda courier: courier.host.name)]
 
 
 def _state(facts: Mapping[str, Any], release: str) -> str:

@@ -46,7 +46,7 @@ def deploy_stages(plan: Plan, report: Report) -> list[Stage]:
     making = [
         Stage("prepare", installing.hosts, prepare),
         Stage("preflight", installing.hosts, preflight),
-        *(_step_stage(installing, steps) for steps in _between_barriers(installing.steps)),
+        *(_step_stage(installing.hosts, steps) for steps in _between_barriers(installing.steps)),
     ]
     return [
         begin_stage(changing, live),
@@ -56,17 +56,22 @@ def deploy_stages(plan: Plan, report: Report) -> list[Stage]:
 
 
 def begin_stage(target: Target, live: Mapping[Host, str | None]) -> Stage:
-    """Take the lock, and see that what the plan found live is so still."""
+    """Take the lock, and see that what the plan found live is so still.
+
+    The wait for other deployments is for all hosts together.
+    """
+    until = time.monotonic() + target.lock_wait
     holder = {"by": deployer(), "since": round(time.time(), 3), "target": target.name}
 
     def begin(session: HostSession) -> list[Future[Reply]]:
-        fields = {"holder": holder, "wait": target.lock_wait, "expect_live": live[session.host]}
+        wait = max(until - time.monotonic(), 0.0)
+        fields = {"holder": holder, "wait": wait, "expect_live": live[session.host]}
         return [session.request("begin", **fields)]
 
     return Stage("lock", target.hosts, begin)
 
 
-def _step_stage(target: Target, steps: Sequence[Step]) -> Stage:
+def _step_stage(hosts: Sequence[Host], steps: Sequence[Step]) -> Stage:
     def send(session: HostSession) -> list[Future[Reply]]:
         return [
             session.request(
@@ -77,9 +82,11 @@ def _step_stage(target: Target, steps: Sequence[Step]) -> Stage:
                 requires_app=step.requires_app,
             )
             for step in steps
+            if session.host.is_for(step.roles)
         ]
 
-    return Stage("steps", target.hosts[:1] if steps[0].on == "once" else target.hosts, send)
+    fit = tuple(host for host in hosts if any(host.is_for(step.roles) for step in steps))
+    return Stage("steps", fit[:1] if steps[0].on == "once" else fit, send)
 
 
 def _between_barriers(steps: Sequence[Step]) -> Iterator[list[Step]]:

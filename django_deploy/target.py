@@ -28,13 +28,17 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 class Host:
     """One machine of a target; ``address`` is ``"local"`` for a folder of this one.
 
-    ``user``, ``port`` and ``key_file`` are None where ``ssh_config`` and its defaults decide.
+    ``user``, ``port`` and ``key_file`` are None where ``ssh_config`` and its defaults decide. ``roles`` are
+    what processes and steps name that are not for all hosts. ``jump`` are the hosts in between, the nearest
+    first; without any, ``ssh_config`` decides.
     """
 
     address: str
     user: str | None = None
     port: int | None = None
     key_file: str | None = None
+    roles: tuple[str, ...] = ()
+    jump: tuple[Host, ...] = ()
 
     @property
     def is_local(self) -> bool:
@@ -47,14 +51,18 @@ class Host:
         user = f"{self.user}@" if self.user else ""
         return f"{user}{address}:{self.port}" if self.port else f"{user}{address}"
 
+    def is_for(self, roles: Collection[str]) -> bool:
+        """Whether what names these roles runs here: it has one of them, or there are none."""
+        return not roles or not set(roles).isdisjoint(self.roles)
+
 
 @dataclass(frozen=True)
 class Step:
     """One ``manage.py`` command of a release.
 
-    ``on`` is ``"each"`` (every host) or ``"once"`` (the first host only). A step with
-    ``requires_app`` is left out where the site's INSTALLED_APPS lacks that app. ``timeout`` is in
-    seconds; None waits for ever.
+    ``on`` is ``"each"`` (every host) or ``"once"`` (the first host only); of hosts that have one of its
+    ``roles``, where it names any. A step with ``requires_app`` is left out where the site's INSTALLED_APPS
+    lacks that app. ``timeout`` is in seconds; None waits for ever.
     """
 
     command: tuple[str, ...]
@@ -62,6 +70,7 @@ class Step:
     isolated: bool = False
     timeout: float | None = None
     requires_app: str = ""
+    roles: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -86,7 +95,7 @@ class Process:
 
     A ``singleton`` is stopped in the old release before it starts in the new one.
     ``instances`` of it run at once, each with a socket of its own. ``stop_timeout`` is in seconds, from
-    SIGTERM to SIGKILL.
+    SIGTERM to SIGKILL. It runs on the hosts that have one of its ``roles``, where it names any.
     """
 
     name: str
@@ -94,6 +103,7 @@ class Process:
     singleton: bool = False
     instances: int = 1
     stop_timeout: float = 30.0
+    roles: tuple[str, ...] = ()
 
     @property
     def has_socket(self) -> bool:
@@ -191,6 +201,14 @@ class Target:
         rest = tuple(host for host in self.hosts if host not in hosts)
         return replace(self, hosts=rest, left_out=(*self.left_out, *hosts))
 
+    def for_host(self, host: Host) -> Target:
+        """With only the processes and steps that the host has the roles for."""
+        return replace(
+            self,
+            processes=tuple(process for process in self.processes if host.is_for(process.roles)),
+            steps=tuple(step for step in self.steps if host.is_for(step.roles)),
+        )
+
     def batch_size(self) -> int:
         """How many hosts are activated at a time, at least 1."""
         if self.batch is None:
@@ -260,6 +278,7 @@ class Kind(Enum):
     HEALTH_CHECK = "deploy.E015"  #: a health check that cannot be asked
     NAME = "deploy.E016"  #: not the name of a distribution, an extra or a module
     URL = "deploy.E017"  #: not the address of an index
+    ROLE = "deploy.E018"  #: not a role, or one that no host has
     NOTHING_RUNS = "deploy.W001"  #: neither PROCESSES nor RESTART
     COMMAND_TAKEN = "deploy.W002"  #: another app has a command ``deploy``, too
 
@@ -280,6 +299,7 @@ _SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"})
 _AWKWARD = re.compile(r"""[\s%;*?\[\]{}'"\\$`]""")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 TARGET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _PROCESS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -533,7 +553,7 @@ def _read_hosts(place: _Place, value: object) -> tuple[Host, ...]:
     if not answer:
         raise _Mistake(Kind.HOST, "names no host.", "For a folder of this machine, write ['local'].")
     for index, host in enumerate(hosts):
-        if host in hosts[:index]:
+        if host.name in [other.name for other in hosts[:index]]:
             place.note(_Mistake(Kind.DUPLICATE, f"names the host {host.name!r} twice."))
     return hosts
 
@@ -544,9 +564,25 @@ def _read_host(place: _Place, value: object) -> Host:
     else:
         fields = _read_all(place, value, _HOST_KEYS, required=("HOST",))
         host = Host(fields.pop("host"), **fields)
-    if host.is_local and host != Host(LOCAL):
-        raise _Mistake(Kind.HOST, "is this machine: 'local' takes no user, port or key file.")
+    if host.is_local and host != Host(LOCAL, roles=host.roles):
+        raise _Mistake(Kind.HOST, "is this machine: 'local' takes no user, port, key file or jump host.")
     return host
+
+
+def _read_jump(place: _Place, value: object) -> tuple[Host, ...]:
+    """Hosts as ProxyJump names them: ``"user@host:port,host"``, or a list of them."""
+    words = (
+        value.split(",")
+        if isinstance(value, str)
+        else _expect(value, (list, tuple), "a host or a list of hosts")
+    )
+    hosts = []
+    for word in words:
+        host = _parse_host(_expect(word, str, "a host"))
+        if host.is_local:
+            raise _Mistake(Kind.HOST, "is this machine: 'local' is no host to jump through.")
+        hosts.append(host)
+    return tuple(hosts)
 
 
 def _parse_host(text: str) -> Host:
@@ -777,11 +813,17 @@ def _read_batch(place: _Place, value: object) -> int | str:
     return _whole_number(1)(place, value)
 
 
+_read_roles = _list_of(
+    _pattern(Kind.ROLE, _ROLE, "the name of a role: letters, digits, '-' and '_'"), "a list of roles"
+)
+
 _HOST_KEYS: Mapping[str, _Reader[Any]] = {
     "HOST": _pattern(Kind.HOST, _ADDRESS, "the name or address of a host"),
     "USER": _optional(_pattern(Kind.HOST, _USER, "the name of a user")),
     "PORT": _optional(_whole_number(1, 65535)),
     "KEY_FILE": _optional(_read_key_file),
+    "JUMP": _read_jump,
+    "ROLES": _read_roles,
 }
 
 _STEP_KEYS: Mapping[str, _Reader[Any]] = {
@@ -789,6 +831,7 @@ _STEP_KEYS: Mapping[str, _Reader[Any]] = {
     "ON": _choice("each", "once"),
     "ISOLATED": _read_bool,
     "TIMEOUT": _optional(_seconds()),
+    "ROLES": _read_roles,
 }
 
 _PROCESS_KEYS: Mapping[str, _Reader[Any]] = {
@@ -796,6 +839,7 @@ _PROCESS_KEYS: Mapping[str, _Reader[Any]] = {
     "SINGLETON": _read_bool,
     "INSTANCES": _whole_number(1, 99),
     "STOP_TIMEOUT": _seconds(),
+    "ROLES": _read_roles,
 }
 
 _HEALTH_CHECK_KEYS: Mapping[str, _Reader[Any]] = {
@@ -842,6 +886,12 @@ _TARGET: Mapping[str, _Reader[Any]] = {
 
 def _check_target(place: _Place, fields: Mapping[str, Any]) -> None:
     """The rules that concern more than one key."""
+    if (hosts := fields.get("hosts")) and not place.issues:
+        known = sorted({role for host in hosts for role in host.roles})
+        for process in fields.get("processes", ()):
+            _check_roles(place["PROCESSES"][process.name], process.roles, known)
+        for index, step in enumerate(fields.get("steps", ())):
+            _check_roles(place["STEPS"][index], step.roles, known)
     for process in fields.get("processes", ()):
         if process.has_socket and "root" in fields:
             with place["PROCESSES"][process.name].gathering():
@@ -855,6 +905,13 @@ def _check_target(place: _Place, fields: Mapping[str, Any]) -> None:
     if fields.get("vendor") and fields.get("build_on_host"):
         message = "needs an index on the hosts for what builds there, and with VENDOR they have none."
         place["BUILD_ON_HOST"].note(_Mistake(Kind.CHOICE, message, "Unset one of them."))
+
+
+def _check_roles(place: _Place, roles: Collection[str], known: Collection[str]) -> None:
+    for role in roles:
+        if role not in known:
+            hint = did_you_mean(role, known) or f"There is: {', '.join(known) or 'no role at all'}."
+            place["ROLES"].note(_Mistake(Kind.ROLE, f"names {role!r}, a role that no host has.", hint))
 
 
 def _check_socket(root: PurePosixPath, process: Process) -> None:

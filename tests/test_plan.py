@@ -14,7 +14,7 @@ from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
 from django_deploy.bundle.tools import HostPlatform
 from django_deploy.exceptions import HostError, RolloutFailed
 from django_deploy.plan import fingerprint, make_plan, platform_of, tools_needed
-from django_deploy.target import Host, Process, Target
+from django_deploy.target import Host, Process, Step, Target
 
 NOW = calendar.timegm((2026, 11, 22, 17, 45, 0))
 ONE, TWO = Host("one.example.com", user="deploy"), Host("two.example.com")
@@ -346,6 +346,60 @@ def test_another_release_of_the_same_name_is_left_alone():
 
     assert found.release > served.release
     assert found.installing == (ONE, TWO)
+
+
+WEB, JOBS = replace(ONE, roles=("web",)), replace(TWO, roles=("jobs",))
+DIVIDED = replace(
+    TARGET,
+    hosts=(WEB, JOBS),
+    processes=(
+        replace(TARGET.processes[0], roles=("web",)),
+        Process("worker", ("celery", "worker"), roles=("jobs",)),
+    ),
+    steps=(
+        Step(("migrate",), on="once", roles=("jobs",)),
+        Step(("compress",), roles=("web",)),
+        Step(("warm_cache",)),
+    ),
+)
+
+
+def test_each_host_gets_the_processes_of_its_roles():
+    found = plan(DIVIDED)
+
+    names = [[process["name"] for process in found.record(host)["processes"]] for host in found.hosts]
+    assert names == [["web"], ["worker"]]
+    assert found.lines()[-2:] == [
+        "  steps: migrate (on the first of jobs), compress (on web), warm_cache",
+        "  processes: web on web, worker on jobs",
+    ]
+
+
+def test_a_changed_process_of_one_role_is_a_new_release_for_all():
+    before = plan(DIVIDED)
+    facts = {host.host: {**BARE, **live(before, **before.record(host))} for host in before.hosts}
+    for host, name in ((WEB, "web"), (JOBS, "worker")):
+        facts[host]["processes"][0]["name"] = name
+    changed = replace(
+        DIVIDED, processes=(DIVIDED.processes[0], replace(DIVIDED.processes[1], command=("celery", "beat")))
+    )
+
+    def changing(target):
+        bundles = dict.fromkeys(target.hosts, HostBundle(MANIFEST.pins, MANIFEST.wheels))
+        tools = {host: {} for host in target.hosts}
+        return make_plan(target, MANIFEST, facts, bundles, tools, now=NOW + 60).changing
+
+    assert changing(DIVIDED) == ()
+    assert changing(changed) == (WEB, JOBS)
+
+
+def test_what_runs_on_none_of_the_chosen_hosts_is_said():
+    found = plan(DIVIDED.limited_to("one.example.com"))
+
+    assert found.warnings == (
+        "migrate runs on none of these hosts: it is for jobs.",
+        "worker runs on none of these hosts: it is for jobs.",
+    )
 
 
 def test_every_unfit_host_is_named():

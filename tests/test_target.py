@@ -50,7 +50,16 @@ def test_a_small_target_has_the_documented_defaults():
 
 def test_every_key_can_be_set():
     target = read(
-        HOSTS=[{"HOST": "web1", "USER": "deploy", "PORT": 2222, "KEY_FILE": "/keys/deploy"}, "local"],
+        HOSTS=[
+            {
+                "HOST": "web1",
+                "USER": "deploy",
+                "PORT": 2222,
+                "KEY_FILE": "/keys/deploy",
+                "ROLES": ["web", "jobs"],
+            },
+            "local",
+        ],
         ROOT=PurePosixPath("/srv/my-shop"),
         PYTHON="/opt/python/bin/python3.13",
         ENV={"SECRET_KEY": "xyzzy"},
@@ -67,11 +76,11 @@ def test_every_key_can_be_set():
         STEPS=[
             "migrate --noinput",
             ["loaddata", "a b.json"],
-            {"COMMAND": "warm_cache", "ON": "each", "ISOLATED": True, "TIMEOUT": 5},
+            {"COMMAND": "warm_cache", "ON": "each", "ISOLATED": True, "TIMEOUT": 5, "ROLES": ["web"]},
         ],
         PROCESSES={
             "beat": {"COMMAND": ["celery", "beat"], "SINGLETON": True, "STOP_TIMEOUT": 2.5},
-            "worker": {"COMMAND": "celery worker", "INSTANCES": 3},
+            "worker": {"COMMAND": "celery worker", "INSTANCES": 3, "ROLES": ["jobs"]},
         },
         PROCESS_MANAGER="supervisor",
         RESTART=["sudo systemctl restart shop"],
@@ -90,7 +99,10 @@ def test_every_key_can_be_set():
 
     assert target == Target(
         name="staging",
-        hosts=(Host("web1", user="deploy", port=2222, key_file="/keys/deploy"), Host("local")),
+        hosts=(
+            Host("web1", user="deploy", port=2222, key_file="/keys/deploy", roles=("web", "jobs")),
+            Host("local"),
+        ),
         root=PurePosixPath("/srv/my-shop"),
         settings_module="shop.settings",
         python="/opt/python/bin/python3.13",
@@ -108,11 +120,11 @@ def test_every_key_can_be_set():
         steps=(
             Step(("migrate", "--noinput"), on="once"),
             Step(("loaddata", "a b.json"), on="once"),
-            Step(("warm_cache",), on="each", isolated=True, timeout=5.0),
+            Step(("warm_cache",), on="each", isolated=True, timeout=5.0, roles=("web",)),
         ),
         processes=(
             Process("beat", ("celery", "beat"), singleton=True, stop_timeout=2.5),
-            Process("worker", ("celery", "worker"), instances=3),
+            Process("worker", ("celery", "worker"), instances=3, roles=("jobs",)),
         ),
         process_manager="supervisor",
         restart=(("sudo", "systemctl", "restart", "shop"),),
@@ -273,7 +285,7 @@ ONE_MISTAKE = {
         {"HOSTS": [{"HOST": "web1", "PORT": "22"}]}, "E004", "['HOSTS'][0]['PORT']", "must be a whole number, not a string.",
     ),
     "local with a user": (
-        {"HOSTS": ["anna@local"]}, "E007", "['HOSTS'][0]", "is this machine: 'local' takes no user, port or key file.",
+        {"HOSTS": ["anna@local"]}, "E007", "['HOSTS'][0]", "is this machine: 'local' takes no user, port, key file or jump host.",
     ),
     "the same host": ({"HOSTS": ["web1", "web2", "web1"]}, "E008", "['HOSTS']", "names the host 'web1' twice."),
     "two folders of this machine": ({"HOSTS": ["local", "local"]}, "E008", "['HOSTS']", "names the host 'local' twice."),
@@ -568,6 +580,119 @@ def test_a_pattern_that_names_no_host(patterns, message):
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("jump", "hosts"),
+    [
+        ("bastion", [Host("bastion")]),
+        ("ann@bastion:2222,inner", [Host("bastion", "ann", 2222), Host("inner")]),
+        (["ann@[2001:db8::1]:22", "inner"], [Host("2001:db8::1", "ann", 22), Host("inner")]),
+    ],
+)
+def test_jump_hosts(jump, hosts):
+    (host,) = read(HOSTS=[{"HOST": "web1", "JUMP": jump}]).hosts
+
+    assert list(host.jump) == hosts
+
+
+@pytest.mark.parametrize(
+    ("jump", "id", "message"),
+    [
+        (
+            "a b",
+            "deploy.E007",
+            "is not a host: 'a b'. Write 'user@host:port', where the user and the port may be left out.",
+        ),
+        (
+            "",
+            "deploy.E007",
+            "is not a host: ''. Write 'user@host:port', where the user and the port may be left out.",
+        ),
+        ("local", "deploy.E007", "is this machine: 'local' is no host to jump through."),
+        (22, "deploy.E004", "must be a host or a list of hosts, not a number."),
+        ([22], "deploy.E004", "must be a host, not a number."),
+    ],
+)
+def test_E007_no_host_to_jump_through(jump, id, message):
+    assert mistakes(HOSTS=[{"HOST": "web1", "JUMP": jump}]) == [(id, "['HOSTS'][0]['JUMP']", message)]
+
+
+WITH_ROLES = [
+    {"HOST": "web1", "ROLES": ["web"]},
+    {"HOST": "web2", "ROLES": ["web", "jobs"]},
+    {"HOST": "local", "ROLES": ["jobs"]},
+    "spare",
+]
+
+
+def test_what_runs_where():
+    target = read(
+        HOSTS=WITH_ROLES,
+        PROCESSES={
+            "web": {"COMMAND": "gunicorn --bind unix:{socket}", "ROLES": ["web"]},
+            "worker": {"COMMAND": "celery worker", "ROLES": ["jobs"]},
+            "any": {"COMMAND": "sleep 1", "ROLES": ["web", "jobs"]},
+            "all": "sleep 2",
+        },
+        STEPS=["migrate", {"COMMAND": "compress", "ROLES": ["web"]}],
+    )
+
+    found = {host.name: target.for_host(host) for host in target.hosts}
+
+    assert {name: [process.name for process in part.processes] for name, part in found.items()} == {
+        "web1": ["web", "any", "all"],
+        "web2": ["web", "worker", "any", "all"],
+        "local": ["worker", "any", "all"],
+        "spare": ["all"],
+    }
+    assert {name: [step.name for step in part.steps] for name, part in found.items()} == {
+        "web1": ["migrate", "compress"],
+        "web2": ["migrate", "compress"],
+        "local": ["migrate"],
+        "spare": ["migrate"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "place", "message"),
+    [
+        (
+            {"PROCESSES": {"worker": {"COMMAND": "x", "ROLES": ["job"]}}, "HEALTH_CHECK": None},
+            "['PROCESSES']['worker']['ROLES']",
+            "names 'job', a role that no host has. Did you mean 'jobs'?",
+        ),
+        (
+            {"STEPS": ["migrate", {"COMMAND": "compress", "ROLES": ["web", "mail"]}]},
+            "['STEPS'][1]['ROLES']",
+            "names 'mail', a role that no host has. There is: jobs, web.",
+        ),
+        (
+            {"HOSTS": ["web1"], "STEPS": [{"COMMAND": "compress", "ROLES": ["web"]}]},
+            "['STEPS'][0]['ROLES']",
+            "names 'web', a role that no host has. There is: no role at all.",
+        ),
+        (
+            {"STEPS": [{"COMMAND": "compress", "ROLES": ["a b"]}]},
+            "['STEPS'][0]['ROLES'][0]",
+            "must be the name of a role: letters, digits, '-' and '_', not 'a b'.",
+        ),
+    ],
+)
+def test_E018_no_such_role(keys, place, message):
+    assert mistakes(**{"HOSTS": WITH_ROLES, **keys}) == [("deploy.E018", place, message)]
+
+
+def test_roles_of_hosts_that_are_not_known_yet_are_not_judged():
+    Target.from_mapping(
+        "staging", {**SMALL, "HOSTS": "inventory.hosts", "STEPS": [{"COMMAND": "compress", "ROLES": ["web"]}]}
+    )
+
+
+def test_E008_the_same_host_with_other_roles():
+    hosts = [{"HOST": "web1", "ROLES": ["web"]}, {"HOST": "web1", "ROLES": ["jobs"]}]
+
+    assert mistakes(HOSTS=hosts)[0][0] == "deploy.E008"
+
+
 def test_W001_nothing_runs():
     (issue,) = read(PROCESSES={}).warnings()
 
@@ -580,7 +705,7 @@ def test_W001_nothing_runs():
 
 
 def test_ids_are_stable():
-    assert [kind.value for kind in Kind] == [f"deploy.E{number:03}" for number in range(1, 18)] + [
+    assert [kind.value for kind in Kind] == [f"deploy.E{number:03}" for number in range(1, 19)] + [
         "deploy.W001",
         "deploy.W002",
     ]

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from getpass import getpass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 
 from django_deploy import conf
-from django_deploy.exceptions import DeployError
+from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.reporters.choice import reporter_for
 from django_deploy.reporters.plain import Reporter
 from django_deploy.reporters.secrets import Secrets
@@ -63,11 +64,13 @@ class DeployCommand(BaseCommand):
         except KeyboardInterrupt as error:
             raise CommandError("Interrupted.", returncode=130) from error
 
-    def get_target(self, name: str, hosts: str | None = None) -> Target:
-        """The target of that name, limited to ``hosts``; from here on its secrets are masked."""
+    def get_target(self, name: str, hosts: str | None = None, wait: float | None = None) -> Target:
+        """The target of that name, with ``--hosts`` and ``--wait``; from here on its secrets are masked."""
         target = conf.get_target(name)
         self.secrets = Secrets(target)
-        return target if hosts is None else target.limited_to(hosts)
+        if hosts is not None:
+            target = target.limited_to(hosts)
+        return target if wait is None else replace(target, lock_wait=_seconds(wait))
 
     def add_host_arguments(self, parser: CommandParser) -> None:
         """The options of commands that change hosts."""
@@ -76,6 +79,13 @@ class DeployCommand(BaseCommand):
             "--skip-unreachable",
             action="store_true",
             help="Go on without hosts at whose address nothing answers (default: change nothing anywhere).",
+        )
+
+        parser.add_argument(
+            "--wait",
+            type=float,
+            metavar="SECONDS",
+            help="How long to wait for another deployment to end (default: the target's LOCK_WAIT).",
         )
 
     def add_hosts_argument(self, parser: CommandParser) -> None:
@@ -151,3 +161,9 @@ class Terminal:
             except EOFError:
                 return False
         return answer in {"y", "yes"} if answer else default
+
+
+def _seconds(wait: float) -> float:
+    if not 0 <= wait < float("inf"):
+        raise ConfigError(f"--wait must be 0 or more seconds, not {wait:g}.")
+    return wait

@@ -54,5 +54,6 @@ class Login:
         words += ["-F", str(self.config_file)] if self.config_file else []
         words += ["-p", str(self.host.port)] if self.host.port else []
         words += ["-i", self.host.key_file] if self.host.key_file else []
+        words += ["-J", ",".join(jump.name for jump in self.host.jump)] if self.host.jump else []
         address = f"{self.host.user}@{self.host.address}" if self.host.user else self.host.address
         return shlex.join([*words, address])

@@ -67,7 +67,7 @@ def connect(
     Raises ``HostUnreachable``, another ``ConnectionFailed``, ``HostKeyError`` or
     ``AuthenticationFailed``. May be called from many threads at once.
     """
-    return _Route(host, prompts, ssh_config, timeout, retry_for).connect()
+    return _Route(host, prompts, ssh_config, timeout, retry_for, host.jump).connect()
 
 
 @dataclass(frozen=True)

@@ -193,9 +193,18 @@ def test_wait_overrides_the_setting():
     assert deployment.calls[0][1].lock_wait == 90.0
 
 
+def test_a_rollback_can_wait():
+    deployment = Deployment()
+
+    run(deploy_rollback.Command, "staging", "--wait", "90", deployment=deployment)
+
+    assert deployment.calls[0][1].lock_wait == 90.0
+
+
 @pytest.mark.parametrize("wait", ["-1", "nan", "inf"])
-def test_wait_for_no_time(wait):
-    assert run(deploy.Command, "staging", f"--wait={wait}") == (
+@pytest.mark.parametrize("command", [deploy.Command, deploy_rollback.Command])
+def test_wait_for_no_time(command, wait):
+    assert run(command, "staging", f"--wait={wait}") == (
         2,
         "",
         f"CommandError: --wait must be 0 or more seconds, not {wait}.\n",

@@ -180,6 +180,34 @@ class TestConfiguration:
         assert run(connection, "echo hello") == (0, "hello\n", "")
         assert connection.address == f"127.0.0.1:{port}"
 
+    def test_jump_hosts_of_the_host_itself_win_over_the_configuration(self, each_ssh_server, opened):
+        port, user = each_ssh_server.port, each_ssh_server.user
+        each_ssh_server.configure(
+            "Host target",
+            "  ProxyJump nowhere.invalid",
+            "  HostName 127.0.0.1",
+            f"  Port {port}",
+            f"  User {user}",
+            "Host inner",
+            "  HostName 127.0.0.1",
+            f"  Port {port}",
+            f"  User {user}",
+        )
+        jump = (Host("127.0.0.1", user, port), Host("inner"))
+
+        connection = opened(each_ssh_server, Host("target", jump=jump))
+
+        assert run(connection, "echo hello") == (0, "hello\n", "")
+
+    def test_a_jump_host_of_the_host_itself_that_is_down(self, ssh_server, impatient):
+        jump = Host("127.0.0.1", port=closed_port())
+
+        error = failure(HostUnreachable, ssh_server, Host("target", jump=(jump,)))
+
+        assert error.message == (
+            f"its jump host {jump.name} is out of reach: {jump.name} refused the connection"
+        )
+
     def test_a_jump_host_that_is_unknown(self, ssh_server):
         ssh_server.configure(f"Host target\n  ProxyJump {ssh_server.user}@127.0.0.1:{ssh_server.port}")
         ssh_server.know()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +36,6 @@ class Command(DeployCommand):
             "--json", action="store_true", help="Print one event a line, as JSON; asks nothing."
         )
         self.add_host_arguments(parser)
-        parser.add_argument(
-            "--wait",
-            type=float,
-            metavar="SECONDS",
-            help="How long to wait for another deployment to end (default: the target's LOCK_WAIT).",
-        )
         origins = parser.add_mutually_exclusive_group()
         origins.add_argument(
             "--revision",
@@ -70,9 +63,7 @@ class Command(DeployCommand):
     ) -> None:
         if target is None:
             return self.list_targets(json=json)
-        chosen = self.get_target(target, hosts)
-        if wait is not None:
-            chosen = replace(chosen, lock_wait=_seconds(wait))
+        chosen = self.get_target(target, hosts, wait)
         with self.reporting(json=json, options=options) as reporter:
             terminal = self.terminal(reporter, json=json)
             origin = self.find_origin(chosen, options, terminal)
@@ -128,9 +119,3 @@ class Command(DeployCommand):
             for target in targets:
                 self.say(f"{target.name:{name_width}}  {target.hosts:{hosts_width}}  {target.root}".rstrip())
         raise ConfigError("Name one of the targets: nothing was deployed.")
-
-
-def _seconds(wait: float) -> float:
-    if not 0 <= wait < float("inf"):
-        raise ConfigError(f"--wait must be 0 or more seconds, not {wait:g}.")
-    return wait

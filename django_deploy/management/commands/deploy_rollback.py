@@ -32,9 +32,10 @@ class Command(DeployCommand):
         json: bool,
         hosts: str | None,
         skip_unreachable: bool,
+        wait: float | None,
         **options: Any,
     ) -> None:
-        chosen = self.get_target(target, hosts)
+        chosen = self.get_target(target, hosts, wait)
         with self.reporting(json=json, options=options) as reporter:
             terminal = self.terminal(reporter, json=json)
             self.deployment.rollback(
