@@ -95,7 +95,7 @@ def missing_folders() -> list[str]:
     ]
     is_plain = Path(sys.prefix, "app", "manage.py").is_file()
     reason = (
-        "PROJECT_EXCLUDE leaves it out, or it lies too far from manage.py."
+        "where you deploy from it is missing or empty, left out (PROJECT_EXCLUDE), or too far from manage.py."
         if is_plain
         else "of the project, only its packages are."
     )

@@ -319,7 +319,8 @@ def test_folders_that_a_plain_project_has_left_out(release, monkeypatch):
 
     assert len(problems) == 2
     assert problems[0].endswith(
-        "is not in the release: PROJECT_EXCLUDE leaves it out, or it lies too far from manage.py."
+        "is not in the release: where you deploy from it is missing or empty, left out "
+        "(PROJECT_EXCLUDE), or too far from manage.py."
     )
 
 
