@@ -21,6 +21,7 @@ from .bundle.delta import find_deltas, remember_wheels
 from .bundle.fitting import HostBundle, fit
 from .bundle.manifest import Manifest, Wheel
 from .bundle.sbom import write_sbom
+from .bundle.signing import SigningKey, load_signing_key, sign_file
 from .bundle.sources import read_sources, redact
 from .bundle.tools import HostPlatform, fetch_tool
 from .bundle.vendor import vendor
@@ -189,6 +190,7 @@ def pack(
     """
     clock = Clock(report)
     with _interruptible(), clock.phase("bundle"):
+        key = _signing_key(target, prompts) if file is not None else None
         manifest = origin(report)
         if target.vendor:
             manifest = _with_vendored(target, manifest, clock, prompts)
@@ -200,9 +202,15 @@ def pack(
         report(Event("sbom.written", fields={"file": str(sbom), "components": count}))
     if file is not None:
         written = write_bundle(manifest, file)
+        if key is not None:
+            sign_file(file, key)
         fields = {"file": str(file), "bytes": written.size, "sha256": written.sha256}
-        report(Event("bundle.written", fields=fields))
+        report(Event("bundle.written", fields={**fields, "key": key.fingerprint if key else ""}))
     return manifest
+
+
+def _signing_key(target: Target, prompts: Prompts) -> SigningKey | None:
+    return load_signing_key(target.signing_key, prompts.passphrase) if target.signing_key else None
 
 
 def status(

@@ -18,6 +18,7 @@ from .bundle.cache import default_cache, digest
 from .bundle.document import DocumentError
 from .bundle.manifest import Manifest, Wheel
 from .bundle.promotion import digest_of, find_file, read_release
+from .bundle.signing import verify_file
 from .exceptions import BundleError, DeployError, HostError, RequestFailed
 from .host.protocol import Event, Report
 from .plan import platform_of
@@ -42,11 +43,17 @@ def from_environment(target: Target, revision: str | None = None) -> Origin:
 
 
 def from_file(target: Target, file: Path) -> Origin:
-    """A bundle file, whoever has made it; this environment is not looked at."""
+    """A bundle file, whoever has made it, or one of TRUSTED_KEYS; this environment is not looked at."""
 
     def make(report: Report) -> Manifest:
-        found = read_bundle(file, cache=default_cache())
-        fields = {"file": str(file), "bytes": found.size, "sha256": found.sha256}
+        keys: list[str] = []
+
+        def check(copy: Path) -> None:
+            if target.trusted_keys:
+                keys.append(verify_file(copy, file, target.trusted_keys))
+
+        found = read_bundle(file, cache=default_cache(), check=check)
+        fields = {"file": str(file), "bytes": found.size, "sha256": found.sha256, "key": "".join(keys)}
         report(Event("bundle.read", fields=fields))
         _check_settings_module(target, found.manifest)
         report(bundle_ready(found.manifest))

@@ -141,10 +141,11 @@ class Target:
     ``strict_environment`` refuses hosts that need more than is installed
     here. ``vendor`` sends every wheel: the hosts need no index. ``build_on_host`` sends sources of compiled
     code to hosts that cannot run what is compiled here.
-    ``installer`` None lets the host choose (uv, else pip);
-    ``process_manager`` None too (systemd, else supervisor). ``batch`` is a number of hosts or a
-    percentage (``"25%"``); None is all at once. ``lock_wait`` is in seconds. ``left_out`` are hosts of the
-    settings that are no part of this for once. ``data_folders`` are this
+    ``installer`` None lets the host choose (uv, else pip); ``process_manager`` None too (systemd, else
+    supervisor). ``batch`` is a number of hosts or a percentage (``"25%"``); None is all at once.
+    ``lock_wait`` is in seconds. ``signing_key`` signs bundle files, and only those that one of
+    ``trusted_keys`` has signed are deployed, if there are any. ``left_out`` are hosts of the settings
+    that are no part of this for once. ``data_folders`` are this
     machine's MEDIA_ROOT and STATIC_ROOT, which are no part of any source tree; ``asset_folders`` are those
     that settings read templates, static files, translations and fixtures from.
     """
@@ -176,6 +177,8 @@ class Target:
     lock_wait: float = 0.0
     project_include: tuple[str, ...] = ()
     project_exclude: tuple[str, ...] = ()
+    signing_key: str | None = field(default=None, repr=False)
+    trusted_keys: tuple[str, ...] = ()
     data_folders: tuple[str, ...] = ()
     asset_folders: tuple[str, ...] = ()
     left_out: tuple[Host, ...] = ()
@@ -608,6 +611,21 @@ def _read_key_file(place: _Place, value: object) -> str:
     return str(Path(_read_file_name(place, value)).expanduser())
 
 
+def _read_signing_key(place: _Place, value: object) -> str:
+    """A file, or the text of a private key; no text is ever shown."""
+    text: str = _expect(value, str, "a path, or the text of a private key").strip()
+    if text.startswith("-----BEGIN "):
+        return text
+    if "\n" in text:
+        raise _Mistake(Kind.PATH, "is neither the path of a file nor the text of a private key.")
+    return _read_key_file(place, text)
+
+
+def _read_trusted_key(place: _Place, value: object) -> str:
+    text: str = _expect(value, str, "a public key, or the path of a file of them").strip()
+    return text if "ssh-ed25519 " in text else _read_key_file(place, text)
+
+
 def _read_root(place: _Place, value: object) -> PurePosixPath:
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     path = PurePosixPath(_read_file_name(place, text))
@@ -881,6 +899,8 @@ _TARGET: Mapping[str, _Reader[Any]] = {
     "LOCK_WAIT": _seconds(is_zero_allowed=True),
     "PROJECT_INCLUDE": _list_of(_read_file_pattern, "a list of patterns"),
     "PROJECT_EXCLUDE": _list_of(_read_file_pattern, "a list of patterns"),
+    "SIGNING_KEY": _optional(_read_signing_key),
+    "TRUSTED_KEYS": _list_of(_read_trusted_key, "a list of keys"),
 }
 
 

@@ -157,13 +157,23 @@ def test_packages_export_nothing(path):
 
 
 def test_only_reporters_and_commands_write_to_streams():
-    # Programs of their own answer on standard output: the one inside the site, the one that hashes.
-    programs = {*PACKAGE.glob("site/*.py"), PACKAGE / "bundle" / "hashing.py"}
+    # Programs of their own answer on standard output: inside the site, with pip, by the site's interpreter.
+    programs = {*PACKAGE.glob("site/*.py"), PACKAGE / "bundle/hashing.py", PACKAGE / "host/facts.py"}
     allowed = {*PACKAGE.glob("reporters/*.py"), *PACKAGE.glob("management/**/*.py"), *programs}
 
     offenders = {path.name for path in set(PACKAGE.rglob("*.py")) - allowed if "print" in called_names(path)}
 
     assert offenders == set()
+
+
+def test_only_signatures_need_cryptography():
+    importers = {
+        path.name
+        for path in PACKAGE.rglob("*.py")
+        if any(module.split(".")[0] == "cryptography" for level, module in imports(path) if not level)
+    }
+
+    assert importers == {"signing.py"}
 
 
 def test_no_drawer():

@@ -31,6 +31,7 @@ DEPLOY_TARGETS = {{
     "demo": {{**QUIET, "ROOT": "{folder}/site"}},
     "production": {{**QUIET, "ROOT": "{folder}/production"}},
     "other": {{**QUIET, "ROOT": "{folder}/other", "PYTHON": "{python}"}},
+    "signed": {{**QUIET, "ROOT": "{folder}/signed"}},
     "airgap": {{**QUIET, "ROOT": "{folder}/airgap", "VENDOR": True}},
 }}
 """
@@ -227,6 +228,57 @@ def test_a_file_of_another_project(developer, bundle):
         "CommandError: bookshop-1.0-py3-none-any.whl does not hold the settings module cafe.settings.\n"
         "The bundle was made of another project, or for another SETTINGS_MODULE than that of 'production'.\n"
     )
+
+
+def test_a_signed_file(developer):
+    """Only its makers' files are deployed where TRUSTED_KEYS names them."""
+    folder = developer.folder / "keys"
+    folder.mkdir()
+    for name in ("ann", "bob"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+    settings = developer.project / "bookshop" / "settings.py"
+    kept = settings.read_text()
+    file = str(developer.folder / "signed.bundle")
+    try:
+        settings.write_text(f"{kept}\nDEPLOY_TARGETS['demo']['SIGNING_KEY'] = {str(folder / 'bob')!r}\n")
+        by_bob = developer.events("deploy_bundle", "demo", "-o", file)[-1]
+        trust = f"\nDEPLOY_TARGETS['signed']['TRUSTED_KEYS'] = [{(folder / 'ann.pub').read_text()!r}]\n"
+        settings.write_text(kept + trust)
+        refused = developer.manage("deploy", "signed", "--bundle", file, status=1)
+        options = ("-q", "-Y", "sign", "-n", "django-deploy", "-f", folder / "ann")
+        Path(f"{file}.sig").unlink()
+        subprocess.run(["ssh-keygen", *options, file], check=True)
+        events = developer.events("deploy", "signed", "--bundle", file)
+    finally:
+        settings.write_text(kept)
+
+    assert refused == (
+        f"CommandError: {file} is signed with {by_bob['key']}, which is not one of the TRUSTED_KEYS.\n"
+        "If you know whose key that is and trust them, add it.\n"
+    )
+    (read,) = [event for event in events if event["event"] == "bundle.read"]
+    assert read["key"].startswith("SHA256:")
+    assert read["key"] != by_bob["key"]
+    assert Site(developer.folder / "signed").mark == "first edition"
+
+
+def test_a_bill_of_materials(developer):
+    """With the library that it needs, which stays here."""
+    file = developer.folder / "shop.cdx.json"
+    missing = developer.manage("deploy_bundle", "demo", "--sbom", str(file), status=1)
+    python = developer.venv / "bin" / "python"
+    install = [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--python", python]
+    subprocess.run([*install, "-e", f"{developer.package}[sbom]"], check=True)
+
+    developer.manage("deploy_bundle", "demo", "--sbom", str(file))
+
+    assert missing == (
+        "CommandError: An SBOM needs cyclonedx-python-lib, which is not installed here.\n"
+        "Run `pip install 'django-deploy[sbom]'`.\n"
+    )
+    names = {component["name"] for component in json.loads(file.read_text())["components"]}
+    assert {"django", "django-deploy", "bookshop-reviews", "gunicorn"} <= names
+    assert not {"cyclonedx-python-lib", "packageurl-python", "sortedcontainers"} & names
 
 
 def test_a_file_for_hosts_without_an_index(developer):

@@ -95,6 +95,8 @@ def test_every_key_can_be_set():
         KEEP_RELEASES=3,
         REQUIRE_CLEAN=True,
         LOCK_WAIT=60,
+        SIGNING_KEY="/keys/release",
+        TRUSTED_KEYS=["ssh-ed25519 AAAA ann\n", "/keys/trusted"],
     )
 
     assert target == Target(
@@ -139,6 +141,8 @@ def test_every_key_can_be_set():
         keep_releases=3,
         require_clean=True,
         lock_wait=60.0,
+        signing_key="/keys/release",
+        trusted_keys=("ssh-ed25519 AAAA ann", "/keys/trusted"),
     )
 
 
@@ -187,6 +191,15 @@ def test_E007_no_host(text):
             f"is not a host: {text!r}. Write 'user@host:port', where the user and the port may be left out.",
         )
     ]
+
+
+def test_a_signing_key_may_be_a_text_and_is_not_shown():
+    text = "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n-----END OPENSSH PRIVATE KEY-----\n"
+
+    target = read(SIGNING_KEY=text)
+
+    assert target.signing_key == text.strip()
+    assert "secret" not in repr(target)
 
 
 def test_a_key_file_may_be_in_the_home_folder(monkeypatch):
@@ -333,6 +346,19 @@ ONE_MISTAKE = {
         "must be the path of a requirements.txt or pylock.toml, not 'site/uv.lock'."
         " `uv export --format pylock.toml --output-file pylock.toml` makes one of it.",
     ),
+    "signing key that is none": (
+        {"SIGNING_KEY": "secret\ntext"}, "E009", "['SIGNING_KEY']",
+        "is neither the path of a file nor the text of a private key.",
+    ),
+    "signing key's type": (
+        {"SIGNING_KEY": b"key"}, "E004", "['SIGNING_KEY']",
+        "must be a path, or the text of a private key, not bytes.",
+    ),
+    "trusted keys that are one": (
+        {"TRUSTED_KEYS": "/keys/ann.pub"}, "E004", "['TRUSTED_KEYS']",
+        "must be a list of keys, not a string. Write ['/keys/ann.pub'].",
+    ),
+    "trusted key without a name": ({"TRUSTED_KEYS": [""]}, "E009", "['TRUSTED_KEYS'][0]", "is not a path: ''."),
     "lock file that is none": (
         {"LOCK_FILE": "requirements.in"}, "E005", "['LOCK_FILE']",
         "must be the path of a requirements.txt or pylock.toml, not 'requirements.in'.",

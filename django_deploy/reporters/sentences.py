@@ -40,6 +40,11 @@ def _bundle(words: _Words) -> str:
     return ", ".join([*parts, words["revision"]] if words.get("revision") else parts)
 
 
+def _bundle_file(words: _Words) -> str:
+    parts = [words["file"], words["bytes"], f"sha256 {words['sha256']}"]
+    return ", ".join([*parts, f"signed with {words['key']}"] if words.get("key") else parts)
+
+
 def _outcome(words: _Words) -> str:
     took = f"in {words['seconds']}"
     sentences = {
@@ -68,8 +73,8 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
         f"{w['wheel']} as before" if w.get("cached") == "True" else f"built {w['wheel']} in {w['seconds']}"
     ),
     "bundle.ready": _bundle,
-    "bundle.read": lambda w: f"read {w['file']}, {w['bytes']}, sha256 {w['sha256']}",
-    "bundle.written": lambda w: f"wrote {w['file']}, {w['bytes']}, sha256 {w['sha256']}",
+    "bundle.read": lambda w: f"read {_bundle_file(w)}",
+    "bundle.written": lambda w: f"wrote {_bundle_file(w)}",
     "sbom.written": lambda w: f"wrote {w['file']}, {count('component', w['components'])}",
     "bundle.promoted": lambda w: f"promoting {w['release']} of {w['target']}, sha256 {w['sha256']}",
     "vendor.started": lambda w: f"fetching {count('wheel', w['distributions'])} to send",
