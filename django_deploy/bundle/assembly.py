@@ -101,7 +101,9 @@ def build_bundle(
         revision=next((item.wheel.revision for item in built if item.wheel.name == project.name), None),
         warnings=(*environment.warnings, *selection.warnings, *trees.warnings, *_warnings_of(built)),
         contents=next((item.contents for item in built if item.contents is not None), None),
-        requires=tuple(_requirements_of((*selection.elsewhere, *trees.distributions), built).items()),
+        requires=_requirements_of(
+            (*selection.elsewhere, *trees.distributions), built, {project.name: selection.further}
+        ),
         extras=target.extras,
         requires_python=tuple((item.name, item.requires_python) for item in trees.distributions),
         markers=tuple(marker_variables().items()),
@@ -221,10 +223,16 @@ def _version_of(project: Distribution, built: Iterable[BuiltWheel]) -> str:
     return next(versions, project.version)
 
 
-def _requirements_of(kept: Iterable[Distribution], built: Iterable[BuiltWheel]) -> dict[str, tuple[str, ...]]:
-    """What each distribution requires; a wheel's own metadata are newer than the environment's."""
-    installed: dict[str, tuple[str, ...]] = {item.name: item.requires for item in kept}
-    return installed | {item.wheel.name: item.requires for item in built}
+def _requirements_of(
+    kept: Iterable[Distribution], built: Iterable[BuiltWheel], further: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What each distribution requires, by name; a wheel's own metadata are newer than the environment's.
+
+    ``further`` is required by what a file says.
+    """
+    found: dict[str, tuple[str, ...]] = {item.name: item.requires for item in kept}
+    found |= {item.wheel.name: item.requires for item in built}
+    return tuple((name, (*requires, *further.get(name, ()))) for name, requires in found.items())
 
 
 def _warnings_of(built: Iterable[BuiltWheel]) -> tuple[str, ...]:

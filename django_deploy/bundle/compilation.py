@@ -83,8 +83,18 @@ def compile_requirements(
     local = {item.name for item in distributions if item.kind != "index"}
     pins = (entry for entry in read_requirements_file(compiled).entries if entry.name not in {*local, SELF})
     own = (entry for entry in found.entries if entry.reference or entry.name in local)
-    entries = (*(replace(entry, place=f"{file.name}, compiled") for entry in pins), *own)
-    return LockFile(compiled, file.name, entries, tuple(found.options))
+    return LockFile(
+        compiled,
+        file.name,
+        entries=(*(replace(entry, place=f"{file.name}, compiled") for entry in pins), *own),
+        options=tuple(found.options),
+        further=tuple(f"{entry}; {entry.marker}" for entry in found.entries if _is_for_others(entry)),
+    )
+
+
+def _is_for_others(entry: Entry) -> bool:
+    """Whether a requirement of an index counts on other interpreters only."""
+    return not entry.applies_here and not entry.reference
 
 
 def _ask(found: RequirementsFile, distributions: Sequence[Distribution], wanted: Iterable[str]) -> _Question:

@@ -7,6 +7,7 @@ from collections import deque
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.assembly import survey
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from packaging.requirements import Requirement
     from packaging.utils import NormalizedName
 
     from django_deploy.bundle.environment import Distribution
@@ -105,6 +105,9 @@ def _elsewhere(name: str, selection: Selection) -> Iterator[str]:
         if item.name == name:
             entry = selection.stated[item]
             yield f"{entry.place} says {entry} where {entry.marker}: a host with such an interpreter gets it."
+    for text in selection.further:
+        if canonicalize_name(Requirement(text).name) == name:
+            yield f"{selection.file} says {text}: a host with such an interpreter gets it."
 
 
 def _why_out(

@@ -35,12 +35,16 @@ _ALWAYS, _NEVER = 'os_name != ""', 'os_name == ""'
 
 @dataclass(frozen=True)
 class LockFile:
-    """Exact versions and direct references. ``name`` is how messages call the file."""
+    """Exact versions and direct references. ``name`` is how messages call the file.
+
+    ``further`` are requirements that count on other interpreters only, and have no version yet.
+    """
 
     file: Path
     name: str
     entries: tuple[Entry, ...]
     options: tuple[Option, ...] = ()
+    further: tuple[str, ...] = ()
 
     @property
     def index_options(self) -> tuple[Option, ...]:

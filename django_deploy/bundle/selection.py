@@ -57,7 +57,8 @@ class Selection:
 
     ``roots`` are what all that is kept is reached from, and ``excluded`` what is not wanted by itself; both
     with the reason, as words. Where a file says what is deployed, ``stated`` are its entries, and
-    ``elsewhere`` the distributions that it wants on other interpreters only; ``file`` is its name.
+    ``elsewhere`` the distributions that it wants on other interpreters only; ``further`` are requirements
+    of such a kind without a version, and ``file`` is its name.
     """
 
     kept: tuple[Distribution, ...]
@@ -67,6 +68,7 @@ class Selection:
     excluded: Mapping[NormalizedName, str] = field(default_factory=dict)
     elsewhere: tuple[Distribution, ...] = ()
     stated: Mapping[Distribution, Entry] = field(default_factory=dict)
+    further: tuple[str, ...] = ()
     file: str = ""
 
 

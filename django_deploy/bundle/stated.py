@@ -11,7 +11,16 @@ from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.drift import compare, find_installed, is_same_version, table
 from django_deploy.bundle.environment import Distribution
-from django_deploy.bundle.selection import TOOLS, Graph, Node, Selection, asked_for, missing_here, select
+from django_deploy.bundle.selection import (
+    SELF,
+    TOOLS,
+    Graph,
+    Node,
+    Selection,
+    asked_for,
+    missing_here,
+    select,
+)
 from django_deploy.bundle.sources import redact
 from django_deploy.exceptions import BundleError
 
@@ -73,6 +82,7 @@ def select_stated(
         excluded=whole.excluded,
         elsewhere=tuple(item for item, entry in stated.items() if not entry.applies_here),
         stated={item: entry for item, entry in stated.items() if item.kind == "index"},
+        further=lock.further,
         file=lock.name,
     )
 
@@ -85,6 +95,8 @@ def _find_stated(lock: LockFile, distributions: Sequence[Distribution]) -> dict[
         if installed is not None and installed.kind != "index":
             if entry.applies_here:
                 found[installed] = entry
+        elif installed is not None and entry.name == SELF:
+            _refuse_other_version(entry, installed)
         elif entry.reference:
             if entry.applies_here:
                 raise not_from_there(entry, installed)
@@ -92,6 +104,15 @@ def _find_stated(lock: LockFile, distributions: Sequence[Distribution]) -> dict[
             item = _pinned(entry, installed)
             found[item] = _either(found[item], entry) if item in found else entry
     return found
+
+
+def _refuse_other_version(entry: Entry, ours: Distribution) -> None:
+    """``BundleError`` where hosts would get another django-deploy than the one that speaks to them."""
+    if entry.applies_here and entry.version and not is_same_version(entry.version, ours.version):
+        raise BundleError(
+            f"{entry.place} says {entry}, but {ours.version} is what deploys here: hosts need the same.",
+            remedy=f"Say {SELF}=={ours.version} there, or run `pip install {entry}`.",
+        )
 
 
 def _pinned(entry: Entry, installed: Distribution | None) -> Distribution:

@@ -32,7 +32,7 @@ def main() -> None:
     wheels = [{"path": str(wheel.path), "source": wheel.source} for wheel in manifest.wheels]
     pins = {pin.name: pin.hashes for pin in manifest.pins}
     answer = {**manifest.as_dict(), "warnings": manifest.warnings, "wheel_files": wheels, "pins": pins}
-    print(json.dumps({**answer, "events": events}))
+    print(json.dumps({**answer, "requires": dict(manifest.requires), "events": events}))
 
 
 if __name__ == "__main__":

@@ -125,7 +125,10 @@ def test_constraints_and_markers_count(publish, compile, tmp_path):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "limits.txt").write_text("a<2\n")
 
-    assert lines(compile("-c limits.txt\na\ngone ; os_name == 'nt'\n")) == ["a==1"]
+    found = compile("-c limits.txt\na\ngone[x]>=2 ; os_name == 'nt'\n./gone ; os_name == 'nt'\n")
+
+    assert [str(entry) for entry in found.entries if entry.applies_here] == ["a==1"]
+    assert found.further == ('gone[x]>=2; os_name == "nt"',)
 
 
 def test_what_no_index_has_counts_by_its_metadata(publish, compile, tmp_path):

@@ -97,6 +97,18 @@ def test_requirements_in_is_compiled(workshop, bundle, write, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["requirements.in"]
 
 
+def test_what_other_interpreters_require_stays_for_hosts_to_judge(workshop, bundle, write, tmp_path):
+    file = write("django\ntomli>=2 ; python_version < '3.2'\n", "requirements.in")
+
+    stated = workshop.bundle(cwd=tmp_path, requirements=file)
+
+    assert stated["requires"]["acme-site"] == [
+        *bundle["requires"]["acme-site"],
+        'tomli>=2; python_version < "3.2"',
+    ]
+    assert content(stated) == content(bundle)
+
+
 def test_file_is_found_in_the_folder_of_the_project(workshop, tmp_path):
     answer = workshop.bundle(cwd=tmp_path, requirements="requirements/base.txt")
 

@@ -209,6 +209,18 @@ def test_django_deploy_is_deployed_without_the_deployers_side(choose):
     assert set(versions(selection)) == {"site", "django", "django-deploy"}
 
 
+def test_django_deploy_of_another_version_is_refused(choose):
+    distributions = environment_of(site="", django_deploy="")
+
+    error = failure(choose, "django-deploy==0.9\n", distributions)
+
+    assert error.message == (
+        "requirements.txt, line 1 says django-deploy==0.9, but 1.0 is what deploys here: hosts need the same."
+    )
+    assert error.remedy == "Say django-deploy==1.0 there, or run `pip install django-deploy==0.9`."
+    assert set(versions(choose("django-deploy==1.0.0\n", distributions))) == {"site", "django-deploy"}
+
+
 def test_include_adds_what_is_installed(choose):
     distributions = environment_of(site="", gunicorn="packaging", packaging="")
 
