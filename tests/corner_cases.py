@@ -17,6 +17,8 @@ ASSEMBLY = "bundle/test_assembly.py"
 FITTING = "bundle/test_fitting.py"
 LOCK = "bundle/test_lock.py"
 TOOLS = "bundle/test_tools.py"
+COMPILED = "bundle/test_compiled.py"
+INSTALLER = "host/test_installer.py"
 CONTENTS = "bundle/test_contents.py"
 PLAIN_WHEELS = "bundle/test_plain.py"
 PLAIN_PROJECT = "test_plain_project.py"
@@ -98,14 +100,18 @@ CHOICE = {
     "host with free-threaded Python": f"{TOOLS}::test_tags_of_free_threaded_python",
     "host with musl": f"{TOOLS}::test_tags_of_musl",
     "stale metadata of an editable: new requirement": (
-        f"{ASSEMBLY}::test_requirement_that_is_not_installed_is_refused"
+        f"{ASSEMBLY}::test_requirement_that_is_not_installed_is_refused "
+        f"{WHEELS}::test_extras_that_are_asked_for_count"
     ),
+    "stale metadata of an editable: new version": f"{WHEELS}::test_new_version_of_the_sources",
 }
 
 #: What is built, and what of it arrives.
 BUILDS = {
     "stale build/": f"{WHEELS}::test_module_that_was_deleted_is_not_in_the_wheel",
     "missing templates": f"{ASSEMBLY}::test_lost_templates_are_told",
+    "assets that git ignores": f"{WHEELS}::test_assets_that_git_ignores_and_hatchling_too_are_told",
+    "templates that only git knows": "bundle/test_known_files.py::test_they_are_in_the_wheel",
     ".env in a package": f"{WHEELS}::test_secret_in_a_package_is_refused",
     "same version, new content": (
         f"{ASSEMBLY}::test_new_content_of_the_same_version_is_another_wheel "
@@ -113,15 +119,50 @@ BUILDS = {
     ),
     "requirement that was removed vanishes": "hosts/test_deploy.py::test_dependencies_that_changed",
     "compiled wheel for another platform": "test_plan.py::test_a_wheel_for_another_machine_is_refused",
+    "compiled wheel for a newer glibc": (
+        f"{COMPILED}::test_glibc_that_the_symbols_of_a_module_need "
+        "test_plan.py::test_a_wheel_for_a_newer_glibc_is_refused"
+    ),
+    "compiled wheel, built on the host": (
+        f"{COMPILED}::test_sdist_goes_to_a_host_that_cannot_run_the_wheel "
+        "test_build_on_host.py::test_it_is_built_there_once"
+    ),
+    "distribution that has only an sdist": (
+        "bundle/test_vendor.py::test_wheel_is_built_of_what_has_only_an_sdist"
+    ),
+    "folder with the name of what is built": f"{WHEELS}::test_folder_with_the_name_of_what_is_built",
+    "hashes for all platforms": f"{LOCK}::test_hashes_of_all_files_of_the_version",
     "repository under --require-hashes": f"{INSTALLATIONS}::test_bundle_installs_with_hashes",
     "other files under the same name and version (RECORD)": (
         "bundle/test_inventory.py::test_a_lookalike_from_a_folder_has_another_digest "
         "host/test_virtualenv.py::test_other_files_of_the_same_name_and_version_are_named "
         "test_local_deployment.py::test_a_lookalike_from_a_folder_is_not_deployed"
     ),
-    "reproducible bytes": f"{INSTALLATIONS}::test_same_sources_give_the_same_bytes",
+    "reproducible bytes": (
+        f"{INSTALLATIONS}::test_same_sources_give_the_same_bytes "
+        f"{INSTALLATIONS}::test_same_environment_gives_the_same_pins"
+    ),
+    "reproducible bytes of compiled code": f"{WHEELS}::test_compiled_code_has_the_same_bytes",
     "index out of reach, hashes in the cache": (
         f"{ASSEMBLY}::test_unchanged_environment_builds_and_asks_nothing"
+    ),
+}
+
+#: On the host.
+HOSTS = {
+    "host without uv, pip, ensurepip and network": (
+        "hosts/test_air_gap.py::test_life_of_a_site_on_an_island[uv] "
+        "hosts/test_air_gap.py::test_life_of_a_site_on_an_island[pip]"
+    ),
+    "uv that is sent": f"{INSTALLER}::test_program_of_a_tools_wheel_runs",
+    "cache on another file system": f"{INSTALLER}::test_cache_is_on_the_file_system_of_the_releases",
+    "virtualenv that is moved": f"{INSTALLER}::test_scripts_are_of_their_release",
+    "old process that imports after the switch, both ways to start": (
+        f"{INSTALLER}::test_old_process_imports_from_its_own_release"
+    ),
+    "credentials in files, logs and errors": (
+        "bundle/test_secrets.py::test_hashes_and_wheels bundle/test_secrets.py::test_errors "
+        "bundle/test_secrets.py::test_tools_that_find_hashes hosts/test_deploy.py::test_secrets_stay_secret"
     ),
 }
 
@@ -157,7 +198,7 @@ PLAIN = {
     ),
 }
 
-CASES: Mapping[str, str] = {**DETECTION, **CHOICE, **BUILDS, **PLAIN}
+CASES: Mapping[str, str] = {**DETECTION, **CHOICE, **BUILDS, **HOSTS, **PLAIN}
 
 
 def tests_of(case: str) -> tuple[str, ...]:

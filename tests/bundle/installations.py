@@ -269,7 +269,7 @@ def repack(distribution: importlib.metadata.Distribution, folder: Path) -> Path:
     wheel, rows = folder / f"{base}-{tag}.whl", []
     with zipfile.ZipFile(wheel, "w") as archive:
         for file in distribution.files:
-            if file.name in (*_OF_INSTALLERS, *scripts):
+            if file.hash is None or file.name in (*_OF_INSTALLERS, *scripts):
                 continue
             # Other scripts are programs.
             path = f"{base}.data/scripts/{file.name}" if "bin" in file.parts[:-1] else str(file)
