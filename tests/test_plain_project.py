@@ -442,6 +442,16 @@ def test_a_revision(site):
     assert re.search(r"^mysite 0\+[0-9a-f]{12}, git [0-9a-f]{12}: ", out, re.MULTILINE), out
 
 
+def test_a_bundle_file(site, tmp_path):
+    status, out, err = site.run("deploy_bundle", "demo", "-o", str(tmp_path / "site.bundle"))
+    assert (status, err) == (0, ""), out + err
+
+    status, out, err = site.run("deploy", "demo", "--bundle", str(tmp_path / "site.bundle"))
+
+    assert (status, err) == (0, ""), out + err
+    assert f"{site.live.name} is live already" in out
+
+
 def test_settings_beside_manage_py_in_a_project_in_a_project(site):
     inner = site.project / "inner"
     inner.mkdir()
