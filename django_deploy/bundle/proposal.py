@@ -1,4 +1,4 @@
-"""What a project lacks to be a distribution, as words for its developer."""
+"""What a project lacks to be a package, as words for a developer who wants or needs one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def propose_packaging(folder: Path, name: str) -> str:
         return f"{change}, and run `{command}`."
     if "build-system" in tables or (folder / "setup.py").is_file():
         return f"Run `{command}` in {folder}."
-    place = f"Add this to {file}" if tables else "Put this into a pyproject.toml beside manage.py"
+    place = f"Add this to {file}" if tables else f"Put this into {file}"
     return f"{place} and run `{command}` there:\n\n{_missing_tables(tables, name, packages)}"
 
 

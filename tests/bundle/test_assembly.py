@@ -207,7 +207,7 @@ def test_settings_without_a_project(workshop, tmp_path):
         " and no manage.py lies beside it."
     )
     assert answer["remedy"].startswith(
-        "Put this into a pyproject.toml beside manage.py and run `pip install -e .`"
+        f"Put this into {tmp_path.resolve()}/pyproject.toml and run `pip install -e .`"
     )
     assert 'name = "plain"' in answer["remedy"]
 

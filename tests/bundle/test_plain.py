@@ -316,6 +316,6 @@ def test_settings_that_ask_for_metadata(folder, fields, wish):
     assert caught.value.message == f"{wish}, but the project in {folder} is no package: it declares nothing."
     assert caught.value.remedy.startswith(
         "Leave REQUIREMENTS at 'environment' and EXTRAS empty, or make it a package. "
-        "Put this into a pyproject.toml beside manage.py and run `pip install -e .` there:\n\n[build-"
+        f"Put this into {folder}/pyproject.toml and run `pip install -e .` there:\n\n[build-system]\n"
     )
     assert 'include = ["blog*", "mysite*"]' in caught.value.remedy

@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 def test_without_a_pyproject(folder):
     assert propose_packaging(folder, "mysite") == (
-        "Put this into a pyproject.toml beside manage.py and run `pip install -e .` there:\n\n"
+        f"Put this into {folder}/pyproject.toml and run `pip install -e .` there:\n\n"
         f"{BUILD_SYSTEM}\n{PROJECT}\n{PACKAGES}"
     )
 
