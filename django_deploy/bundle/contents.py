@@ -271,16 +271,17 @@ def _identity(folder: str) -> tuple[int, int]:
 
 
 def _named_folders(folder: Path, named: frozenset[Path]) -> Iterator[tuple[str, str]]:
-    """Those that are in the project's folder, or in one beside it, by their name relative to it."""
-    for path in sorted(named):
-        if path.is_relative_to(folder) and path != folder:
-            yield path.relative_to(folder).as_posix(), str(path)
-        elif path.is_relative_to(folder.parent) and path.is_dir():
-            name = path.relative_to(folder.parent)
-            is_nested = any(other in path.parents for other in named if other != folder.parent)
-            # Beside the project's folder in a release lies what makes it a virtualenv.
-            if name.parts and name.parts[0] not in {*_OF_VIRTUALENV, "app"} and not is_nested:
-                yield f"../{name.as_posix()}", str(path)
+    """Those that are in the project's folder, or beside it, by their name relative to it."""
+    inside = {path for path in named if folder in path.parents}
+    beside = {path for path in named - {folder} - inside if folder.parent in path.parents}
+    for path in sorted(inside):
+        yield path.relative_to(folder).as_posix(), str(path)
+    for path in sorted(beside):
+        name = path.relative_to(folder.parent)
+        # Beside the project's folder in a release lies what makes it a virtualenv.
+        is_free = name.parts[0] not in {*_OF_VIRTUALENV, "app"}
+        if is_free and path.is_dir() and beside.isdisjoint(path.parents):
+            yield f"../{name.as_posix()}", str(path)
 
 
 def _read(walk: _Walk) -> Iterator[File]:

@@ -194,6 +194,15 @@ def test_named_folders_beside_the_project(project):
     assert found == {*DEPLOYED, "../assets/app.js", "../assets/deep/a.js"}
 
 
+def test_settings_that_name_the_project_itself_or_what_is_around_it(project):
+    write(project.parent, "assets/app.js")
+    named = {project, project.parent, project.parent.parent}
+
+    assert names(project, named=frozenset(named)) == set(DEPLOYED)
+    named.add(project.parent / "assets")
+    assert names(project, named=frozenset(named)) == {*DEPLOYED, "../assets/app.js"}
+
+
 def test_an_app_may_be_called_build(project):
     write(project, "build/__init__.py")
 
