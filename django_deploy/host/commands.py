@@ -99,8 +99,11 @@ def run(
     on_line: OnLine = lambda stream, line: None,
     stop: Optional[threading.Event] = None,
     timeout: Optional[float] = None,
+    files: Sequence[int] = (),
 ) -> tuple[int, list[str]]:
     """Run a command to its end; gives its exit status and its last lines.
+
+    It inherits the descriptors ``files``.
 
     When ``stop`` is set or ``timeout`` seconds are over, its whole process group is ended (TERM,
     after 5 s KILL) and ``Failure`` is raised.
@@ -114,6 +117,7 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=files,
         )
     except OSError as error:
         raise Failure("CommandFailed", f"cannot run {argv[0]}: {error.strerror}") from None

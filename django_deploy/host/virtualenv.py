@@ -12,12 +12,14 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 from . import commands, facts, inventory
 from .layout import Layout, Release
+from .login import Login, login
 from .protocol import Failure
 
 Report = Callable[..., None]
@@ -60,8 +62,8 @@ class Installer:
     """Installs a lock into a release: with uv where there is one, else with pip.
 
     ``tool`` is the unpacked wheel of uv or pip, None for the host's own uv. ``index_url`` may hold
-    credentials, so it travels in the environment and not in an argv. With ``vendored`` all wheels are in
-    the store, and neither an index nor the network is asked for anything.
+    credentials (``login.py``). With ``vendored`` all wheels are in the store, and neither an index nor the
+    network is asked for anything.
     """
 
     def __init__(
@@ -80,7 +82,8 @@ class Installer:
         self._layout = layout
         self._tool = tool
         self._python = python
-        self._index_url = index_url
+        self._index_url = None if vendored else index_url
+        self._login: Optional[Login] = None
         self._vendored = vendored
         self._report = report
         self._stop = stop
@@ -92,10 +95,11 @@ class Installer:
         started = time.monotonic()
         self._report("install.started", installer=self.name, distributions=len(expected))
         shutil.rmtree(release.venv, ignore_errors=True)
-        if self.name == "uv":
-            self._build_with_uv(release, lock, offline_first)
-        else:
-            self._build_with_pip(release, lock)
+        with login(self._index_url) if self._index_url else nullcontext() as self._login:
+            if self.name == "uv":
+                self._build_with_uv(release, lock, offline_first)
+            else:
+                self._build_with_pip(release, lock)
         verify(release, expected)
         seconds = round(time.monotonic() - started, 3)
         self._report("install.finished", installer=self.name, distributions=len(expected), seconds=seconds)
@@ -128,20 +132,26 @@ class Installer:
         )
         if self._vendored:
             env.update(UV_OFFLINE="1", UV_NO_INDEX="1", PIP_NO_INDEX="1")
-        elif self._index_url:
-            env.update(UV_DEFAULT_INDEX=self._index_url, PIP_INDEX_URL=self._index_url)
-            env.update(_trust_plain_http(self._index_url))
+        elif self._login:
+            env.update(self._login.variables)
+            env.update(_trust_plain_http(self._login.url))
         return env
 
+    @property
+    def _files(self) -> tuple[int, ...]:
+        return (self._login.file,) if self._login and self._login.file is not None else ()
+
     def _succeeds(self, argv: list[str]) -> bool:
-        status, _ = commands.run(argv, env=self._environment(), stop=self._stop)
+        status, _ = commands.run(argv, env=self._environment(), files=self._files, stop=self._stop)
         return status == 0
 
     def _run(self, argv: list[str]) -> None:
         def on_line(stream: str, line: str) -> None:
             self._report("install.output", line=line)
 
-        status, lines = commands.run(argv, env=self._environment(), on_line=on_line, stop=self._stop)
+        status, lines = commands.run(
+            argv, env=self._environment(), files=self._files, on_line=on_line, stop=self._stop
+        )
         if status:
             raise Failure(
                 "InstallFailed",
