@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
+from django_deploy.bundle.selection import TOOLS
 from django_deploy.bundle.sources import redact
 from django_deploy.exceptions import BundleError
 
@@ -126,8 +127,12 @@ def require_equal(
     deployed: Iterable[Distribution],
     project: Distribution,
 ) -> None:
-    """LOCK_FILE: ``BundleError`` with a table of what differs. The project itself need not be locked."""
-    wanted = [item for item in deployed if item.name != project.name]
+    """LOCK_FILE: ``BundleError`` with a table of what differs.
+
+    The project itself need not be locked; nor tools that install, which pip freeze and pip-compile leave
+    out of their files.
+    """
+    wanted = [item for item in deployed if item.name not in (project.name, *TOOLS)]
     differences = compare(lock.entries, distributions, wanted)
     if differences:
         lines = "\n".join(table(differences, lock.name))

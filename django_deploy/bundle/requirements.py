@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from django_deploy.bundle.selection import select
+from django_deploy.bundle.selection import SELF, select
 from django_deploy.target import REQUIREMENTS
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _read(
     if file.suffix != ".in":
         return read_lock_file(file, extras=target.extras)
     whole = select(distributions, project=project, exclude=target.exclude, include=target.include)
-    local = (item.name for item in whole.kept if item.kind != "index")
+    local = (item.name for item in whole.kept if item.kind != "index" or item.name == SELF)
     wanted = [*local, *_with_extras(project, target), *target.include]
     return compile_requirements(file, distributions, sources, wanted=wanted, cache=cache)
 

@@ -115,6 +115,18 @@ def test_lock_file_may_have_what_is_installed_and_not_deployed(refusal):
     assert refusal("django==5.2.1\npytest==9.0\n-e /site\n") is None
 
 
+def test_tools_need_not_be_locked_but_count_where_they_are(tmp_path):
+    (tmp_path / "requirements.txt").write_text("")
+    (tmp_path / "all.txt").write_text("setuptools==70.0\n")
+    tool = installed("setuptools", "80.9")
+
+    require_equal(read_lock_file(tmp_path / "requirements.txt"), [SITE, tool], [SITE, tool], SITE)
+    with pytest.raises(BundleError) as caught:
+        require_equal(read_lock_file(tmp_path / "all.txt"), [SITE, tool], [SITE, tool], SITE)
+
+    assert caught.value.message.splitlines()[-1].split() == ["setuptools", "70.0", "80.9"]
+
+
 def test_lock_file_that_differs_shows_a_table(refusal, tmp_path):
     error = refusal("django==5.2\nceleryproject==5.6\npytest==8\n")
 

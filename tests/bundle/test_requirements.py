@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from django_deploy.bundle.cache import sha256_of
+from django_deploy.bundle.environment import Distribution
+from django_deploy.bundle.requirements import select_for
+from django_deploy.bundle.sources import Sources
+from django_deploy.target import Target
+from tests.bundle.archives import make_wheel
 from tests.bundle.conftest import Workshop
 
 
@@ -145,6 +152,24 @@ def test_wheel_that_requires_more_than_the_file_has(workshop, write, tmp_path):
         "requirements.txt is not what the sources require by now: acme-flit 1.0 requires asgiref>=3.8,"
         " but 3.7.2 is in requirements.txt; acme-flit 1.0 requires six, which is not in requirements.txt."
     )
+
+
+def test_what_django_deploy_needs_is_compiled_too(index, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    wheel = make_wheel(tmp_path, "django", "5.2")
+    index.pages[f"/files/{wheel.name}"] = (200, "application/octet-stream", wheel.read_bytes())
+    index.add("django", {wheel.name: sha256_of(wheel)})
+    (tmp_path / "requirements.in").touch()
+    ours = Distribution("django-deploy", "0.1", "index", ("django>=5", "paramiko"), tmp_path)
+    site = Distribution("site", "1.0", "editable", (), tmp_path, source=tmp_path)
+    target = Target(
+        "staging", (), PurePosixPath("/srv"), "site.settings", requirements=str(tmp_path / "requirements.in")
+    )
+
+    selection = select_for(target, (ours, site), site, Sources(index.url), cache=tmp_path / "cache")
+
+    assert list(map(str, selection.kept)) == ["django 5.2", "django-deploy 0.1", "site 1.0"]
 
 
 EXPLAIN = """
