@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -271,7 +272,12 @@ def _identity(folder: str) -> tuple[int, int]:
 
 
 def _named_folders(folder: Path, named: frozenset[Path]) -> Iterator[tuple[str, str]]:
-    """Those that are in the project's folder, or beside it, by their name relative to it."""
+    """Those that are in the project's folder, or beside it, by their name relative to it.
+
+    What is in an installed package comes with that.
+    """
+    installed = [Path(sysconfig.get_path(scheme)).resolve() for scheme in ("purelib", "platlib")]
+    named = frozenset(path for path in named if not any(path.is_relative_to(place) for place in installed))
     inside = {path for path in named if folder in path.parents}
     beside = {path for path in named - {folder} - inside if folder.parent in path.parents}
     for path in sorted(inside):

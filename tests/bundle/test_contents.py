@@ -203,6 +203,15 @@ def test_settings_that_name_the_project_itself_or_what_is_around_it(project):
     assert names(project, named=frozenset(named)) == {*DEPLOYED, "../assets/app.js"}
 
 
+@pytest.mark.parametrize("place", [".venv", "../venv"])
+def test_settings_that_name_a_folder_of_an_installed_package(project, monkeypatch, place):
+    static = project / place / "lib/site-packages/acme/static"
+    write(static, "a.css")
+    monkeypatch.setattr(contents.sysconfig, "get_path", lambda scheme: str(static.parents[1]))
+
+    assert names(project, named=frozenset({static.resolve()})) == set(DEPLOYED)
+
+
 def test_an_app_may_be_called_build(project):
     write(project, "build/__init__.py")
 
