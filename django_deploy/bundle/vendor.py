@@ -13,6 +13,7 @@ from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.cache import digest, prune, read_record, write_aside, write_record
+from django_deploy.bundle.compiled import lacking_glibc
 from django_deploy.bundle.environment import Distribution
 from django_deploy.bundle.manifest import Wheel
 from django_deploy.bundle.tools import best_wheel, fits, supports
@@ -175,6 +176,9 @@ class _Vendor:
         """Why none of the version's files will do."""
         if not files:
             return "no index has this version"
+        other = best_wheel(files, self._platform)
+        if other is not None:
+            return f"{other.filename} would fit, but its sha256 is not among those of the lock"
         if not allowed:
             return "no file of this version on the indexes has a sha256 that the lock allows"
         wanted = sorted({file.requires_python for file in allowed if not supports(file, self._platform)})
@@ -206,6 +210,8 @@ class _Vendor:
             return _Found(problem=error.message)
         if not fits(wheel, self._platform):
             return _Found(problem=f"it has an sdist, but what that gives here is {wheel.path.name}")
+        if needed := lacking_glibc(wheel, self._platform):
+            return _Found(problem=f"it has an sdist, but what that gives here needs glibc {needed}")
         return _Found(wheel=_keep(wheel, self._cache / "files"))
 
 

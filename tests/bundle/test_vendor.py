@@ -149,6 +149,15 @@ def test_only_files_that_the_lock_allows(shelf, run):
 
     assert names(run(replace(pin, hashes=(generic,)))) == ["acme_x-1.0-py3-none-any.whl"]
     assert problem(run, replace(pin, hashes=("0" * 64,))) == (
+        "acme-x 1.0: acme_x-1.0-cp311-cp311-manylinux_2_17_x86_64.whl would fit, "
+        "but its sha256 is not among those of the lock"
+    )
+
+
+def test_files_that_neither_fit_nor_are_in_the_lock(shelf, run):
+    pin = shelf.wheels("acme-x", "cp311-cp311-win_amd64")
+
+    assert problem(run, replace(pin, hashes=("0" * 64,))) == (
         "acme-x 1.0: no file of this version on the indexes has a sha256 that the lock allows"
     )
 
@@ -366,6 +375,17 @@ def test_built_wheel_of_another_machine_is_refused(shelf, run):
 
     assert problem(run, shelf.pin("acme-x"), host=ARM) == (
         f"acme-x 1.0: it has an sdist, but what that gives here is acme_x-1.0-{tag}.whl"
+    )
+
+
+def test_built_wheel_for_a_newer_glibc_is_refused(shelf, run):
+    tag = "cp311-cp311-linux_x86_64"
+    code = 'files = {"acme.so": "\\x7fELF\\0GLIBC_2.38\\0",'
+    backend = BACKEND.replace("TAG", tag).replace("files = {", code)
+    shelf.add("acme-x", make_sdist(shelf.folder, backend))
+
+    assert problem(run, shelf.pin("acme-x")) == (
+        "acme-x 1.0: it has an sdist, but what that gives here needs glibc 2.38"
     )
 
 
