@@ -130,7 +130,10 @@ def _what_is_installed(session: HostSession) -> str:
 def _record(session: HostSession) -> Mapping[str, Any]:
     """What the host tells of its live release."""
     releases: Sequence[Mapping[str, Any]] = session.facts["releases"]
-    return next(release for release in releases if release["id"] == session.facts["live"])
+    for release in releases:
+        if release["id"] == session.facts["live"]:
+            return release
+    raise HostError(session.host.name, f"{_live_release(session)} is live there, and has gone.")
 
 
 def _promote(source: Target, session: HostSession, record: Mapping[str, Any], report: Report) -> Manifest:

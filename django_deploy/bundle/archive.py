@@ -1,6 +1,6 @@
 """Bundle files: a bundle as one zip file, written reproducibly and read as what a stranger may have made.
 
-``manifest.json`` (``document.py``) comes first, then each wheel as ``wheels/SHA256/NAME``; nothing is
+``manifest.json`` (``document.py``) comes first, then each file as ``files/SHA256/NAME``; nothing is
 compressed, as wheels are. ``docs/reference/bundle-format.rst`` describes it.
 """
 
@@ -98,13 +98,13 @@ def _only_there(platform: HostPlatform) -> str:
 
 def write_bundle(manifest: Manifest, file: Path) -> BundleFile:
     """Writes a bundle file; the same contents give the same bytes, anywhere and at any time."""
-    wheels = sorted((*manifest.wheels, *manifest.vendored), key=_member_name)
+    files = sorted(manifest.files, key=_member_name)
     try:
         with write_aside(file) as aside:
             with ZipFile(aside, "w", ZIP_STORED, allowZip64=False) as archive:
                 archive.writestr(_member(MANIFEST), write_document(manifest))
-                for wheel in wheels:
-                    _write_wheel(archive, wheel)
+                for item in files:
+                    _write_file(archive, item)
             aside.chmod(0o644)
             sha256, size = _digest(aside), aside.stat().st_size
     except OSError as error:
@@ -115,7 +115,7 @@ def write_bundle(manifest: Manifest, file: Path) -> BundleFile:
 
 
 def _member_name(wheel: Wheel) -> str:
-    return f"wheels/{wheel.sha256}/{wheel.path.name}"
+    return f"files/{wheel.sha256}/{wheel.path.name}"
 
 
 def _member(name: str) -> ZipInfo:
@@ -126,7 +126,7 @@ def _member(name: str) -> ZipInfo:
     return member
 
 
-def _write_wheel(archive: ZipFile, wheel: Wheel) -> None:
+def _write_file(archive: ZipFile, wheel: Wheel) -> None:
     member, found = _member(_member_name(wheel)), hashlib.sha256()
     member.file_size = wheel.size
     with wheel.path.open("rb") as source, archive.open(member, "w") as sink:
@@ -230,8 +230,8 @@ def _read_manifest(archive: ZipFile, end: int, place: Path) -> Manifest:
         raise DocumentError(f"it has no {MANIFEST}")
     if members[MANIFEST].file_size > MAX_MANIFEST:
         raise DocumentError(f"its {MANIFEST} has more than {MAX_MANIFEST / 1e6:.0f} MB")
-    manifest = read_document(archive.read(MANIFEST), lambda sha256, name: place / "wheels" / sha256 / name)
-    listed = {_member_name(wheel): wheel for wheel in (*manifest.wheels, *manifest.vendored)}
+    manifest = read_document(archive.read(MANIFEST), lambda sha256, name: place / "files" / sha256 / name)
+    listed = {_member_name(wheel): wheel for wheel in manifest.files}
     if odd := sorted(listed.keys() ^ (members.keys() - {MANIFEST})):
         what = "lacks" if odd[0] in listed else "has, and does not list,"
         raise DocumentError(f"it {what} {odd[0]}")
@@ -251,13 +251,12 @@ def _check_member(member: ZipInfo) -> None:
 
 
 def _is_complete(manifest: Manifest) -> bool:
-    wheels = (*manifest.wheels, *manifest.vendored)
-    return all(wheel.path.is_file() and wheel.path.stat().st_size == wheel.size for wheel in wheels)
+    return all(file.path.is_file() and file.path.stat().st_size == file.size for file in manifest.files)
 
 
 def _unpack(archive: ZipFile, manifest: Manifest, place: Path) -> None:
     """Writes the wheels to their places: each under its sha256, once it is known to have that."""
-    for wheel in (*manifest.wheels, *manifest.vendored):
+    for wheel in manifest.files:
         with archive.open(_member_name(wheel)) as source, write_aside(wheel.path) as aside:
             with aside.open("wb") as sink:
                 found = _digest_of(source, sink)

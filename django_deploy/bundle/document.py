@@ -10,12 +10,17 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from packaging.markers import InvalidMarker, Marker, default_environment
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 from packaging.version import InvalidVersion, Version
 
 from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
@@ -33,6 +38,7 @@ MAX_ITEMS = 20_000
 MAX_TEXT = 20_000
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,250}\.whl")
+_SDIST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,250}\.(tar\.gz|zip)")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _EXTRA = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -61,6 +67,7 @@ def write_document(manifest: Manifest) -> bytes:
             {**_wheel(wheel), "revision": _revision(wheel.revision)} for wheel in _sorted(manifest.wheels)
         ],
         "vendored": [_wheel(wheel) for wheel in _sorted(manifest.vendored)],
+        "sdists": [_wheel(sdist) for sdist in _sorted(manifest.sdists)],
         "pins": [
             {"name": pin.name, "version": pin.version, "marker": pin.marker, "hashes": sorted(pin.hashes)}
             for pin in sorted(manifest.pins, key=lambda pin: (pin.name, pin.version, pin.marker))
@@ -94,10 +101,10 @@ def _revision(revision: Revision | None) -> dict[str, Any] | None:
 def is_requirement(text: str) -> bool:
     """Whether a text is one (PEP 508): older metadata name nothing that could be looked up."""
     try:
-        Requirement(text)
-    except InvalidRequirement:
+        marker = Requirement(text).marker
+        return marker is None or marker.evaluate() in (True, False)
+    except (ValueError, RecursionError):  # of markers that compare what cannot be compared, too
         return False
-    return True
 
 
 def read_document(content: bytes, place_of: Callable[[str, str], Path]) -> Manifest:
@@ -113,7 +120,7 @@ def read_document(content: bytes, place_of: Callable[[str, str], Path]) -> Manif
         raise DocumentError(f"its version is {root.value.get('version')!r:.20}, and {VERSION} is known here")
     root.expect_keys(
         *("format", "version", "project", "environment", "wheels"),
-        *("vendored", "pins", "requires", "requires_python"),
+        *("vendored", "sdists", "pins", "requires", "requires_python"),
     )
     project = root["project"].expect_keys("name", "version", "extras", "revision")
     environment = root["environment"].expect_keys(*default_environment())
@@ -131,6 +138,7 @@ def read_document(content: bytes, place_of: Callable[[str, str], Path]) -> Manif
         requires_python=tuple((name, entry.text()) for name, entry in root["requires_python"].entries()),
         markers=tuple((name, entry.text()) for name, entry in environment.fields()),
         vendored=tuple(read_wheel(entry, place_of) for entry in root["vendored"].items()),
+        sdists=tuple(_read_sdist(entry, place_of) for entry in root["sdists"].items()),
     )
     _refuse_doubles(manifest)
     return manifest
@@ -208,21 +216,30 @@ def read_wheel(
     """A wheel of a list; ``read_revision`` where the list tells their revisions."""
     more = ("revision",) if read_revision else ()
     entry.expect_keys("name", "version", "file", "sha256", "size", *more)
-    name, version, file = entry["name"].text(NAME), read_version(entry["version"]), entry["file"]
     try:
-        told = parse_wheel_filename(file.text(FILE_NAME))[:2]
+        told = parse_wheel_filename(entry["file"].text(FILE_NAME))[:2]
     except (InvalidWheelFilename, InvalidVersion):
-        raise file.fail("the file name of a wheel") from None
+        raise entry["file"].fail("the file name of a wheel") from None
+    found = _read_file(entry, told, place_of)
+    return replace(found, revision=read_revision(entry["revision"])) if read_revision else found
+
+
+def _read_sdist(entry: Value, place_of: Callable[[str, str], Path]) -> Wheel:
+    entry.expect_keys("name", "version", "file", "sha256", "size")
+    try:
+        told = parse_sdist_filename(entry["file"].text(_SDIST_NAME))
+    except (InvalidSdistFilename, InvalidVersion):
+        raise entry["file"].fail("the file name of an sdist") from None
+    return _read_file(entry, told, place_of)
+
+
+def _read_file(entry: Value, told: tuple[str, Version], place_of: Callable[[str, str], Path]) -> Wheel:
+    """``told`` are the name and version that the file's own name tells."""
+    name, version = entry["name"].text(NAME), read_version(entry["version"])
     if told != (name, Version(version)):
-        raise file.fail(f"that of a wheel of {name} {version}")
-    return Wheel(
-        name=name,
-        version=version,
-        path=place_of(entry["sha256"].text(SHA256), file.text()),
-        sha256=entry["sha256"].text(),
-        size=entry["size"].number(),
-        revision=read_revision(entry["revision"]) if read_revision else None,
-    )
+        raise entry["file"].fail(f"that of a file of {name} {version}")
+    sha256 = entry["sha256"].text(SHA256)
+    return Wheel(name, version, place_of(sha256, entry["file"].text()), sha256, entry["size"].number())
 
 
 def _read_pin(entry: Value) -> Pin:
@@ -230,10 +247,9 @@ def _read_pin(entry: Value) -> Pin:
     hashes = tuple(item.text(SHA256) for item in entry["hashes"].items())
     if not hashes:
         raise entry["hashes"].fail("a list of at least one sha256")
-    try:
-        marker = str(Marker(entry["marker"].text())) if entry["marker"].text() else ""
-    except InvalidMarker:
-        raise entry["marker"].fail("an environment marker") from None
+    marker = entry["marker"].text()
+    if marker and not is_requirement(f"{entry['name'].text(NAME)}; {marker}"):
+        raise entry["marker"].fail("an environment marker")
     return Pin(entry["name"].text(NAME), read_version(entry["version"]), hashes, marker)
 
 
@@ -266,7 +282,7 @@ def _refuse_doubles(manifest: Manifest) -> None:
     pinned = {pin.name for pin in manifest.pins}
     names = Counter(wheel.name for wheel in manifest.wheels)
     twice = {name for name, count in names.items() if count > 1 or name in pinned}
-    files = [wheel.sha256 for wheel in (*manifest.wheels, *manifest.vendored)]
+    files = [file.sha256 for file in manifest.files]
     if twice or len(set(files)) != len(files):
         raise DocumentError(f"it lists twice: {', '.join(sorted(twice)) or 'a file'}")
     if stray := {wheel.name for wheel in manifest.vendored} - pinned:

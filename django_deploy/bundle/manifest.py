@@ -105,6 +105,11 @@ class Manifest:
         """Canonical name to version, of everything that will be installed."""
         return versions(self.pins, self.wheels)
 
+    @property
+    def files(self) -> tuple[Wheel, ...]:
+        """All files that a bundle file holds beside its manifest."""
+        return (*self.wheels, *self.vendored, *self.sdists)
+
     def as_dict(self) -> dict[str, Any]:
         """For ``release.json`` and ``--json``; no path of this machine is in it."""
         return {

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _PINNED = re.compile(r"([a-z0-9-]+)==([A-Za-z0-9.!+_-]+)((?: --hash=sha256:[0-9a-f]{64})+)")
 _SENT = re.compile(r"([a-z0-9-]+) @ file://[!-~]+/([0-9a-f]{64})/[!-~]+ --hash=sha256:\2")
 
+#: Characters of a line for a wheel, at most.
+LINE_LENGTH = 5_000
+
 _VCS = re.compile(r"[a-z]{1,10}")
 _COMMIT = re.compile(r"[A-Za-z0-9._:@-]{1,200}")
 
@@ -70,7 +73,7 @@ def _read_pins(lock: str, wheels: set[tuple[str, str]]) -> Iterator[Pin]:
             name, version, hashes = match.groups()
             read_version(Value(version, f"lock.{name}"))
             yield Pin(name, version, tuple(hashes.replace("--hash=sha256:", "").split()))
-        elif match := _SENT.fullmatch(line):
+        elif len(line) <= LINE_LENGTH and (match := _SENT.fullmatch(line)):
             sent.add((match[1], match[2]))
         else:
             raise DocumentError(f"its lock has a line that is not understood: {line[:80]!r}")

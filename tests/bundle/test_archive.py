@@ -29,6 +29,12 @@ def wheel_of(folder: Path, name: str, version: str = "1.0", **fields: object) ->
     return Wheel(name, version, path, hashlib.sha256(content).hexdigest(), len(content), **fields)
 
 
+def sdist_of(folder: Path, name: str) -> Wheel:
+    path = folder / f"{name}-1.0.tar.gz"
+    path.write_bytes(b"sources")
+    return Wheel(name, "1.0", path, hashlib.sha256(b"sources").hexdigest(), 7)
+
+
 @pytest.fixture
 def manifest(tmp_path):
     revision = Revision("git", COMMIT, "main", is_dirty=True)
@@ -52,6 +58,7 @@ def manifest(tmp_path):
         requires_python=(("shop", ">=3.10"), ("reviews", "")),
         markers=tuple(marker_variables().items()),
         vendored=(wheel_of(tmp_path / "fetched", "django", "5.2.19"),),
+        sdists=(sdist_of(tmp_path / "built", "reviews"),),
     )
 
 
@@ -65,14 +72,14 @@ def written(manifest, tmp_path):
 def test_what_is_written_is_read(manifest, written, tmp_path):
     found = read_bundle(written, cache=tmp_path / "cache")
 
-    place = tmp_path / "cache" / "bundles" / found.sha256 / "wheels"
+    place = tmp_path / "cache" / "bundles" / found.sha256 / "files"
     assert found.sha256 == hashlib.sha256(written.read_bytes()).hexdigest()
     assert found.size == written.stat().st_size
     read = found.manifest
-    assert {wheel.path for wheel in (*read.wheels, *read.vendored)} == {
-        place / wheel.sha256 / wheel.path.name for wheel in (*manifest.wheels, *manifest.vendored)
+    assert {wheel.path for wheel in read.files} == {
+        place / wheel.sha256 / wheel.path.name for wheel in manifest.files
     }
-    for wheel in (*read.wheels, *read.vendored):
+    for wheel in read.files:
         assert hashlib.sha256(wheel.path.read_bytes()).hexdigest() == wheel.sha256
     assert read.distributions == manifest.distributions
     assert {pin.name: (pin.version, pin.hashes, pin.marker) for pin in read.pins} == {
@@ -260,8 +267,8 @@ def test_every_flipped_byte(written, tmp_path):
             found = read_bundle(written, cache=tmp_path / "cache").manifest
         except BundleError:
             continue
-        assert replace(found, created=0, wheels=(), vendored=()) == replace(
-            whole, created=0, wheels=(), vendored=()
+        assert replace(found, created=0, wheels=(), vendored=(), sdists=()) == replace(
+            whole, created=0, wheels=(), vendored=(), sdists=()
         )
         assert [wheel.sha256 for wheel in found.wheels] == [wheel.sha256 for wheel in whole.wheels]
 
@@ -341,7 +348,7 @@ def test_members_that_overlap(written, tmp_path):
     (first, _), *_ = entries
     with zipfile.ZipFile(written, "a") as opened:
         for number in range(50):
-            member = zipfile.ZipInfo(f"wheels/{number}")
+            member = zipfile.ZipInfo(f"files/{number}")
             member.create_system, member.external_attr = 3, (stat.S_IFREG | 0o644) << 16
             member.header_offset, member.CRC = entries[1][0].header_offset, first.CRC
             member.file_size = member.compress_size = len(written.read_bytes()) // 4
@@ -352,7 +359,7 @@ def test_members_that_overlap(written, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../../evil.whl", "/tmp/evil.whl", "wheels/evil.whl", "wheels/" + "a" * 64 + "/../../evil.whl"]
+    "name", ["../../evil.whl", "/tmp/evil.whl", "files/evil.whl", "files/" + "a" * 64 + "/../../evil.whl"]
 )
 def test_members_that_nobody_lists(written, tmp_path, name):
     member = zipfile.ZipInfo(name)
@@ -435,17 +442,23 @@ MISTAKES = [
     (put("A" * 64, "wheels", 0, "sha256"), "'wheels[0].sha256' must be a text like [0-9a-f]{64}"),
     (put("../x.whl", "wheels", 0, "file"), "'wheels[0].file' must be a text like "),
     (put("x.whl", "wheels", 0, "file"), "'wheels[0].file' must be the file name of a wheel"),
-    (put("y-1-py3-none-any.whl", "wheels", 0, "file"), "'wheels[0].file' must be that of a wheel of reviews"),
+    (put("y-1-py3-none-any.whl", "wheels", 0, "file"), "'wheels[0].file' must be that of a file of reviews"),
     (
         put({"vcs": "git"}, "project", "revision"),
         "'project.revision' must be an object with the keys vcs, id",
     ),
     (put("GIT", "project", "revision", "vcs"), "'project.revision.vcs' must be a text like "),
     (put("yes", "project", "revision", "dirty"), "'project.revision.dirty' must be true or false"),
+    (put("x.whl", "sdists", 0, "file"), "'sdists[0].file' must be a text like "),
+    (put("a-b.tar.gz", "sdists", 0, "file"), "'sdists[0].file' must be the file name of an sdist"),
+    (put("shop-1.0.tar.gz", "sdists", 0, "file"), "'sdists[0].file' must be that of a file of reviews 1.0"),
     (put([], "pins", 0, "hashes"), "'pins[0].hashes' must be a list of at least one sha256"),
     (put(["x"], "pins", 0, "hashes"), "'pins[0].hashes[0]' must be a text like [0-9a-f]{64}"),
     (put("5 --index-url=http://evil", "pins", 0, "version"), "'pins[0].version' must be a text like "),
     (put("nonsense", "pins", 0, "marker"), "'pins[0].marker' must be an environment marker"),
+    (put('os_name ~= "posix"', "pins", 0, "marker"), "'pins[0].marker' must be an environment marker"),
+    (put("(" * 9_000 + "x", "pins", 0, "marker"), "'pins[0].marker' must be an environment marker"),
+    (put({"shop": ['x; os_name ~= "x"']}, "requires"), "'requires.shop' must be a list of requirements"),
     (put("django\n-r x", "pins", 0, "name"), "'pins[0].name' must be a line of text"),
     (put({"Shop": []}, "requires"), "'requires' must be an object of distributions by canonical name"),
     (put({"shop": ["???"]}, "requires"), "'requires.shop' must be a list of requirements"),
