@@ -102,25 +102,33 @@ def _between_barriers(steps: Sequence[Step]) -> Iterator[list[Step]]:
 
 
 def activation_stages(target: Target, release: str, action: str) -> list[Stage]:
-    """Switch in batches, then confirm; ``action`` is what the history calls it."""
+    """Switch in batches, watch them, then confirm; ``action`` is what the history calls it."""
 
     def activate(session: HostSession) -> list[Future[Reply]]:
         return [session.request("activate", release=release)]
-
-    def hold(session: HostSession) -> list[Future[Reply]]:
-        return [session.request("hold")]
 
     def confirm(session: HostSession) -> list[Future[Reply]]:
         fields = {"by": deployer(), "action": action, "left_out": [host.name for host in target.left_out]}
         return [session.request("confirm", **fields, keep=target.keep_releases)]
 
-    size = target.batch_size()
-    batches = [target.hosts[start : start + size] for start in range(0, len(target.hosts), size)]
-    return [
-        *(Stage("activate", batch, activate) for batch in batches),
-        Stage("activate", target.hosts, hold),
-        Stage("confirm", target.hosts, confirm),
-    ]
+    stages, hosts, size = [], target.hosts, target.batch_size()
+    for end in range(size, len(hosts) + size, size):
+        stages.append(Stage("activate", hosts[end - size : end], activate))
+        # Who goes back is in a hurry.
+        if action == "deploy" and (seconds := _time_to_watch(target, end)):
+            stages.append(_hold_stage("hold", hosts[:end], seconds))
+    return [*stages, _hold_stage("activate", hosts, 0.0), Stage("confirm", hosts, confirm)]
+
+
+def _time_to_watch(target: Target, activated: int) -> float:
+    """The seconds for which the first ``activated`` hosts must stay healthy, before the next or confirm."""
+    is_first, is_last = activated <= target.batch_size(), activated >= len(target.hosts)
+    pause = target.batch.pause if target.batch is not None and not is_last else 0.0
+    return max(pause, target.canary_seconds if is_first else 0.0)
+
+
+def _hold_stage(name: str, hosts: Sequence[Host], seconds: float) -> Stage:
+    return Stage(name, tuple(hosts), lambda session: [session.request("hold", seconds=seconds)])
 
 
 def _prepare_fields(plan: Plan, host: HostPlan, inventory: Inventory) -> dict[str, Any]:

@@ -132,6 +132,17 @@ class HealthCheck:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """How many hosts are activated at a time, a number or a percentage (``"25%"``).
+
+    ``pause`` is the time from one batch to the next, in seconds.
+    """
+
+    size: int | str
+    pause: float = 0.0
+
+
+@dataclass(frozen=True)
 class Target:
     """One entry of ``settings.DEPLOY_TARGETS``, validated.
 
@@ -142,12 +153,12 @@ class Target:
     here. ``vendor`` sends every wheel: the hosts need no index. ``build_on_host`` sends sources of compiled
     code to hosts that cannot run what is compiled here.
     ``installer`` None lets the host choose (uv, else pip); ``process_manager`` None too (systemd, else
-    supervisor). ``batch`` is a number of hosts or a percentage (``"25%"``); None is all at once.
-    ``lock_wait`` is in seconds. ``signing_key`` signs bundle files, and only those that one of
-    ``trusted_keys`` has signed are deployed, if there are any. ``left_out`` are hosts of the settings
-    that are no part of this for once. ``data_folders`` are this
-    machine's MEDIA_ROOT and STATIC_ROOT, which are no part of any source tree; ``asset_folders`` are those
-    that settings read templates, static files, translations and fixtures from.
+    supervisor). ``batch`` None is all hosts at once; ``canary_seconds`` is for how long the first batch must
+    stay healthy before the others follow. ``lock_wait`` is in seconds. ``signing_key`` signs bundle files,
+    and only those that one of ``trusted_keys`` has signed are deployed, if there are any. ``left_out`` are
+    hosts of the settings that are no part of this for once. ``data_folders`` are this machine's MEDIA_ROOT
+    and STATIC_ROOT, which are no part of any source tree; ``asset_folders`` are those that settings read
+    templates, static files, translations and fixtures from.
     """
 
     name: str
@@ -171,7 +182,8 @@ class Target:
     process_manager: str | None = None
     restart: tuple[tuple[str, ...], ...] = ()
     health_check: HealthCheck | None = HealthCheck()
-    batch: int | str | None = None
+    batch: Batch | None = None
+    canary_seconds: float = 0.0
     keep_releases: int = 5
     require_clean: bool = False
     lock_wait: float = 0.0
@@ -216,9 +228,9 @@ class Target:
         """How many hosts are activated at a time, at least 1."""
         if self.batch is None:
             return len(self.hosts)
-        if isinstance(self.batch, str):
-            return max(1, len(self.hosts) * int(self.batch.rstrip("%")) // 100)
-        return self.batch
+        if isinstance(self.batch.size, str):
+            return max(1, len(self.hosts) * int(self.batch.size.rstrip("%")) // 100)
+        return self.batch.size
 
     @classmethod
     def from_mapping(
@@ -825,7 +837,13 @@ def _check_header(name: object, value: object) -> None:
         raise _Mistake(Kind.HEALTH_CHECK, "must not contain a control character.")
 
 
-def _read_batch(place: _Place, value: object) -> int | str:
+def _read_batch(place: _Place, value: object) -> Batch:
+    if isinstance(value, Mapping):
+        return Batch(**_read_all(place, value, _BATCH_KEYS, required=("SIZE",)))
+    return Batch(_read_batch_size(place, value))
+
+
+def _read_batch_size(place: _Place, value: object) -> int | str:
     if isinstance(value, str):
         return _pattern(Kind.RANGE, _PERCENTAGE, "a number of hosts or a percentage, say '25%'")(place, value)
     return _whole_number(1)(place, value)
@@ -858,6 +876,11 @@ _PROCESS_KEYS: Mapping[str, _Reader[Any]] = {
     "INSTANCES": _whole_number(1, 99),
     "STOP_TIMEOUT": _seconds(),
     "ROLES": _read_roles,
+}
+
+_BATCH_KEYS: Mapping[str, _Reader[Any]] = {
+    "SIZE": _read_batch_size,
+    "PAUSE": _seconds(is_zero_allowed=True),
 }
 
 _HEALTH_CHECK_KEYS: Mapping[str, _Reader[Any]] = {
@@ -894,6 +917,7 @@ _TARGET: Mapping[str, _Reader[Any]] = {
     "RESTART": _list_of(_read_command, "a list of command lines"),
     "HEALTH_CHECK": _read_health_check,
     "BATCH": _optional(_read_batch),
+    "CANARY_SECONDS": _seconds(is_zero_allowed=True),
     "KEEP_RELEASES": _whole_number(1),
     "REQUIRE_CLEAN": _read_bool,
     "LOCK_WAIT": _seconds(is_zero_allowed=True),

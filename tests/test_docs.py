@@ -201,6 +201,7 @@ NESTED = {
     "STEPS": target._STEP_KEYS,
     "PROCESSES": target._PROCESS_KEYS,
     "HEALTH_CHECK": target._HEALTH_CHECK_KEYS,
+    "BATCH": target._BATCH_KEYS,
 }
 KEYS = sections("reference/settings.rst", "-")
 

@@ -14,7 +14,7 @@ from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
 from django_deploy.bundle.tools import HostPlatform
 from django_deploy.exceptions import HostError, RolloutFailed
 from django_deploy.plan import fingerprint, make_plan, platform_of, tools_needed
-from django_deploy.target import Host, Process, Step, Target
+from django_deploy.target import Batch, Host, Process, Step, Target
 
 NOW = calendar.timegm((2026, 11, 22, 17, 45, 0))
 ONE, TWO = Host("one.example.com", user="deploy"), Host("two.example.com")
@@ -142,7 +142,7 @@ def test_a_change_of_the_target_is_a_change(change):
 
 
 def test_where_hosts_install_from_is_no_change():
-    elsewhere = replace(TARGET, index_url="https://index.example.com/simple", keep_releases=9, batch=1)
+    elsewhere = replace(TARGET, index_url="https://index.example.com/simple", keep_releases=9, batch=Batch(1))
 
     assert fingerprint(elsewhere, MANIFEST) == fingerprint(TARGET, MANIFEST)
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from django_deploy.host.protocol import ignore
 from django_deploy.plan import make_plan
-from django_deploy.stages import deploy_stages
-from django_deploy.target import Host, Step
+from django_deploy.stages import activation_stages, deploy_stages
+from django_deploy.target import Batch, Host, Step
 from tests.test_plan import BARE, MANIFEST, NOW, TARGET, HostBundle
 
 WEB1, WEB2 = Host("web1", roles=("web",)), Host("web2", roles=("web",))
@@ -22,7 +22,8 @@ class Session:
         self.asked = []
 
     def request(self, name, **fields):
-        self.asked.append(" ".join(fields["command"]))
+        words = fields.get("command") or [name, *(str(fields[key]) for key in ("seconds",) if key in fields)]
+        self.asked.append(" ".join(words))
 
 
 def steps_of(hosts, *steps):
@@ -44,6 +45,65 @@ def steps_of(hosts, *steps):
                 stage.send(session)
             found.append({session.host.name: session.asked for session in sessions})
     return found
+
+
+def activation(hosts, action="deploy", **keys):
+    """Stage by stage, which host is asked what, from the switch to before confirm."""
+    *stages, confirm = activation_stages(replace(TARGET, hosts=hosts, **keys), "new", action)
+    assert (confirm.name, confirm.hosts) == ("confirm", hosts)
+    found = []
+    for stage in stages:
+        sessions = [Session(host) for host in stage.hosts]
+        for session in sessions:
+            stage.send(session)
+        (asked,) = {tuple(session.asked) for session in sessions}
+        found.append(" ".join([*asked, "on", *(session.host.name for session in sessions)]))
+    return found
+
+
+A, B, C = Host("a"), Host("b"), Host("c")
+
+
+def test_all_hosts_at_once():
+    assert activation((A, B, C)) == ["activate on a b c", "hold 0.0 on a b c"]
+
+
+def test_batches():
+    assert activation((A, B, C), batch=Batch(2)) == ["activate on a b", "activate on c", "hold 0.0 on a b c"]
+
+
+def test_pauses_between_batches():
+    assert activation((A, B, C), batch=Batch(1, pause=5.0)) == [
+        "activate on a",
+        "hold 5.0 on a",
+        "activate on b",
+        "hold 5.0 on a b",
+        "activate on c",
+        "hold 0.0 on a b c",
+    ]
+
+
+def test_the_first_batch_is_a_canary():
+    assert activation((A, B, C), batch=Batch("34%", pause=5.0), canary_seconds=30.0) == [
+        "activate on a",
+        "hold 30.0 on a",
+        "activate on b",
+        "hold 5.0 on a b",
+        "activate on c",
+        "hold 0.0 on a b c",
+    ]
+
+
+def test_without_batches_confirm_waits_for_the_canary():
+    assert activation((A,), canary_seconds=30.0) == ["activate on a", "hold 30.0 on a", "hold 0.0 on a"]
+
+
+def test_a_rollback_does_not_wait():
+    assert activation((A, B), "rollback", batch=Batch(1, pause=5.0), canary_seconds=30.0) == [
+        "activate on a",
+        "activate on b",
+        "hold 0.0 on a b",
+    ]
 
 
 def test_a_step_that_runs_once_has_barriers():

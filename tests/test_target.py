@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from django_deploy.exceptions import ConfigError, DeployError
-from django_deploy.target import DEFAULT_STEPS, HealthCheck, Host, Kind, Process, Step, Target
+from django_deploy.target import DEFAULT_STEPS, Batch, HealthCheck, Host, Kind, Process, Step, Target
 
 SMALL = {
     "HOSTS": ["deploy@web1.example.com"],
@@ -91,7 +91,8 @@ def test_every_key_can_be_set():
             "TIMEOUT": 10,
             "HEADERS": {"X-Forwarded-Proto": "https"},
         },
-        BATCH="25%",
+        BATCH={"SIZE": "25%", "PAUSE": 5},
+        CANARY_SECONDS=30,
         KEEP_RELEASES=3,
         REQUIRE_CLEAN=True,
         LOCK_WAIT=60,
@@ -137,7 +138,8 @@ def test_every_key_can_be_set():
             timeout=10.0,
             headers={"X-Forwarded-Proto": "https"},
         ),
-        batch="25%",
+        batch=Batch("25%", pause=5.0),
+        canary_seconds=30.0,
         keep_releases=3,
         require_clean=True,
         lock_wait=60.0,
@@ -453,6 +455,10 @@ ONE_MISTAKE = {
         " Name an address, say 'http://127.0.0.1/healthz/'.",
     ),
     "batch": ({"BATCH": 0}, "E006", "['BATCH']", "must be 1 or more, not 0."),
+    "size of a batch": ({"BATCH": {"SIZE": 0}}, "E006", "['BATCH']['SIZE']", "must be 1 or more, not 0."),
+    "pause": ({"BATCH": {"SIZE": 1, "PAUSE": -1}}, "E006", "['BATCH']['PAUSE']", "must be 0 or more, not -1."),
+    "batch without a size": ({"BATCH": {"PAUSE": 1}}, "E003", "['BATCH']", "needs the key 'SIZE'."),
+    "canary": ({"CANARY_SECONDS": "30"}, "E004", "['CANARY_SECONDS']", "must be a number of seconds, not a string."),
     "batch of nothing": (
         {"BATCH": "0%"}, "E006", "['BATCH']", "must be a number of hosts or a percentage, say '25%', not '0%'.",
     ),
@@ -738,7 +744,8 @@ def test_ids_are_stable():
 
 
 @pytest.mark.parametrize(
-    ("batch", "hosts", "size"), [(None, 3, 3), (2, 3, 2), ("25%", 8, 2), ("1%", 3, 1), ("100%", 3, 3)]
+    ("batch", "hosts", "size"),
+    [(None, 3, 3), (2, 3, 2), ("25%", 8, 2), ("1%", 3, 1), ("100%", 3, 3), ({"SIZE": 2}, 3, 2)],
 )
 def test_batch_size(batch, hosts, size):
     target = read(HOSTS=[f"web{number}" for number in range(hosts)], BATCH=batch)

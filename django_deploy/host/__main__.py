@@ -114,8 +114,10 @@ class Program:
         return transaction.activate(message)
 
     def _hold(self, message: dict[str, Any]) -> dict[str, Any]:
-        """No fields."""
-        return self._open_transaction().hold(message)
+        """``seconds``."""
+        transaction = self._open_transaction()
+        self._lock.show_phase("watching")
+        return transaction.hold(message)
 
     def _confirm(self, message: dict[str, Any]) -> dict[str, Any]:
         """``by``, ``action``, ``left_out``, ``keep``: the commit point."""

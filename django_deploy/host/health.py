@@ -79,6 +79,16 @@ def check(
         pause(0.05)
 
 
+def look(address: str, socket_path: Optional[str], wanted: dict[str, Any]) -> None:
+    """Ask once, what answered rightly before. Raises ``Failure`` (``HealthCheckFailed``)."""
+    try:
+        status, body = _ask(address, socket_path, wanted)
+    except (OSError, http.client.HTTPException) as error:
+        raise _failure(address, wanted, f"{type(error).__name__}: {error}", b"") from None
+    if not _is_right(status, wanted["status"]):
+        raise _failure(address, wanted, f"status {status}", body, status)
+
+
 def _is_right(status: int, wanted: Optional[int]) -> bool:
     """The wanted status; without one, any but 5xx and 400, Django's answer to a Host it does not know."""
     return status == wanted if wanted is not None else status < 500 and status != 400

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -32,6 +34,9 @@ DRAIN_TIME = 2.0
 
 #: Seconds that undoing a deployment waits for processes to end; they do so without us as well.
 UNDO_PATIENCE = 30.0
+
+#: Seconds between two looks at a release that is watched before it is confirmed.
+HOLD_INTERVAL = 1.0
 
 #: Seconds that one RESTART command may take.
 RESTART_TIMEOUT = 120.0
@@ -361,7 +366,7 @@ class Transaction:
         socket = self._layout.socket(name, release.id)
         address = f"{self._layout.socket_link(name)}:{wanted['path']}"
         asked = health.for_site(wanted, release.site)
-        try:
+        with self._explaining(manager, release, name, asked):
             status, seconds = health.check(
                 address,
                 str(socket),
@@ -369,14 +374,22 @@ class Transaction:
                 _at_most_every(0.3, watch.look),
                 self._pause,
             )
+        self._link.report("health.checked", address=address, status=status, seconds=seconds)
+        return address
+
+    @contextmanager
+    def _explaining(
+        self, manager: ProcessManager, release: Release, name: str, asked: dict[str, Any]
+    ) -> Iterator[None]:
+        """Adds to a health check's failure what the process wrote, and why the site answers so."""
+        try:
+            yield
         except Failure as failure:
             if failure.type == "HealthCheckFailed":
                 log = manager.log(release.id, name)
                 reason = self._explain(release, asked) if failure.details["status"] >= 500 else []
                 failure.details["lines"] = [*log, *(reason or failure.details["lines"])]
             raise
-        self._link.report("health.checked", address=address, status=status, seconds=seconds)
-        return address
 
     def _explain(self, release: Release, asked: dict[str, Any]) -> list[str]:
         """The exception behind a 5xx: where DEBUG is off, many a site writes it nowhere."""
@@ -419,11 +432,30 @@ class Transaction:
         return [wanted["path"]]
 
     def hold(self, message: dict[str, Any]) -> dict[str, Any]:
-        """See that the processes are those still that were started, before anybody confirms."""
-        self._stop_if_lost()
-        if self._watch is not None:
-            self._watch.look()
-        return {}
+        """See that the processes are those still that were started, and for ``seconds`` that they answer."""
+        until = time.monotonic() + message["seconds"]
+        while True:
+            self._stop_if_lost()
+            if self._watch is not None:
+                self._watch.look()
+            if time.monotonic() >= until:
+                return {}
+            self._look_at_health(self._layout.release(self.journal["release"]))
+            self._pause(min(HOLD_INTERVAL, max(until - time.monotonic(), 0.0)))
+
+    def _look_at_health(self, release: Release) -> None:
+        record = release.record
+        wanted = record["health"]
+        if not wanted:
+            return
+        asked = health.for_site(wanted, release.site)
+        if not _asks_sockets(record):
+            health.look(wanted["path"], None, asked)
+            return
+        for name in [process["name"] for process in record["processes"] if _has_socket(process)]:
+            address = f"{self._layout.socket_link(name)}:{wanted['path']}"
+            with self._explaining(self._manager(release), release, name, asked):
+                health.look(address, str(self._layout.socket(name, release.id)), asked)
 
     # Confirm
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from django_deploy.host.health import check
+from django_deploy.host.health import check, look
 from django_deploy.host.protocol import Failure
 
 
@@ -121,3 +121,28 @@ def test_what_the_page_says_is_told(site: Site) -> None:
         ask(site, timeout=30.0)
 
     assert failure.value.details["lines"] == ["what the page says"]
+
+
+WANTED = {"path": "/", "host": "shop.example.com", "status": 200, "timeout": 30.0, "headers": {}}
+
+
+def test_a_look_asks_once(site: Site, tmp_path: Path) -> None:
+    look("web.sock:/", str(tmp_path / "web.sock"), WANTED)
+    site.statuses = [503, 200]
+
+    with pytest.raises(Failure) as caught:
+        look("web.sock:/", str(tmp_path / "web.sock"), WANTED)
+
+    assert caught.value.type == "HealthCheckFailed"
+    assert caught.value.message == "web.sock:/ answered status 503; expected status 200"
+    assert caught.value.details == {"lines": ["what the page says"], "status": 503}
+    assert site.hosts == ["shop.example.com"] * 2
+
+
+def test_a_look_at_nothing(tmp_path: Path) -> None:
+    with pytest.raises(Failure) as caught:
+        look("web.sock:/", str(tmp_path / "web.sock"), WANTED)
+
+    assert caught.value.message == (
+        "web.sock:/ answered FileNotFoundError: [Errno 2] No such file or directory; expected status 200"
+    )

@@ -85,3 +85,75 @@ def test_a_host_that_was_rolled_back_joins_again(pair: list[Machine], bookshop: 
     assert not joined.all("install.started") and not joined.all("step.started")
     for machine in pair:
         assert_serves(machine, release, mark)
+
+
+def test_each_host_runs_what_its_roles_are_for(pair: list[Machine], bookshop: Bookshop) -> None:
+    first, second = map(name, pair)
+    bookshop.target["HOSTS"] = [
+        {"HOST": machine.address, "USER": "deploy", "ROLES": [role]}
+        for machine, role in zip(pair, ("web", "jobs"), strict=True)
+    ]
+    for process, role in (("web", "web"), ("worker", "jobs")):
+        command = bookshop.target["PROCESSES"][process]
+        bookshop.target["PROCESSES"][process] = {"COMMAND": command, "ROLES": [role]}
+    bookshop.target["STEPS"] = [
+        {"COMMAND": "collectstatic --noinput", "ROLES": ["web"]},
+        {"COMMAND": "migrate --noinput", "ROLES": ["jobs"]},
+        {"COMMAND": "compress --force", "ROLES": ["web"]},
+    ]
+
+    result = bookshop.deploy("--json")
+
+    assert result.status == 0, result
+    assert [(event["step"], event["host"]) for event in result.all("step.finished")] == [
+        ("collectstatic --noinput", first),
+        ("migrate --noinput", second),
+        ("compress --force", first),
+    ]
+    assert {event["host"] for event in result.all("health.checked")} == {first}
+    status = bookshop.run("deploy_status", "--json")
+    assert status.status == 0, status
+    assert {
+        event["host"]: {
+            process["name"] for process in event["processes"] if process["release"] == event["live"]
+        }
+        for event in status.all("host.status")
+    } == {first: {"web"}, second: {"worker"}}
+    assert {event["live"] for event in status.all("host.status")} == {result.release}
+
+
+def test_the_first_host_is_watched_before_the_second_follows(pair: list[Machine], bookshop: Bookshop) -> None:
+    first, second = pair
+    mark = bookshop.new_edition()
+    bookshop.target |= {"BATCH": 1, "CANARY_SECONDS": 4}
+
+    result = bookshop.deploy("--json")
+
+    assert result.status == 0, result
+    switched = {event["host"]: event["at"] for event in result.all("switched")}
+    assert 4 <= switched[name(second)] - switched[name(first)] < 12
+    for machine in pair:
+        assert_serves(machine, result.release, mark)
+
+
+def test_a_canary_that_falls_ill_takes_everything_back(pair: list[Machine], bookshop: Bookshop) -> None:
+    first = pair[0]
+    old = live(first)
+    make_moody(bookshop, first)
+    first.run("rm", f"{first.root}/shared/ill")
+    bookshop.target |= {"BATCH": 1, "CANARY_SECONDS": 60}
+
+    with bookshop.start("deploy", "--json") as deployer:
+        deployer.wait_for("switched", host=name(first))
+        first.run("touch", f"{first.root}/shared/ill")
+        result = deployer.end()
+    first.run("rm", f"{first.root}/shared/ill")
+
+    assert result.status == 1, result
+    message = f"{first.root}/run/web.sock:/moody/ answered status 500; expected status 200"
+    assert result.err.startswith(f"CommandError: {name(first)}: {message}\n")
+    assert "  | the till is broken\n" in result.err
+    assert result.err.endswith(f"\nNothing changed: every host serves {old}, as before.\n")
+    assert hosts_of(result, "switched") == {name(first)}
+    for machine in pair:
+        assert_serves(machine, old)
