@@ -56,17 +56,14 @@ def select_stated(
     extras, include = tuple(extras), tuple(include)
     whole = select(distributions, project=project, extras=extras, exclude=exclude, include=include)
     stated = _find_stated(lock, distributions)
-    here = {item.name: item for item, entry in stated.items() if entry.applies_here}
     graph = Graph(distributions)
-    roots = {node: f"{entry.place} names it" for node, entry in _stated_nodes(stated)}
-    roots |= asked_for(graph, project, extras, include)
-    for item in whole.kept:
-        if item.kind != "index":
-            roots.setdefault(Node(item.name), "it was installed from no index")
+    asked = asked_for(graph, project, extras, include)
+    roots = {**_local_roots(whole), **_stated_roots(stated), **asked}
 
-    included = graph.reach(node for node, reason in roots.items() if reason == "INCLUDE names it")
+    included = graph.reach(node for node in asked if node.name not in (project.name, SELF))
     names = included | {node.name for node in roots}
-    kept = {item.name: item for item in distributions if item.name in names} | here
+    kept = {item.name: item for item in distributions if item.name in names}
+    kept |= {item.name: item for item, entry in stated.items() if entry.applies_here}
     missing = _add_tools(kept, roots, distributions)
     _refuse_incomplete(lock, [pair for pair in missing if pair[1] in graph.distributions])
     return Selection(
@@ -85,6 +82,21 @@ def select_stated(
         further=lock.further,
         file=lock.name,
     )
+
+
+def _local_roots(whole: Selection) -> dict[Node, str]:
+    """What would be deployed without a file, too, and is on no index."""
+    local = (Node(item.name) for item in whole.kept if item.kind != "index")
+    return dict.fromkeys(local, "it was installed from no index")
+
+
+def _stated_roots(stated: Mapping[Distribution, Entry]) -> dict[Node, str]:
+    return {
+        Node(item.name, extra): f"{entry.place} names it"
+        for item, entry in stated.items()
+        if entry.applies_here
+        for extra in ("", *entry.extras)
+    }
 
 
 def _find_stated(lock: LockFile, distributions: Sequence[Distribution]) -> dict[Distribution, Entry]:
@@ -141,12 +153,6 @@ def not_from_there(entry: Entry, installed: Distribution | None) -> BundleError:
 
 def _quoted(text: str) -> str:
     return f'"{text}"' if " @ " in text else text
-
-
-def _stated_nodes(stated: Mapping[Distribution, Entry]) -> Iterator[tuple[Node, Entry]]:
-    for item, entry in stated.items():
-        if entry.applies_here:
-            yield from ((Node(item.name, extra), entry) for extra in ("", *entry.extras))
 
 
 def _add_tools(
