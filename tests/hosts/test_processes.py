@@ -43,13 +43,18 @@ def test_worker_that_falls_when_it_has_loaded(host: Machine, bookshop: Bookshop)
 
 
 def test_worker_that_falls_while_the_next_host_is_activated(pair: list[Machine], bookshop: Bookshop) -> None:
-    first, _second = pair
+    first, second = pair
     old = live(first)
+    wait = 'until test -e "$DJANGO_DEPLOY_SHARED/fall"; do sleep 0.2; done'
     bookshop.target["BATCH"] = 1
-    bookshop.target["PROCESSES"]["worker"] = "sh -c 'sleep 2.2; echo no coffee; exit 1'"
+    bookshop.target["PROCESSES"]["worker"] = f"sh -c '{wait}; echo no coffee; exit 1'"
 
-    result = bookshop.deploy()
+    with bookshop.start("deploy", "--json") as deployer:
+        deployer.wait_for("process.started", host=f"deploy@{second.address}")
+        first.run("touch", f"{first.root}/shared/fall")
+        result = deployer.end()
 
+    first.run("rm", f"{first.root}/shared/fall")
     assert_fell(result, first)
     for machine in pair:
         assert_serves(machine, old)
