@@ -423,6 +423,17 @@ def test_a_requirements_file_beside_manage_py(site):
     assert "- " not in out
 
 
+def test_a_lock_file_beside_manage_py(site):
+    """What ``pip freeze`` writes does not know of the project, which is not installed."""
+    freeze = [UV, "pip", "freeze", "--python", site.venv / "bin" / "python"]
+    (site.project / "requirements.txt").write_bytes(subprocess.check_output(freeze))
+    site.append("DEPLOY_TARGETS['demo']['LOCK_FILE'] = 'requirements.txt'")
+
+    status, out, err = site.run("deploy", "demo", "--plan")
+
+    assert (status, err) == (0, ""), out + err
+
+
 def test_a_revision(site):
     """What git has of it: not the front-end that only a build makes, and not what was changed since."""
     git = ["git", "-c", "user.name=Ann", "-c", "user.email=ann@example.com"]
