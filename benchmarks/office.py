@@ -15,6 +15,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parent
 
+#: The one of the environment that measures, which need not be active.
+UV = str(Path(sys.executable).with_name("uv"))
+
 #: Of the project: apps, and files of each kind in each of them.
 APPS, FILES = 5, 10
 
@@ -53,14 +56,14 @@ class Office:
         self._cache = folder / "cache"
         make_project(self.project)
         self._twin = shutil.copytree(self.project, folder / "twin")
-        run("uv", "venv", "--quiet", "--python", sys.executable, folder / "venv")
+        run(UV, "venv", "--quiet", "--python", sys.executable, folder / "venv")
         # As from an index: its checkout would be walked each time.
-        run("uv", "build", "--quiet", "--wheel", "--out-dir", folder / "wheels", CHECKOUT)
+        run(UV, "build", "--quiet", "--wheel", "--out-dir", folder / "wheels", CHECKOUT)
         (wheel,) = folder.joinpath("wheels").glob("*.whl")
         self._install("-r", HERE / requirements, wheel, "-e", self.project)
 
     def _install(self, *arguments: str | Path) -> None:
-        run("uv", "pip", "install", "--quiet", "--python", self._python, *arguments)
+        run(UV, "pip", "install", "--quiet", "--python", self._python, *arguments)
 
     def change(self) -> None:
         """One line of the project and of its twin."""
@@ -80,12 +83,12 @@ class Office:
 
     def pins(self) -> list[str]:
         """``name==version`` of all that comes from an index."""
-        lines = run("uv", "pip", "freeze", "--quiet", "--python", self._python).splitlines()
+        lines = run(UV, "pip", "freeze", "--quiet", "--python", self._python).splitlines()
         return [line for line in lines if "==" in line and not line.startswith("-e")]
 
     def build_with_uv(self) -> None:
         """The wheel of the project's twin."""
-        run("uv", "build", "--quiet", "--wheel", "--out-dir", self.folder / "built", self._twin)
+        run(UV, "build", "--quiet", "--wheel", "--out-dir", self.folder / "built", self._twin)
 
     def compile_with_uv(self) -> None:
         """The hashes of all pins, with an empty cache."""
@@ -93,7 +96,7 @@ class Office:
         pins.write_text("\n".join(self.pins()))
         with tempfile.TemporaryDirectory(dir=self.folder) as cache:
             options = ["--quiet", "--generate-hashes", "--no-deps", "--cache-dir", cache]
-            run("uv", "pip", "compile", *options, "--python", self._python, pins)
+            run(UV, "pip", "compile", *options, "--python", self._python, pins)
 
     def _ask(self, *arguments: str | Path) -> dict:
         return json.loads(run(self._python, HERE / "bundle_once.py", *arguments))
