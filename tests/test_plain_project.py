@@ -423,6 +423,16 @@ def test_a_requirements_file_beside_manage_py(site):
     assert "- " not in out
 
 
+def test_requirements_that_are_compiled(site):
+    (site.project / "requirements.in").write_text("django\ngunicorn\n")
+    site.append("DEPLOY_TARGETS['demo']['REQUIREMENTS'] = 'requirements.in'")
+
+    status, out, err = site.run("deploy", "demo", "--plan")
+
+    assert (status, err) == (0, ""), out + err
+    assert re.search(r"^mysite 0\+[0-9a-f]{12}: \d distributions$", out, re.MULTILINE)
+
+
 def test_a_lock_file_beside_manage_py(site):
     """What ``pip freeze`` writes does not know of the project, which is not installed."""
     freeze = [UV, "pip", "freeze", "--python", site.venv / "bin" / "python"]
