@@ -184,13 +184,15 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _split_option(line: str) -> tuple[str, str]:
-    """``-r x``, ``-rx``, ``--requirement x`` and ``--requirement=x`` are the same."""
+    """``-r x``, ``-rx``, ``-r "x"``, ``--requirement x`` and ``--requirement=x`` are the same."""
     word, _, rest = line.partition(" ")
     if word.startswith("--"):
         name, _, value = line.partition("=") if "=" in word else (word, "", rest)
     else:
         name, value = word[:2], word[2:] or rest
-    return _LONG.get(name, name), value.strip()
+    value = value.strip()
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return _LONG.get(name, name), value[1:-1] if is_quoted else value
 
 
 def _parse_entry(text: str, place: str, folder: Path, *, is_editable: bool = False) -> Entry:

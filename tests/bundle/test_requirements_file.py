@@ -75,8 +75,9 @@ def test_a_comment_between_continued_lines_ends_them_as_for_pip(write):
 def test_includes_and_constraints_are_relative_to_the_file(write):
     write("b==2\n-r ../more.txt\n", "parts/base.txt")
     write("c==3\n", "more.txt")
+    write("d==4\n", "with space.txt")
     write("a<3\n-r more.txt\n", "limits.txt")
-    file = write("a==1\n-r parts/base.txt\n--requirement=more.txt\n-c limits.txt\n")
+    file = write("a==1\n-r parts/base.txt\n--requirement=more.txt\n-c limits.txt\n-r 'with space.txt'\n")
 
     found = read_requirements_file(file)
 
@@ -84,6 +85,7 @@ def test_includes_and_constraints_are_relative_to_the_file(write):
         ("requirements.txt, line 1", "a==1"),
         ("parts/base.txt, line 1", "b==2"),
         ("more.txt, line 1", "c==3"),
+        ("with space.txt, line 1", "d==4"),
     ]
     assert [(entry.place, str(entry)) for entry in found.constraints] == [
         ("limits.txt, line 1", "a<3"),
