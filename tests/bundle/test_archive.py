@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 
 from django_deploy.bundle import archive, document
-from django_deploy.bundle.archive import read_bundle, write_bundle
-from django_deploy.bundle.fitting import marker_variables
+from django_deploy.bundle.archive import read_bundle, with_vendored, write_bundle
+from django_deploy.bundle.fitting import HostBundle, fit, marker_variables
 from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
+from django_deploy.bundle.sources import Sources
+from django_deploy.bundle.tools import HostPlatform
+from django_deploy.bundle.vendor import vendor
 from django_deploy.exceptions import BundleError
 from tests.bundle.archives import make_wheel
 
@@ -193,6 +196,43 @@ def test_a_check_comes_first_and_sees_what_is_used(written, tmp_path):
     found = read_bundle(written, cache=tmp_path / "cache", check=check)
 
     assert found.sha256 == hashlib.sha256(content).hexdigest()
+
+
+# For hosts without an index
+
+
+def test_what_hosts_need_beyond_the_environment_is_in_the_file(manifest, tmp_path):
+    """redis needs async-timeout where Python is older than 3.11.3: here 3.11.7, there 3.11.2 and 3.11.9."""
+    here, old, new = (HostPlatform((3, 11, patch), glibc="2.36") for patch in (7, 2, 9))
+    requires = (
+        ("shop", ("redis",)),
+        ("redis", ('async-timeout>=4; python_full_version < "3.11.3"',)),
+        ("reviews", ()),
+    )
+    redis, timeout = Pin("redis", "8.1", ("a" * 64,)), Pin("async-timeout", "5.0", ("b" * 64,))
+    sent = [wheel_of(tmp_path / "fetched", pin.name, pin.version) for pin in (redis, timeout)]
+    made = replace(
+        manifest, pins=(redis,), requires=requires, vendored=(), markers=tuple(here.markers().items())
+    )
+    fitted = {
+        old: HostBundle(
+            (), (*manifest.wheels, *sent), missing=(("redis", "async-timeout"),), added=(timeout,)
+        ),
+        new: HostBundle((), (*manifest.wheels, sent[0])),
+    }
+    file = tmp_path / "airgap.bundle"
+
+    write_bundle(with_vendored(made, fitted), file)
+    found = read_bundle(file, cache=tmp_path / "cache").manifest
+
+    nowhere = Sources(index_url="http://127.0.0.1:9/simple")
+    for platform, names in ((old, ["async-timeout", "redis"]), (new, ["redis"]), (here, ["redis"])):
+        bundle = fit(found, platform, nowhere, cache=tmp_path)
+        assert (bundle.missing, bundle.added) == ((), ())
+        assert [pin.name for pin in bundle.pins] == names
+        wheels = vendor(bundle.pins, platform, nowhere, cache=tmp_path, stock=found.vendored)
+        assert [wheel.name for wheel in wheels] == names
+    assert {wheel.sha256 for wheel in found.vendored} == {wheel.sha256 for wheel in sent}
 
 
 # What a stranger may have made

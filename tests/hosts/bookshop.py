@@ -69,7 +69,10 @@ SECRET = "k3y-that-nobody-may-see-%s"
 
 
 class Bookshop:
-    """The developer's folder and virtualenv. ``target`` is the entry of DEPLOY_TARGETS that is deployed."""
+    """The developer's folder and virtualenv.
+
+    ``target`` is the entry of DEPLOY_TARGETS that is deployed, called staging; ``others`` are beside it.
+    """
 
     def __init__(self, folder: Path, laptop: Laptop, index: Index) -> None:
         self.folder = folder / "bookshop"
@@ -78,6 +81,7 @@ class Bookshop:
         self.index = index
         self.secret = SECRET % folder.name
         self.target: dict[str, Any] = {}
+        self.others: dict[str, dict[str, Any]] = {}
         self._packages = folder / "django-deploy"
         self._targets = folder / "targets.json"
         self._editions = count(2)
@@ -130,6 +134,7 @@ class Bookshop:
     def restore(self) -> None:
         """As the checkout and the first installation had it."""
         self._copy()
+        self.others.clear()
         now = self._freeze()
         if new := [line for line in now if line not in self._frozen]:
             self.pip("uninstall", *new)
@@ -174,7 +179,7 @@ class Bookshop:
 
     def start(self, command: str = "deploy", *words: str, **environment: str) -> Deployer:
         """``python manage.py COMMAND staging WORDS``, under way."""
-        self._targets.write_text(json.dumps({"staging": self.target}))
+        self._targets.write_text(json.dumps({"staging": self.target, **self.others}))
         env = {
             **self.laptop.environment,
             "DJANGO_SETTINGS_MODULE": "laptop",
