@@ -6,7 +6,6 @@ import json
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +43,7 @@ def _ask_uv(requirements: Sequence[str], sources: Sources) -> Hashes:
     uv = find_uv()
     if uv is None:
         return {}
-    environment = {"UV_FIND_LINKS": "", **uv_variables(_far(sources))}
+    environment = {"UV_FIND_LINKS": "", **uv_variables(sources.far)}
     try:
         return _compile(uv, requirements, environment)
     except CommandFailed:
@@ -55,13 +54,6 @@ def _ask_uv(requirements: Sequence[str], sources: Sources) -> Hashes:
     with ThreadPoolExecutor(_RUNS_AT_ONCE) as pool:
         found = pool.map(lambda requirement: _compile_alone(uv, requirement, environment), requirements)
     return {requirement: hashes for answer in found for requirement, hashes in answer.items()}
-
-
-def _far(sources: Sources) -> Sources:
-    """Without folders of this machine: of what they have uv tells only their files, which no host can get."""
-    urls = (url for url in sources.extra_index_urls if not url.startswith("file:"))
-    links = (place for place in sources.find_links if place.startswith(("http:", "https:")))
-    return replace(sources, extra_index_urls=tuple(urls), find_links=tuple(links))
 
 
 def _compile_alone(uv: str, requirement: str, environment: Mapping[str, str]) -> Hashes:

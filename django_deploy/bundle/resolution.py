@@ -69,7 +69,7 @@ def _compile(
         try:
             if uv is not None:
                 command = [uv, "pip", "compile", "--quiet", "--no-header", *_uv_platform(platform)]
-                run([*command, *options, "requirements.in"], cwd=name, environment=uv_variables(sources))
+                run([*command, *options, "requirements.in"], cwd=name, environment=_variables(sources))
             else:
                 command = [sys.executable, "-m", "piptools", "compile", "--quiet", "--no-header"]
                 command += ["--no-emit-options", "--no-emit-index-url", "--no-emit-trusted-host"]
@@ -77,6 +77,10 @@ def _compile(
         except CommandFailed as error:
             raise _not_resolved(requirements, platform, str(error)) from None
         return (folder / "found.txt").read_text()
+
+
+def _variables(sources: Sources) -> dict[str, str]:
+    return {"UV_FIND_LINKS": "", **uv_variables(sources.far)}
 
 
 def _uv_platform(platform: HostPlatform) -> Iterator[str]:

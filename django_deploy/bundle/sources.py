@@ -45,6 +45,13 @@ class Sources:
         return tuple(dict.fromkeys(url for url in (first, *self.extra_index_urls) if url))
 
     @property
+    def far(self) -> Sources:
+        """Without folders of this machine, which no host can reach; uv would tell their files' hashes only."""
+        urls = (url for url in self.extra_index_urls if not url.startswith("file:"))
+        links = (place for place in self.find_links if place.startswith(("http:", "https:")))
+        return replace(self, extra_index_urls=tuple(urls), find_links=tuple(links))
+
+    @property
     def identity(self) -> tuple[str | None, ...]:
         """What tells these sources from others, without credentials."""
         index = self.index_url and redact(self.index_url)
