@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from django_deploy.bundle import audit
+from django_deploy.bundle.contents import Rules
 from django_deploy.bundle.environment import Distribution
 from django_deploy.bundle.manifest import Wheel
+from django_deploy.bundle.patterns import Patterns
 from django_deploy.bundle.wheels import RECORD, BuiltWheel, build_wheels, check_requirements
 from django_deploy.exceptions import BundleError
 from tests.bundle.archives import make_wheel
@@ -246,6 +249,33 @@ def test_secret_in_a_package_is_refused(sample, build_cache):
         caught.value.message
         == "acme_flit-1.0-py2.py3-none-any.whl would carry acme_flit/.env to the servers."
     )
+
+
+def test_database_in_a_package_travels_when_it_is_meant_to(sample, build_cache):
+    project = sample("flit")
+    project.joinpath("acme_flit", "places.db").write_bytes(b"SQLite format 3\0")
+    rules = Rules(include=Patterns(["acme_flit/*.db"]))
+
+    (built,) = build_wheels([editable("acme-flit", project)], cache=build_cache, rules=rules)
+
+    assert "acme_flit/places.db" in content(built)
+    with pytest.raises(BundleError) as caught:  # what was built with other rules is not taken
+        build(editable("acme-flit", project), build_cache)
+    assert caught.value.message == (
+        "acme_flit-1.0-py2.py3-none-any.whl would carry acme_flit/places.db to the servers."
+    )
+
+
+def test_large_files_are_told_each_time(sample, build_cache, monkeypatch):
+    project = sample("flit")
+    project.joinpath("acme_flit", "film.mp4").write_bytes(bytes(2_000_000))
+    monkeypatch.setattr(audit, "LARGE_FILE", 1_000_000)
+
+    for _ in range(2):
+        built = build(editable("acme-flit", project), build_cache)
+        assert built.warnings == (
+            "acme_flit-1.0-py2.py3-none-any.whl holds large files: acme_flit/film.mp4 (2 MB).",
+        )
 
 
 def test_all_failures_are_told_at_once(tmp_path, build_cache):
