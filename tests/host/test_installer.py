@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import tarfile
 import threading
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import pytest
 
 from django_deploy.host import launch
 from django_deploy.host.layout import Layout, Release
+from django_deploy.host.protocol import Failure
 from django_deploy.host.virtualenv import Installer, unpack_tool
 from tests.bundle.archives import make_wheel
 from tests.bundle.installations import repack
@@ -156,3 +159,38 @@ def test_cache_is_on_the_file_system_of_the_releases(layout, tools, tmp_path, mo
     files = [next(release.venv.glob("lib/python*/site-packages/acme_shared.py")) for release in releases]
     assert os.path.samefile(*files)
     assert not elsewhere.exists()
+
+
+UNBUILDABLE = """
+import pathlib, shutil
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    info = pathlib.Path(folder, "acme_c-1.0.dist-info")
+    info.mkdir()
+    shutil.copy("PKG-INFO", info / "METADATA")
+    return info.name
+def build_wheel(*options):
+    raise SystemExit("cc: not found")
+"""
+
+
+def test_what_cannot_be_built_is_told(host, tmp_path):
+    """BUILD_ON_HOST, on a host without a compiler."""
+    sdist = tmp_path / "acme_c-1.0.tar.gz"
+    files = {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "make"\nbackend-path = ["."]\n',
+        "make.py": UNBUILDABLE,
+        "PKG-INFO": "Metadata-Version: 2.2\nName: acme-c\nVersion: 1.0\n",
+    }
+    with tarfile.open(sdist, "w:gz") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(f"acme_c-1.0/{name}")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+
+    with pytest.raises(Failure) as caught:
+        host.release("1.0", tmp_path, sdist)
+
+    assert caught.value.remedy == (
+        "It builds some wheels itself: for that it needs a compiler and the headers of its Python."
+    )
+    assert "cc: not found" in "".join(caught.value.details["lines"])
