@@ -46,7 +46,7 @@ class Sources:
 
     @property
     def far(self) -> Sources:
-        """Without folders of this machine, which no host can reach; uv would tell their files' hashes only."""
+        """Without folders of this machine, which no host can reach; uv would tell only their hashes."""
         urls = (url for url in self.extra_index_urls if not url.startswith("file:"))
         links = (place for place in self.find_links if place.startswith(("http:", "https:")))
         return replace(self, extra_index_urls=tuple(urls), find_links=tuple(links))
