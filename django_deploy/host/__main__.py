@@ -164,6 +164,7 @@ class Program:
         reverted = self._revert(self._link.reason)
         self._link.flush()
         self._store.keep_arrived()
+        self._layout.delete_buried()
         return 1 if was_open or not reverted else 0
 
     def _drain(self, transaction: Transaction, keep: int) -> None:

@@ -8,6 +8,7 @@ a transaction whose program was killed is undone, or finished, by the next one.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -513,6 +514,7 @@ class Transaction:
         self._prune(keep)
 
     def _prune(self, keep: int) -> None:
+        """Also after a failure: failed releases are not to fill the disk."""
         notice = self._layout.private / "cleanup-failed"
         managers = self._managers()
         try:
@@ -524,7 +526,8 @@ class Transaction:
             notice.write_text(f"old releases could not be removed: {error}\n")
         else:
             notice.unlink(missing_ok=True)
-            self._link.report("pruned", releases=removed)
+            if removed:
+                self._link.report("pruned", releases=removed)
 
     # Undo
 
@@ -549,6 +552,7 @@ class Transaction:
             self._restart(self._layout.release(previous).record)
         self._journal_file.unlink(missing_ok=True)
         self.journal = {}
+        self._prune(sys.maxsize)
         self._link.report("reverted", release=release, live=previous, reason=reason)
         return {"live": previous}
 

@@ -108,6 +108,24 @@ def test_singleton_that_does_not_stop(host: Machine, bookshop: Bookshop) -> None
     assert_serves(host, bookshop.deployed())  # the one that was killed last is listed no more
 
 
+def test_undoing_does_not_wait_for_a_worker_that_is_slow_to_stop(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    bookshop.target["PROCESSES"]["worker"] = {"COMMAND": DEAF, "STOP_TIMEOUT": 600}
+    bookshop.target["PROCESSES"]["web"] = WEB.replace("bookshop.wsgi", "bookshop.nothing")
+
+    with bookshop.start() as deployer:
+        result = deployer.end()
+    [unit] = [unit for unit, state in look(host)["units"].items() if state == "deactivating"]
+    host.systemctl("kill", "--signal=KILL", unit)
+
+    assert result.status == 1, result
+    assert result.err.endswith(f"Nothing changed: the host serves {old}, as before.\n"), result
+    assert visit(host).release == old
+    bookshop.aim([host])
+    bookshop.new_edition()
+    assert_serves(host, bookshop.deployed())
+
+
 #: Notes when it starts and when it stops, and takes a second for that.
 DIARY = """\
 import os, pathlib, signal, sys, time

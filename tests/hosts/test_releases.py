@@ -150,6 +150,7 @@ def test_failed_releases_are_kept_to_look_at_but_not_to_go_back_to(host: Machine
     for _ in range(3):
         assert bookshop.deploy().status == 1
     failed = failed_releases(host)
+    assert len(failed) == 2
 
     result = bookshop.run("deploy_rollback", failed[-1])
 
@@ -161,7 +162,8 @@ def test_failed_releases_are_kept_to_look_at_but_not_to_go_back_to(host: Machine
     bookshop.restore()
     bookshop.new_edition()
     assert_serves(host, bookshop.deployed())
-    assert failed_releases(host) == failed[-2:]
+    assert failed_releases(host) == failed
+    assert sorted(look(host)["folders"]) == sorted(look(host)["states"])  # nothing is left half deleted
 
 
 def failed_releases(host: Machine) -> list[str]:
