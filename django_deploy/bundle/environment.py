@@ -23,8 +23,8 @@ from django_deploy.exceptions import BundleError
 
 Kind = Literal["editable", "local", "vcs", "url", "index", "plain"]
 
-#: ``.pth`` files that virtualenv, uv and ``setup.py`` make and no RECORD lists.
-_FILES_OF_INSTALLERS = ("_virtualenv.pth", "easy-install.pth")
+#: ``.pth`` files that virtualenv, uv, ``setup.py`` and apt make and no RECORD lists.
+_FILES_OF_INSTALLERS = ("_virtualenv.pth", "easy-install.pth", "distutils-precedence.pth")
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,7 @@ def test_code_that_no_distribution_owns_is_a_warning(tmp_path):
 
 
 def test_pth_file_that_runs_code_is_a_warning(tmp_path):
-    for name in ("patch", "_virtualenv", "Acme.Legacy-nspkg"):
+    for name in ("patch", "_virtualenv", "distutils-precedence", "Acme.Legacy-nspkg"):
         tmp_path.joinpath(f"{name}.pth").write_text("import sys; sys.path.insert(0, '/x')\n")
 
     environment = discover([tmp_path])
