@@ -62,6 +62,9 @@ DETECTION = {
     "virtualenv with the system's packages": (
         f"{INSTALLATIONS}::test_packages_of_the_system_count_where_the_virtualenv_has_them"
     ),
+    "two kinds of metadata that say the same (apt)": (
+        f"{ENVIRONMENT}::test_two_kinds_of_metadata_that_say_the_same"
+    ),
     "packages of the user": (
         f"{INSTALLATIONS}::test_virtualenv_hides_the_users_packages_that_hide_the_systems"
     ),

@@ -79,9 +79,9 @@ def discover(folders: Sequence[Path] | None = None) -> Environment:
         here: dict[NormalizedName, list[Distribution]] = {}
         for distribution in _installed_in(folder, warnings):
             here.setdefault(distribution.name, []).append(distribution)
-        twice += (_describe_duplicates(folder, same) for same in here.values() if len(same) > 1)
+        twice += (_describe_duplicates(folder, same) for same in here.values() if _is_ambiguous(same))
         # An earlier folder hides a later one: so does the import system.
-        found = {name: same[0] for name, same in here.items()} | found
+        found = {name: _best(same) for name, same in here.items()} | found
     if twice:
         raise BundleError(
             "The environment is broken: " + "; ".join(twice) + ".",
@@ -209,6 +209,16 @@ def _read_egg(egg: Path, warnings: list[str]) -> Iterator[Distribution]:
         warnings.append(f"{egg} is an egg without metadata; it is ignored.")
     else:
         yield distribution
+
+
+def _is_ambiguous(same: Sequence[Distribution]) -> bool:
+    """Whether metadata contradict each other. apt gives some packages two kinds that say the same."""
+    return len({(item.version, item.kind, item.source) for item in same}) > 1
+
+
+def _best(same: Sequence[Distribution]) -> Distribution:
+    """The one that installers of today have made, if there is one."""
+    return min(same, key=lambda item: item.metadata_folder.suffix != ".dist-info")
 
 
 def _describe_duplicates(folder: Path, same: Sequence[Distribution]) -> str:

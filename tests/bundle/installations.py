@@ -79,15 +79,17 @@ except BundleError as error:
 class Venv:
     """A virtualenv without pip, and what is seen from inside of it."""
 
-    def __init__(self, folder: Path, tool: str, *, system_site: bool = False) -> None:
+    def __init__(
+        self, folder: Path, tool: str, *, system_site: bool = False, base: str = sys.executable
+    ) -> None:
         self.folder = folder
         self.python = folder / "bin" / "python"
         self.tool = tool
         more = ["--system-site-packages"] if system_site else []
         if tool == "uv":
-            run(uv(), "venv", "--quiet", "--no-project", "--python", sys.executable, *more, folder)
+            run(uv(), "venv", "--quiet", "--no-project", "--python", base, *more, folder)
         else:
-            run(sys.executable, "-m", "venv", "--without-pip", *more, folder)
+            run(base, "-m", "venv", "--without-pip", *more, folder)
 
     @functools.cached_property
     def site_packages(self) -> Path:

@@ -143,6 +143,29 @@ def test_installed_twice_is_an_error(tmp_path):
     )
 
 
+def test_two_kinds_of_metadata_that_say_the_same(tmp_path):
+    """As apt installs cryptography."""
+    info = install(tmp_path, "zz", "38.0.4")
+    egg_info = tmp_path / "ZZ-38.0.4.egg-info"
+    egg_info.mkdir()
+    egg_info.joinpath("PKG-INFO").write_text("Metadata-Version: 1.0\nName: ZZ\nVersion: 38.0.4\n")
+
+    assert found(tmp_path).metadata_folder == info
+
+
+def test_same_version_from_two_places_is_an_error(tmp_path):
+    record = {"url": "file:///src/six", "dir_info": {"editable": True}}
+    install(tmp_path, "six", "1.16.0")
+    install(tmp_path, "SIX", "1.16.0", direct_url=record)
+
+    with pytest.raises(BundleError) as caught:
+        discover([tmp_path])
+
+    assert caught.value.message == (
+        f"The environment is broken: six is installed more than once in {tmp_path} (1.16.0 and 1.16.0)."
+    )
+
+
 def test_earlier_folder_hides_a_later_one(tmp_path):
     install(tmp_path / "venv", "six", "1.17.0")
     install(tmp_path / "system", "six", "1.16.0")

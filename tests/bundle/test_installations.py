@@ -194,6 +194,17 @@ def test_packages_of_the_system_count_where_the_virtualenv_has_them(tmp_path, ba
     assert set(shared.found(PYTHONNOUSERSITE="1")) == base_packages
 
 
+def test_packages_of_apt(tmp_path):
+    """Debian's Python keeps them elsewhere, and some have two kinds of metadata."""
+    folder = Path("/usr/lib/python3/dist-packages")
+    named = [path.name.partition("-")[0] for path in folder.glob("*-*.dist-info")]
+    if not named:
+        pytest.skip("needs Debian's Python with some packages")
+    venv = Venv(tmp_path / "venv", "pip", system_site=True, base="/usr/bin/python3")
+
+    assert {canonicalize_name(name) for name in named} <= venv.found().keys()
+
+
 def test_virtualenv_hides_the_users_packages_that_hide_the_systems(tmp_path):
     venv = Venv(tmp_path / "venv", "pip", system_site=True)
     plain = Venv(tmp_path / "plain", "pip")
