@@ -36,7 +36,7 @@ from .host.protocol import Event, Report, ignore
 from .origins import Origin, from_environment
 from .plan import Plan, make_plan, platform_of, tools_needed
 from .rollout import Clock, Rollout, is_stale
-from .stages import activation_stages, begin_stage, deploy_stages
+from .stages import activation_stages, begin_stages, deploy_stages
 from .target import Host, Target
 from .transport.fleet import Fleet
 from .transport.session import HostSession
@@ -169,7 +169,7 @@ def rollback(
         fleet.dismiss([host for host in target.hosts if host not in changing])
         part = replace(target, hosts=changing)
         rollout = Rollout(part, fleet, clock, chosen, live)
-        rollout.run([begin_stage(part, live), *activation_stages(part, chosen, "rollback")])
+        rollout.run([*begin_stages(part, live), *activation_stages(part, chosen, "rollback")])
         rolled_back = Outcome("rolled back", chosen, previous, names, rollout.checked())
         return _finish(target, clock, rolled_back)
 

@@ -18,7 +18,7 @@ from .exceptions import (
     RolloutFailed,
 )
 from .host.protocol import SILENCE, Event, Report, ignore
-from .stages import Stage, begin_stage
+from .stages import Stage, begin_stages
 from .target import Host, Target
 from .transport.fleet import Courier, Fleet, gather
 from .transport.session import HostSession, Reply, open_session
@@ -76,7 +76,7 @@ class Rollout:
                 couriers = [courier for courier in self.fleet.couriers if courier.host in stage.hosts]
                 if stage.name == "confirm":
                     self._require_links()
-                for group in _in_order(couriers) if stage.name == "lock" else [couriers]:
+                for group in _in_turn(couriers) if stage.is_in_turn else [couriers]:
                     self._collect(group, [self._submit(courier, stage) for courier in group])
 
     def _require_links(self) -> None:
@@ -187,7 +187,8 @@ class Rollout:
     def _mend(self, session: HostSession) -> None:
         """The host's program was killed, or the host: a new one that begins undoes what is left of it."""
         with suppress(DeployError):
-            gather(begin_stage(self.target, self.live).send(session), "")
+            for stage in begin_stages(self.target, self.live):
+                gather(stage.send(session), "")
 
     def _what_is_served(self) -> str:
         lives = {self.live[host] for host in self.target.hosts}
@@ -205,10 +206,7 @@ class Rollout:
         return f" These migrations were applied and stay: {', '.join(applied)}." if applied else ""
 
 
-def _in_order(couriers: Sequence[Courier]) -> list[list[Courier]]:
-    """One after the other, by name: deployers who take their locks so never wait for each other in a circle,
-    whichever hosts each of them has.
-    """
+def _in_turn(couriers: Sequence[Courier]) -> list[list[Courier]]:
     return [[courier] for courier in sorted(couriers, key=lambda courier: courier.host.name)]
 
 

@@ -21,11 +21,15 @@ PROGRESS_INTERVAL = 0.1
 
 @dataclass(frozen=True)
 class Stage:
-    """What is asked of some hosts between two barriers; ``send`` gives the futures of its replies."""
+    """What is asked of some hosts between two barriers; ``send`` gives the futures of its replies.
+
+    ``is_in_turn`` asks one host after the other, by name.
+    """
 
     name: str
     hosts: tuple[Host, ...]
     send: Callable[[HostSession], list[Future[Reply]]]
+    is_in_turn: bool = False
 
 
 def deploy_stages(plan: Plan, report: Report) -> list[Stage]:
@@ -49,26 +53,28 @@ def deploy_stages(plan: Plan, report: Report) -> list[Stage]:
         *(_step_stage(installing.hosts, steps) for steps in _between_barriers(installing.steps)),
     ]
     return [
-        begin_stage(changing, live),
+        *begin_stages(changing, live),
         *(stage for stage in making if stage.hosts),
         *activation_stages(changing, plan.release, "deploy"),
     ]
 
 
-def begin_stage(target: Target, live: Mapping[Host, str | None]) -> Stage:
-    """Take the lock, and see that what the plan found live is so still.
+def begin_stages(target: Target, live: Mapping[Host, str | None]) -> list[Stage]:
+    """Take the locks, and see that what the plan found live is so still.
 
-    The wait for other deployments is for all hosts together.
+    The locks are taken in turn, so that deployers never wait for each other in a circle, whichever hosts each
+    of them has; the wait for other deployments is for all hosts together.
     """
     until = time.monotonic() + target.lock_wait
     holder = {"by": deployer(), "since": round(time.time(), 3), "target": target.name}
 
-    def begin(session: HostSession) -> list[Future[Reply]]:
-        wait = max(until - time.monotonic(), 0.0)
-        fields = {"holder": holder, "wait": wait, "expect_live": live[session.host]}
-        return [session.request("begin", **fields)]
+    def lock(session: HostSession) -> list[Future[Reply]]:
+        return [session.request("lock", holder=holder, wait=max(until - time.monotonic(), 0.0))]
 
-    return Stage("lock", target.hosts, begin)
+    def begin(session: HostSession) -> list[Future[Reply]]:
+        return [session.request("begin", expect_live=live[session.host])]
+
+    return [Stage("lock", target.hosts, lock, is_in_turn=True), Stage("lock", target.hosts, begin)]
 
 
 def _step_stage(hosts: Sequence[Host], steps: Sequence[Step]) -> Stage:

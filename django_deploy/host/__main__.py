@@ -78,16 +78,24 @@ class Program:
         release = self._layout.release(message["release"])
         return read_piece(release.path / "requirements.lock", message["offset"])
 
-    def _begin(self, message: dict[str, Any]) -> dict[str, Any]:
-        """``holder``, ``wait`` (seconds), ``expect_live``: take the lock and open a transaction."""
-        if self._transaction is not None:
-            raise Failure("BadRequest", "a transaction is open already")
+    def _take_lock(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``holder``, ``wait`` (seconds)."""
+        if self._lock.is_held:
+            raise Failure("BadRequest", "the lock is held already")
         self._layout.create()
 
         def waiting(holder: dict[str, Any]) -> None:
             self._link.report("lock.waiting", holder=holder)
 
         self._lock.acquire(message["holder"], message["wait"], waiting, self._link.lost)
+        return {}
+
+    def _begin(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``expect_live``: open a transaction, with the lock."""
+        if self._transaction is not None:
+            raise Failure("BadRequest", "a transaction is open already")
+        if not self._lock.is_held:
+            raise Failure("Aborted", "the lock is not held")
         self._transaction = Transaction(self._layout, self._link, self._store)
         return self._transaction.begin(message["expect_live"], self._lock.descriptor)
 
@@ -185,6 +193,7 @@ def _refuse(message: dict[str, Any]) -> dict[str, Any]:
 #: The whitelist: what a deployer may ask for.
 REQUESTS: dict[str, Callable[[Program, dict[str, Any]], dict[str, Any]]] = {
     "fetch": Program._fetch,
+    "lock": Program._take_lock,
     "begin": Program._begin,
     "prepare": Program._prepare,
     "preflight": Program._preflight,

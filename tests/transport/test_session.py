@@ -70,7 +70,8 @@ class Site:
         """Ask for a release with that file; gives what was missing. A tool is, once the file is there."""
         holder = {"by": "test", "since": 0.0, "target": "demo"}
         self.releases += 1
-        begun = self.session.request("begin", holder=holder, wait=0, expect_live=None)
+        self.session.request("lock", holder=holder, wait=0)
+        begun = self.session.request("begin", expect_live=None)
         prepared = self.session.request(
             "prepare",
             release={"id": f"20261124T03000{self.releases}Z-0000000"},
