@@ -178,8 +178,9 @@ class Watch:
     def _has_settled(self, name: str) -> bool:
         """Whether it waits for work; while its program is loaded, it is as busy as can be."""
         age = time.monotonic() - self.started
-        effort = self._efforts.setdefault(name, Effort(self._pids.get(name, 0)))
-        return (effort.is_idle() and age >= SETTLE_TIME) or age >= PROVEN_TIME
+        if name not in self._efforts:
+            self._efforts[name] = Effort(self._pids.get(name, -1))
+        return (self._efforts[name].is_idle() and age >= SETTLE_TIME) or age >= PROVEN_TIME
 
     def _has_new_pid(self, state: ProcessState) -> bool:
         return bool(state.pid) and self._pids.setdefault(state.name, state.pid) != state.pid

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import commands
-from .layout import Layout, write_atomically
+from .layout import RELEASE_ID, Layout, write_atomically
 from .processes import LOG_LINES, ProcessState
 from .protocol import Failure
 
@@ -165,7 +165,8 @@ class Systemd:
         return _write_changed(path, DROP_IN.format(stop_timeout=process["stop_timeout"]))
 
     def _state(self, properties: dict[str, str]) -> ProcessState | None:
-        match = re.fullmatch(rf"{re.escape(self._prefix)}-(.+)@(.+)\.service", properties.get("Id", ""))
+        pattern = rf"{re.escape(self._prefix)}-(.+)@({RELEASE_ID.pattern})\.service"
+        match = re.fullmatch(pattern, properties.get("Id", ""))
         if match is None:
             return None
         active, sub = properties["ActiveState"], properties["SubState"]

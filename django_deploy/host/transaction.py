@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -523,7 +523,8 @@ class Transaction:
                 for release in removed:
                     manager.drop(release)
         except OSError as error:
-            notice.write_text(f"old releases could not be removed: {error}\n")
+            with suppress(OSError):
+                notice.write_text(f"old releases could not be removed: {error}\n")
         else:
             notice.unlink(missing_ok=True)
             if removed:
