@@ -195,8 +195,13 @@ class Rollout:
         if lives == {None}:
             return "Nothing is live: this was the first deployment, and it was undone."
         names = ", ".join(sorted(live for live in lives if live))
-        where = "every host" if len(self.target.hosts) > 1 else "the host"
-        return f"Nothing changed: {where} serves {names}, as before."
+        return f"Nothing changed: {self._where()} {names}, as before."
+
+    def _where(self) -> str:
+        hosts = [host.name for host in self.target.hosts]
+        if len(hosts) < len(self.live):  # the others had the release already
+            return f"{', '.join(hosts)} {'serve' if len(hosts) > 1 else 'serves'}"
+        return "every host serves" if len(hosts) > 1 else "the host serves"
 
     def _what_stays(self, errors: Sequence[DeployError] = ()) -> str:
         """Migrations are not undone: the old release runs with them."""

@@ -60,7 +60,7 @@ def test_a_release_that_failed_on_a_host_is_made_there_once_more(
     second.run("rm", f"{second.root}/shared/ill")
 
     assert failed.status == 1, failed
-    assert failed.err.endswith(f"\nNothing changed: the host serves {old}, as before.\n")
+    assert failed.err.endswith(f"\nNothing changed: {name(second)} serves {old}, as before.\n")
     assert_serves(first, release)
     assert_serves(second, old)
     assert bookshop.deployed() == release
