@@ -134,17 +134,21 @@ def bundle(developer):
     return file, written["sha256"]
 
 
-def test_a_revision(edited):
+@pytest.fixture(scope="module")
+def tested(developer):
+    """The first edition, live on "demo": deployed while the working tree had the second one."""
+    developer.change_mark("second edition")
+    developer.manage("deploy", "demo", "--revision", developer.git("rev-parse", "HEAD")[:9])
+    return Site(developer.root)
+
+
+def test_a_revision(edited, tested):
     commit = edited.git("rev-parse", "HEAD")
 
-    edited.manage("deploy", "demo", "--revision", commit[:9])
-    first = Site(edited.root)
-    edited.manage("deploy", "demo")
-
-    assert first.mark == "first edition"
-    assert first.record["revision"] == {"vcs": "git", "id": commit, "branch": "", "dirty": False}
-    assert Site(edited.root).mark == "second edition"
-    assert Site(edited.root).record["revision"]["dirty"] is True
+    assert tested.mark == "first edition"
+    assert tested.record["revision"] == {"vcs": "git", "id": commit, "branch": "", "dirty": False}
+    assert "second edition" in (edited.project / "catalogue" / "mark.py").read_text()
+    assert "~ bookshop 1.0 (other content)" in edited.manage("deploy", "demo", "--plan")
 
 
 def test_a_revision_that_is_not_there(edited):
@@ -248,7 +252,7 @@ def test_a_signed_file(developer):
         options = ("-q", "-Y", "sign", "-n", "django-deploy", "-f", folder / "ann")
         Path(f"{file}.sig").unlink()
         subprocess.run(["ssh-keygen", *options, file], check=True)
-        events = developer.events("deploy", "signed", "--bundle", file)
+        events = developer.events("deploy", "signed", "--bundle", file, "--plan")
     finally:
         settings.write_text(kept)
 
@@ -259,7 +263,7 @@ def test_a_signed_file(developer):
     (read,) = [event for event in events if event["event"] == "bundle.read"]
     assert read["key"].startswith("SHA256:")
     assert read["key"] != by_bob["key"]
-    assert Site(developer.folder / "signed").mark == "first edition"
+    assert events[-1]["event"] == "plan.ready"
 
 
 def test_a_bill_of_materials(developer):
@@ -295,10 +299,9 @@ def test_a_file_for_hosts_without_an_index(developer):
     assert "django" in site.wheels
 
 
-def test_promotion(edited):
+def test_promotion(edited, tested):
     """Whatever the working tree says by now; the wheels lie in the cache."""
-    edited.manage("deploy", "demo", "--revision", "HEAD")
-    before = Site(edited.root)
+    before = tested
 
     events = edited.events("deploy", "production", "--promote", "demo", **NOWHERE)
 
@@ -315,10 +318,9 @@ def test_promotion(edited):
     assert not [event for event in events if event["event"].startswith("build.")]
 
 
-def test_promotion_of_what_somebody_else_has_deployed(edited):
+def test_promotion_of_what_somebody_else_has_deployed(edited, tested):
     """Nothing is in this machine's cache: the wheels come from the host that has them."""
-    edited.manage("deploy", "demo", "--revision", "HEAD")
-    before = Site(edited.root)
+    before = tested
     shutil.rmtree(edited.folder / "production", ignore_errors=True)
     cache = edited.folder / "empty cache"
     # What installs on a host is fetched in any case.
@@ -334,9 +336,8 @@ def test_promotion_of_what_somebody_else_has_deployed(edited):
     assert fetched == set(before.wheels.values())
 
 
-def test_promotion_of_a_wheel_that_has_gone(edited):
-    edited.manage("deploy", "demo", "--revision", "HEAD")
-    stored = edited.root / ".deploy" / "store" / Site(edited.root).wheels["bookshop"]
+def test_promotion_of_a_wheel_that_has_gone(edited, tested):
+    stored = edited.root / ".deploy" / "store" / tested.wheels["bookshop"]
     kept = stored.rename(edited.folder / "kept")
     before = os.readlink(edited.folder / "production" / "current")
     try:
@@ -357,8 +358,7 @@ def test_promotion_of_a_wheel_that_has_gone(edited):
 
 
 @pytest.mark.skipif(not other_interpreters(), reason="no interpreter of another patch level is here")
-def test_promotion_to_another_interpreter(edited):
-    edited.manage("deploy", "demo", "--revision", "HEAD")
+def test_promotion_to_another_interpreter(edited, tested):
 
     error = edited.manage("deploy", "other", "--promote", "demo", status=1)
 
