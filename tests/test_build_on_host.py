@@ -39,7 +39,9 @@ def shop():
         source = make_compiled(Path(folder) / "acme-c")
         uv, python = Path(sys.executable).with_name("uv"), shop.venv / "bin" / "python"
         subprocess.run([uv, "pip", "install", "--quiet", "--python", python, "-e", source], check=True)
-        shop.set_target(PYTHON=other)
+        shop.set_target(
+            PYTHON=other, PROCESSES={"web": "gunicorn bookshop.wsgi --bind unix:{socket} --no-control-socket"}
+        )
         yield shop
         shop.stop()
 
