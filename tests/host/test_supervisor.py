@@ -93,11 +93,11 @@ def test_what_does_not_stop_is_killed_with_what_it_started(supervisor: Superviso
 
 
 def test_how_often_a_process_fell(supervisor: Supervisor) -> None:
-    start(supervisor, "weak", "worker")
+    start(supervisor, "weak", "worker.2")
 
     wait_until(lambda: state(supervisor, "weak").restarts >= 2)
 
-    assert state(supervisor, "worker").restarts == 0
+    assert state(supervisor, "worker.2").restarts == 0
     assert "no coffee" in supervisor.log(RELEASE, "weak")
 
 
