@@ -23,7 +23,7 @@ from .bundle.manifest import Manifest, Wheel
 from .bundle.sbom import write_sbom
 from .bundle.signing import SigningKey, load_signing_key, sign_file
 from .bundle.sources import read_sources, redact
-from .bundle.tools import HostPlatform, fetch_tool
+from .bundle.tools import HostPlatform, fetch_tool, fits
 from .bundle.vendor import vendor
 from .exceptions import (
     BundleError,
@@ -314,7 +314,7 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, sk
     with clock.phase("plan"):
         facts = {session.host: session.facts for session in sessions}
         bundles = _fit_bundles(target, manifest, facts, clock.report)
-        tools = {host: _fetch_tools(target, host, facts[host]) for host in target.hosts}
+        tools = {host: _fetch_tools(target, host, facts[host], manifest) for host in target.hosts}
         plan = _shorten(make_plan(target, manifest, facts, bundles, tools, now=time.time()), facts)
     clock.report(Event("plan.ready", fields={"plan": plan.as_dict()}))
     for warning in plan.warnings:
@@ -374,15 +374,25 @@ def _with_vendored(target: Target, manifest: Manifest, clock: Clock, prompts: Pr
         facts = {session.host: session.facts for session in fleet.sessions()}
     platforms = dict.fromkeys(platform_of(host, facts[host]) for host in target.hosts)
     fitted = {platform: _fit_bundle(target, manifest, platform, clock.report) for platform in platforms}
-    return with_vendored(manifest, fitted)
+    tools = [
+        wheel for host in target.hosts for wheel in _fetch_tools(target, host, facts[host], manifest).values()
+    ]
+    return with_vendored(manifest, fitted, tools)
 
 
-def _fetch_tools(target: Target, host: Host, facts: Mapping[str, Any]) -> dict[str, Wheel]:
+def _fetch_tools(
+    target: Target, host: Host, facts: Mapping[str, Any], manifest: Manifest
+) -> dict[str, Wheel]:
+    """What a host lacks to install and run a release; a bundle file may bring it along."""
     if "error" in facts["python"]:
         return {}  # make_plan says so, with all other hosts' troubles
     platform = platform_of(host, facts)
+    at_hand = {wheel.name: wheel for wheel in (*manifest.vendored, *manifest.tools) if fits(wheel, platform)}
     found: dict[str, Wheel] = {}
     for name in tools_needed(target.for_host(host), facts):
+        if name in at_hand:
+            found[name] = at_hand[name]
+            continue
         try:
             found[name] = fetch_tool(name, platform, index_url=target.index_url)
         except BundleError:

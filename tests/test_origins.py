@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,20 @@ DEPLOY_TARGETS = {{
     "production": {{**QUIET, "ROOT": "{folder}/production"}},
     "other": {{**QUIET, "ROOT": "{folder}/other", "PYTHON": "{python}"}},
     "signed": {{**QUIET, "ROOT": "{folder}/signed"}},
-    "airgap": {{**QUIET, "ROOT": "{folder}/airgap", "VENDOR": True}},
+    "airgap": {{**QUIET, "ROOT": "{folder}/airgap", "VENDOR": True, "INSTALLER": "pip"}},
 }}
 """
 
-#: A place from where nothing can be fetched.
-NOWHERE = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+#: A place from where nothing can be fetched, whatever this machine's pip and uv are configured to ask.
+NOWHERE = {
+    "http_proxy": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+    "PIP_CONFIG_FILE": os.devnull,
+    "PIP_FIND_LINKS": "",
+    "PIP_EXTRA_INDEX_URL": "",
+    "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+    "UV_NO_CONFIG": "1",
+}
 
 
 class Developer(Shop):
@@ -291,12 +300,15 @@ def test_a_file_for_hosts_without_an_index(developer):
     developer.manage("deploy_bundle", "airgap", "-o", str(file))
     cache = {"XDG_CACHE_HOME": str(developer.folder / "airgap-cache")}
 
-    developer.manage("deploy", "airgap", "--bundle", str(file), **NOWHERE, **cache)
+    events = developer.events("deploy", "airgap", "--bundle", str(file), **NOWHERE, **cache)
 
     site = Site(developer.folder / "airgap")
     assert site.mark == "first edition"
     assert all(" @ " in line for line in site.lock)
     assert "django" in site.wheels
+    assert not [event for event in events if event["event"] == "vendor.started"]
+    with zipfile.ZipFile(file) as opened:
+        assert [tool["name"] for tool in json.loads(opened.read("manifest.json"))["tools"]] == ["pip"]
 
 
 def test_promotion(edited, tested):

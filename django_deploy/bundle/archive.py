@@ -26,7 +26,7 @@ from django_deploy.bundle.document import DocumentError, read_document, write_do
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from django_deploy.bundle.fitting import HostBundle
     from django_deploy.bundle.manifest import Manifest, Wheel
@@ -63,11 +63,14 @@ class BundleFile:
     manifest: Manifest
 
 
-def with_vendored(manifest: Manifest, fitted: Mapping[HostPlatform, HostBundle]) -> Manifest:
+def with_vendored(
+    manifest: Manifest, fitted: Mapping[HostPlatform, HostBundle], tools: Iterable[Wheel] = ()
+) -> Manifest:
     """The manifest of a file that hosts without an index can be deployed from.
 
-    It has all wheels that they would be sent. What was added for the interpreter of one (``fitting``)
-    becomes a pin for that interpreter only, so that the file says all there is to know.
+    It has all wheels that they would be sent, ``tools`` (uv, pip, supervisor) among them. What was added
+    for the interpreter of one (``fitting``) becomes a pin for that interpreter only, so that the file says
+    all there is to know.
     """
     ours = {wheel.sha256 for wheel in manifest.wheels}
     sent = {wheel.sha256: wheel for bundle in fitted.values() for wheel in bundle.wheels}
@@ -81,6 +84,7 @@ def with_vendored(manifest: Manifest, fitted: Mapping[HostPlatform, HostBundle])
     return replace(
         manifest,
         vendored=tuple(wheel for sha256, wheel in sent.items() if sha256 not in ours),
+        tools=tuple({tool.sha256: tool for tool in tools if tool.sha256 not in sent}.values()),
         pins=(*manifest.pins, *added),
         requires=(
             *manifest.requires,

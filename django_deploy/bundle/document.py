@@ -67,6 +67,7 @@ def write_document(manifest: Manifest) -> bytes:
             {**_wheel(wheel), "revision": _revision(wheel.revision)} for wheel in _sorted(manifest.wheels)
         ],
         "vendored": [_wheel(wheel) for wheel in _sorted(manifest.vendored)],
+        "tools": [_wheel(tool) for tool in _sorted(manifest.tools)],
         "sdists": [_wheel(sdist) for sdist in _sorted(manifest.sdists)],
         "pins": [
             {"name": pin.name, "version": pin.version, "marker": pin.marker, "hashes": sorted(pin.hashes)}
@@ -120,7 +121,7 @@ def read_document(content: bytes, place_of: Callable[[str, str], Path]) -> Manif
         raise DocumentError(f"its version is {root.value.get('version')!r:.20}, and {VERSION} is known here")
     root.expect_keys(
         *("format", "version", "project", "environment", "wheels"),
-        *("vendored", "sdists", "pins", "requires", "requires_python"),
+        *("vendored", "tools", "sdists", "pins", "requires", "requires_python"),
     )
     project = root["project"].expect_keys("name", "version", "extras", "revision")
     environment = root["environment"].expect_keys(*default_environment())
@@ -138,6 +139,7 @@ def read_document(content: bytes, place_of: Callable[[str, str], Path]) -> Manif
         requires_python=tuple((name, entry.text()) for name, entry in root["requires_python"].entries()),
         markers=tuple((name, entry.text()) for name, entry in environment.fields()),
         vendored=tuple(read_wheel(entry, place_of) for entry in root["vendored"].items()),
+        tools=tuple(read_wheel(entry, place_of) for entry in root["tools"].items()),
         sdists=tuple(_read_sdist(entry, place_of) for entry in root["sdists"].items()),
     )
     _refuse_doubles(manifest)

@@ -72,7 +72,8 @@ class Manifest:
     ``requires`` is what each distribution's metadata requires, ``extras`` are those of the project that
     were asked for, ``markers`` the environment's variables (PEP 508): a host with others may need more or
     less, or be refused by what ``requires_python`` says; see ``fitting``. ``contents`` are the files of a
-    plain project, ``vendored`` the wheels for pins that a bundle file brings along.
+    plain project, ``vendored`` the wheels for pins that a bundle file brings along, ``tools``
+    those of uv and the like.
     ``sdists`` take the place of wheels of the same name on hosts that cannot run these (BUILD_ON_HOST).
     ``origin`` tells where a bundle comes from that was not made here, ``only_for`` the one interpreter that
     it can be installed for.
@@ -95,6 +96,7 @@ class Manifest:
     contents: Contents | None = field(default=None, repr=False)
     markers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     vendored: tuple[Wheel, ...] = field(default=(), repr=False)
+    tools: tuple[Wheel, ...] = field(default=(), repr=False)
     sdists: tuple[Wheel, ...] = field(default=(), repr=False)
     origin: str = ""
     only_for: HostPlatform | None = None
@@ -108,7 +110,7 @@ class Manifest:
     @property
     def files(self) -> tuple[Wheel, ...]:
         """All files that a bundle file holds beside its manifest."""
-        return (*self.wheels, *self.vendored, *self.sdists)
+        return (*self.wheels, *self.vendored, *self.tools, *self.sdists)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``release.json`` and ``--json``; no path of this machine is in it."""

@@ -61,6 +61,7 @@ def manifest(tmp_path):
         requires_python=(("shop", ">=3.10"), ("reviews", "")),
         markers=tuple(marker_variables().items()),
         vendored=(wheel_of(tmp_path / "fetched", "django", "5.2.19"),),
+        tools=(wheel_of(tmp_path / "fetched", "uv", "0.13.9"),),
         sdists=(sdist_of(tmp_path / "built", "reviews"),),
     )
 
@@ -235,6 +236,16 @@ def test_what_hosts_need_beyond_the_environment_is_in_the_file(manifest, tmp_pat
     assert {wheel.sha256 for wheel in found.vendored} == {wheel.sha256 for wheel in sent}
 
 
+def test_tools_are_in_the_file_once(manifest, tmp_path):
+    (uv,), (django,) = manifest.tools, manifest.vendored
+    bundle = HostBundle((), (*manifest.wheels, django))
+
+    found = with_vendored(manifest, {HostPlatform((3, 11, 7)): bundle}, [uv, uv, django])
+
+    assert found.tools == (uv,)
+    assert found.vendored == (django,)
+
+
 # What a stranger may have made
 
 
@@ -307,8 +318,8 @@ def test_every_flipped_byte(written, tmp_path):
             found = read_bundle(written, cache=tmp_path / "cache").manifest
         except BundleError:
             continue
-        assert replace(found, created=0, wheels=(), vendored=(), sdists=()) == replace(
-            whole, created=0, wheels=(), vendored=(), sdists=()
+        assert replace(found, created=0, wheels=(), vendored=(), tools=(), sdists=()) == replace(
+            whole, created=0, wheels=(), vendored=(), tools=(), sdists=()
         )
         assert [wheel.sha256 for wheel in found.wheels] == [wheel.sha256 for wheel in whole.wheels]
 
@@ -489,6 +500,7 @@ MISTAKES = [
     ),
     (put("GIT", "project", "revision", "vcs"), "'project.revision.vcs' must be a text like "),
     (put("yes", "project", "revision", "dirty"), "'project.revision.dirty' must be true or false"),
+    (put("x.whl", "tools", 0, "file"), "'tools[0].file' must be the file name of a wheel"),
     (put("x.whl", "sdists", 0, "file"), "'sdists[0].file' must be a text like "),
     (put("a-b.tar.gz", "sdists", 0, "file"), "'sdists[0].file' must be the file name of an sdist"),
     (put("shop-1.0.tar.gz", "sdists", 0, "file"), "'sdists[0].file' must be that of a file of reviews 1.0"),
