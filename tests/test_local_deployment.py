@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -124,6 +124,22 @@ class Shop:
             "import os, time\nfrom django.core.management.base import BaseCommand, CommandError\n"
             f"class Command(BaseCommand):\n    def handle(self, **options):\n        {body}\n"
         )
+
+    @contextmanager
+    def dawdling(self):
+        """A deployment waits in its step ``dawdle`` until the block ends."""
+        gate = self.root / "shared" / "gate"
+        self.add_command(
+            "dawdle",
+            f"deadline = time.monotonic() + 60\n"
+            f"        while os.path.exists({str(gate)!r}) and time.monotonic() < deadline: time.sleep(0.05)",
+        )
+        self.set_target(STEPS=["collectstatic --noinput", "compress --force", "dawdle"])
+        gate.touch()
+        try:
+            yield
+        finally:
+            gate.unlink()
 
     def set_target(self, **keys):
         settings = self.project / "bookshop" / "settings.py"
@@ -420,13 +436,14 @@ def test_a_killed_deployer_leaves_nothing_half_done(shop, moment):
 def test_two_deployments_at_once(shop):
     before = shop.live
     shop.change_mark("patient edition")
-    shop.add_command("dawdle", "time.sleep(4)")
-    shop.set_target(STEPS=["collectstatic --noinput", "compress --force", "dawdle"])
 
-    with shop.start("deploy", "demo", "--json") as first:
-        wait_for_event(first, "step.started", step="dawdle")
-        status, _out, err = shop.run("deploy", "demo")
-        _first_out, first_err = first.communicate(timeout=60)
+    with ExitStack() as gate:
+        gate.enter_context(shop.dawdling())
+        with shop.start("deploy", "demo", "--json") as first:
+            wait_for_event(first, "step.started", step="dawdle")
+            status, _out, err = shop.run("deploy", "demo")
+            gate.close()
+            _first_out, first_err = first.communicate(timeout=60)
 
     assert status == 1
     assert "CommandError: local: another deployment is running: " in err
@@ -531,13 +548,13 @@ def test_status(shop):
 
 
 def test_status_names_who_deploys(shop):
-    shop.add_command("dawdle", "time.sleep(4)")
-    shop.set_target(STEPS=["collectstatic --noinput", "compress --force", "dawdle"])
-
-    with shop.start("deploy", "demo", "--json") as deployer:
-        wait_for_event(deployer, "step.started", step="dawdle")
-        status, out, err = shop.run("deploy_status", "demo")
-        deployer.communicate(timeout=60)
+    with ExitStack() as gate:
+        gate.enter_context(shop.dawdling())
+        with shop.start("deploy", "demo", "--json") as deployer:
+            wait_for_event(deployer, "step.started", step="dawdle")
+            status, out, err = shop.run("deploy_status", "demo")
+            gate.close()
+            deployer.communicate(timeout=60)
 
     assert (status, err) == (0, ""), out + err
     name = f"{getpass.getuser()}@{socket.gethostname()}"
