@@ -31,12 +31,12 @@ def bundle(cache: Path) -> Callable[[], int]:
 
 def lock(cache: Path) -> Callable[[], int]:
     from django_deploy.bundle.environment import discover
-    from django_deploy.bundle.sources import read_sources
+    from django_deploy.bundle.index.sources import read_sources
 
     pinned = [item for item in discover().distributions if item.kind == "index"]
 
     def work() -> int:
-        from django_deploy.bundle.lock import lock
+        from django_deploy.bundle.index.lock import lock
 
         return len(lock(pinned, read_sources(), cache=cache).pins)
 

@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .bundle.archive import with_vendored, write_bundle
 from .bundle.cache import default_cache
 from .bundle.delta import find_deltas, remember_wheels
+from .bundle.file.archive import with_vendored, write_bundle
+from .bundle.file.sbom import write_sbom
+from .bundle.file.signing import SigningKey, load_signing_key, sign_file
 from .bundle.fitting import HostBundle, fit
+from .bundle.index.sources import read_sources, redact
 from .bundle.manifest import Manifest, Wheel
-from .bundle.sbom import write_sbom
-from .bundle.signing import SigningKey, load_signing_key, sign_file
-from .bundle.sources import read_sources, redact
 from .bundle.tools import HostPlatform, fetch_tool, fits
 from .bundle.vendor import vendor
 from .exceptions import (

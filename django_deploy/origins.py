@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .bundle.archive import read_bundle
 from .bundle.assembly import build_bundle, bundle_ready, deployer
-from .bundle.audit import provides_module
 from .bundle.cache import default_cache, digest
-from .bundle.document import DocumentError
+from .bundle.file.archive import read_bundle
+from .bundle.file.document import DocumentError
+from .bundle.file.promotion import digest_of, find_file, read_release
+from .bundle.file.signing import verify_file
 from .bundle.manifest import Manifest, Wheel
-from .bundle.promotion import digest_of, find_file, read_release
-from .bundle.signing import verify_file
+from .bundle.wheels.audit import provides_module
 from .exceptions import BundleError, DeployError, HostError, RequestFailed
 from .host.protocol import Event, Report
 from .plan import platform_of

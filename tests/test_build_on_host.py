@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundle.test_compiled import make_compiled
+from tests.bundle.wheels.test_compiled import make_compiled
 from tests.test_local_deployment import Shop
 
 

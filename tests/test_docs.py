@@ -20,7 +20,7 @@ import pytest
 from django.core.management import load_command_class
 
 from django_deploy import exceptions, target
-from django_deploy.bundle.proposal import MINIMAL_PYPROJECT
+from django_deploy.bundle.plain.proposal import MINIMAL_PYPROJECT
 from django_deploy.host import launch
 from django_deploy.host.protocol import EVENTS
 
@@ -353,7 +353,7 @@ def test_limits_are_as_documented(what, value, constant):
 UNLISTED = {
     "transport.connection.MAX_ERROR_TEXT",
     "transport.local.MAX_ERROR_TEXT",
-    "bundle.backend.LAST_LINES",
+    "bundle.wheels.backend.LAST_LINES",
 }
 
 

@@ -15,37 +15,37 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
-from django_deploy.bundle.audit import provides_module
 from django_deploy.bundle.cache import default_cache
-from django_deploy.bundle.checkout import source_trees
-from django_deploy.bundle.contents import Rules, read_contents
 from django_deploy.bundle.environment import discover
 from django_deploy.bundle.fitting import marker_variables
-from django_deploy.bundle.lock import lock
+from django_deploy.bundle.index.lock import lock
+from django_deploy.bundle.index.sources import read_sources
 from django_deploy.bundle.manifest import Manifest
-from django_deploy.bundle.patterns import Patterns
-from django_deploy.bundle.plain import (
+from django_deploy.bundle.plain.assembly import (
     find_hidden_modules,
     refuse_hidden_modules,
     refuse_what_needs_metadata,
 )
+from django_deploy.bundle.plain.contents import Rules, read_contents
+from django_deploy.bundle.plain.patterns import Patterns
 from django_deploy.bundle.project import find_project
-from django_deploy.bundle.requirements import select_for
-from django_deploy.bundle.revision import require_clean
+from django_deploy.bundle.requirements.meaning import select_for
 from django_deploy.bundle.selection import SELF
-from django_deploy.bundle.sources import read_sources
-from django_deploy.bundle.wheels import build_sdists, build_wheels, check_requirements
+from django_deploy.bundle.wheels.audit import provides_module
+from django_deploy.bundle.wheels.builder import build_sdists, build_wheels, check_requirements
+from django_deploy.bundle.wheels.checkout import source_trees
+from django_deploy.bundle.wheels.revision import require_clean
 from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from django_deploy.bundle.contents import Contents
     from django_deploy.bundle.environment import Distribution, Environment
-    from django_deploy.bundle.lock import Lock
+    from django_deploy.bundle.index.lock import Lock
     from django_deploy.bundle.manifest import Pin, Wheel
-    from django_deploy.bundle.wheels import BuiltWheel
+    from django_deploy.bundle.plain.contents import Contents
+    from django_deploy.bundle.wheels.builder import BuiltWheel
     from django_deploy.target import Target
 
 

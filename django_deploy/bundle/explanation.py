@@ -12,9 +12,9 @@ from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.assembly import survey
 from django_deploy.bundle.cache import default_cache
-from django_deploy.bundle.requirements import select_for
+from django_deploy.bundle.index.sources import read_sources, redact
+from django_deploy.bundle.requirements.meaning import select_for
 from django_deploy.bundle.selection import SELF, TOOLS, Graph, Node, is_needed_on_hosts
-from django_deploy.bundle.sources import read_sources, redact
 from django_deploy.exceptions import ConfigError
 from django_deploy.target import did_you_mean
 

@@ -10,10 +10,10 @@ from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from django_deploy.bundle.compiled import lacking_glibc
 from django_deploy.bundle.manifest import versions
 from django_deploy.bundle.selection import Graph, Node
 from django_deploy.bundle.tools import fits
+from django_deploy.bundle.wheels.compiled import lacking_glibc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from packaging.utils import NormalizedName
 
+    from django_deploy.bundle.index.sources import Sources
     from django_deploy.bundle.manifest import Manifest, Pin, Wheel
-    from django_deploy.bundle.sources import Sources
     from django_deploy.bundle.tools import HostPlatform
 
 
@@ -90,7 +90,7 @@ def fit(
     missing = missing_on_host(manifest, markers)
     added: tuple[Pin, ...] = ()
     if missing and not is_strict:
-        from django_deploy.bundle.resolution import resolve
+        from django_deploy.bundle.index.resolution import resolve
 
         added = resolve(_requirements_of(missing, manifest, markers), kept, platform, sources, cache=cache)
     bundle = HostBundle(

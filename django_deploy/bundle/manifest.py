@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from django_deploy.bundle.contents import Contents
+    from django_deploy.bundle.plain.contents import Contents
     from django_deploy.bundle.tools import HostPlatform
 
 

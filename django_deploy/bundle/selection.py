@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from django_deploy.bundle.pyproject import read_dependency_groups
+from django_deploy.bundle.wheels.pyproject import read_dependency_groups
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
     from packaging.utils import NormalizedName
 
     from django_deploy.bundle.environment import Distribution
-    from django_deploy.bundle.requirements_file import Entry
+    from django_deploy.bundle.requirements.requirements_file import Entry
 
 SELF = canonicalize_name("django-deploy")
 

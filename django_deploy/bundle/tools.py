@@ -17,14 +17,14 @@ from packaging.utils import BuildTag, InvalidWheelFilename, canonicalize_name, p
 from packaging.version import Version
 
 from django_deploy.bundle.cache import default_cache, digest, read_record, write_record
+from django_deploy.bundle.index.sources import Sources, read_sources
 from django_deploy.bundle.manifest import Wheel
-from django_deploy.bundle.sources import Sources, read_sources
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from django_deploy.bundle.index import File
+    from django_deploy.bundle.index.pages import File
 
 Tool = Literal["uv", "pip", "supervisor"]
 
@@ -160,8 +160,8 @@ def _kept_wheel(record: Any, folder: Path) -> Wheel | None:
 
 
 def _download_newest(name: Tool, platform: HostPlatform, sources: Sources, folder: Path) -> Wheel:
-    from django_deploy.bundle.client import IndexFailure
-    from django_deploy.bundle.index import Index
+    from django_deploy.bundle.index.client import IndexFailure
+    from django_deploy.bundle.index.pages import Index
 
     index = Index(sources)
     try:

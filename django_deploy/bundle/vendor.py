@@ -13,19 +13,19 @@ from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.cache import digest, prune, read_record, write_aside, write_record
-from django_deploy.bundle.compiled import lacking_glibc
 from django_deploy.bundle.environment import Distribution
 from django_deploy.bundle.manifest import Wheel
 from django_deploy.bundle.tools import best_wheel, fits, supports
+from django_deploy.bundle.wheels.compiled import lacking_glibc
 from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from django_deploy.bundle.index import File, Index
+    from django_deploy.bundle.index.pages import File, Index
+    from django_deploy.bundle.index.sources import Sources
     from django_deploy.bundle.manifest import Pin
-    from django_deploy.bundle.sources import Sources
     from django_deploy.bundle.tools import HostPlatform
 
 DOWNLOADS_AT_ONCE = 8
@@ -86,7 +86,7 @@ def vendor(
 
 def _fitting_best(stock: Iterable[Wheel], platform: HostPlatform) -> dict[tuple[str, str], Wheel]:
     """Of the wheels at hand, by name and version, those that fit the host best."""
-    from django_deploy.bundle.index import File
+    from django_deploy.bundle.index.pages import File
 
     wheels = {wheel.path.name: wheel for wheel in stock}
     same: dict[tuple[str, str], list[File]] = {}
@@ -141,7 +141,7 @@ class _Vendor:
         return wheels
 
     def _find(self, pins: Sequence[Pin]) -> dict[Pin, _Found]:
-        from django_deploy.bundle.index import Index
+        from django_deploy.bundle.index.pages import Index
 
         index = Index(self._sources)
         try:
@@ -153,7 +153,7 @@ class _Vendor:
 
     def _fetch(self, pin: Pin, index: Index) -> _Found:
         """The pin's best file, downloaded."""
-        from django_deploy.bundle.client import IndexFailure
+        from django_deploy.bundle.index.client import IndexFailure
 
         folder = self._cache / "files"
         try:
@@ -191,7 +191,7 @@ class _Vendor:
 
     def _build(self, sdists: Mapping[Pin, Path]) -> dict[Pin, _Found]:
         """Wheels of what has none for this host."""
-        from django_deploy.bundle.wheels import BUILDS_AT_ONCE
+        from django_deploy.bundle.wheels.builder import BUILDS_AT_ONCE
 
         if not sdists:
             return {}
@@ -200,7 +200,7 @@ class _Vendor:
             return dict(zip(sdists, built, strict=True))
 
     def _build_one(self, pin: Pin, sdist: Path) -> _Found:
-        from django_deploy.bundle.wheels import WheelBuilder
+        from django_deploy.bundle.wheels.builder import WheelBuilder
 
         name = canonicalize_name(pin.name)
         distribution = Distribution(name, pin.version, "local", (), sdist.parent, source=sdist)

@@ -9,10 +9,10 @@ import pytest
 
 from django_deploy.bundle.environment import Distribution
 from django_deploy.bundle.explanation import CHAINS_SHOWN, explain
-from django_deploy.bundle.lock_file import read_lock_file
+from django_deploy.bundle.index.sources import Sources
+from django_deploy.bundle.requirements.lock_file import read_lock_file
+from django_deploy.bundle.requirements.stated import select_stated
 from django_deploy.bundle.selection import select
-from django_deploy.bundle.sources import Sources
-from django_deploy.bundle.stated import select_stated
 from django_deploy.exceptions import ConfigError
 from tests.bundle.test_selection import environment_of
 

@@ -17,8 +17,8 @@ from django_deploy.bundle.fitting import (
     refused_on_host,
     superfluous_on_host,
 )
+from django_deploy.bundle.index.sources import Sources
 from django_deploy.bundle.manifest import Manifest, Pin, Wheel
-from django_deploy.bundle.sources import Sources
 from django_deploy.bundle.tools import HostPlatform
 from django_deploy.exceptions import BundleError
 from tests.bundle.archives import make_wheel
@@ -85,7 +85,7 @@ def redis(**more) -> Manifest:
 def test_what_is_missing_there_is_found_and_locked(index, served, tmp_path, monkeypatch, resolver):
     sha, more = served("async-timeout", "5.0.1", "patience>=1"), served("patience", "1.1")
     if resolver == "pip-tools":
-        monkeypatch.setattr("django_deploy.bundle.backend.find_uv", lambda: None)
+        monkeypatch.setattr("django_deploy.bundle.wheels.backend.find_uv", lambda: None)
         monkeypatch.setenv("PIP_TRUSTED_HOST", "127.0.0.1")
 
     found = fit(redis(), OLD, Sources(index_url=index.url), cache=tmp_path / "cache")

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from django_deploy.bundle.backend import CommandFailed, provide_environment
 from django_deploy.bundle.environment import Distribution
 from django_deploy.bundle.fitting import HostBundle
-from django_deploy.bundle.hash_tools import ask_tools
-from django_deploy.bundle.lock import lock
+from django_deploy.bundle.index.hash_tools import ask_tools
+from django_deploy.bundle.index.lock import lock
+from django_deploy.bundle.index.resolution import resolve
+from django_deploy.bundle.index.sources import Sources, read_sources
 from django_deploy.bundle.manifest import Pin
-from django_deploy.bundle.resolution import resolve
-from django_deploy.bundle.sources import Sources, read_sources
 from django_deploy.bundle.tools import HostPlatform, fetch_tool
 from django_deploy.bundle.vendor import vendor
+from django_deploy.bundle.wheels.backend import CommandFailed, provide_environment
 from django_deploy.exceptions import BundleError
 from tests.bundle.archives import make_wheel
 
@@ -97,7 +97,7 @@ def test_hashes_and_wheels(sources, tmp_path):
 @pytest.mark.parametrize("has_uv", [True, False])
 def test_back_ends_are_from_the_index_of_the_target(sources, tmp_path, monkeypatch, has_uv):
     if not has_uv:
-        monkeypatch.setattr("django_deploy.bundle.backend.find_uv", lambda: None)
+        monkeypatch.setattr("django_deploy.bundle.wheels.backend.find_uv", lambda: None)
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
 
     python = provide_environment(["acme-build"], tmp_path / "cache", sources)
@@ -109,7 +109,7 @@ def test_back_ends_are_from_the_index_of_the_target(sources, tmp_path, monkeypat
 @pytest.mark.parametrize("has_uv", [True, False])
 def test_tools_that_find_hashes(sources, shelf, monkeypatch, has_uv):
     if not has_uv:
-        monkeypatch.setattr("django_deploy.bundle.hash_tools.find_uv", lambda: None)
+        monkeypatch.setattr("django_deploy.bundle.index.hash_tools.find_uv", lambda: None)
 
     found = ask_tools(["acme-x==1.0"], sources)
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 from packaging.tags import sys_tags
 
-from django_deploy.bundle.index import File
+from django_deploy.bundle.index.pages import File
 from django_deploy.bundle.tools import GOOD_FOR, HostPlatform, choose_wheel, fetch_tool
 from django_deploy.exceptions import BundleError
 from tests.bundle.archives import make_wheel

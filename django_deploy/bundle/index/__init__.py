@@ -1,0 +1,1 @@
+"""Package indexes: where they are, who we are to them, what they have, and with which hashes."""

@@ -1,0 +1,1 @@
+"""What is deployed where a file says it: REQUIREMENTS as a file, LOCK_FILE."""

@@ -1,0 +1,1 @@
+"""Wheels of what no index has: its sources, their revision, the build, and what came of it."""

@@ -1,0 +1,119 @@
+"""Where folders stand in real git and Mercurial repositories."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from django_deploy.bundle.manifest import Revision
+from django_deploy.bundle.wheels.revision import find_revision, find_working_copy, require_clean
+from django_deploy.exceptions import BundleError
+
+
+def run(folder: Path, *command: str) -> str:
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path):
+    folder = tmp_path / "repository"
+    folder.joinpath("project").mkdir(parents=True)
+    folder.joinpath("project", "a.py").write_text("1")
+    folder.joinpath("project", ".gitignore").write_text("*.log\n")
+    run(folder, "git", "init", "-q")
+    run(folder, "git", "add", ".")
+    run(folder, "git", "commit", "-q", "-m", "first")
+    return folder
+
+
+def test_clean_git(repository):
+    commit = run(repository, "git", "rev-parse", "HEAD")
+
+    assert find_revision(repository / "project") == Revision("git", commit, "main", is_dirty=False)
+
+
+def test_changes_of_git(repository):
+    project = repository / "project"
+    project.joinpath("old name.py").write_text("some lines\n" * 9)
+    project.joinpath("gone.py").touch()
+    run(repository, "git", "add", ".")
+    run(repository, "git", "commit", "-q", "-m", "second")
+
+    project.joinpath("a.py").write_text("2")
+    project.joinpath("gone.py").unlink()
+    run(project, "git", "mv", "old name.py", "new näme.py")
+    project.joinpath("untracked.py").touch()
+    project.joinpath("ignored.log").touch()
+    repository.joinpath("elsewhere.py").touch()
+
+    files = find_working_copy(project).dirty_files
+    assert sorted(Path(name).name for name in files) == ["a.py", "gone.py", "new näme.py", "untracked.py"]
+
+
+def test_detached_git_has_no_branch(repository):
+    commit = run(repository, "git", "rev-parse", "HEAD")
+    run(repository, "git", "checkout", "-q", "--detach")
+
+    assert find_revision(repository) == Revision("git", commit, "", is_dirty=False)
+
+
+def test_git_without_a_commit_is_no_revision(tmp_path):
+    run(tmp_path, "git", "init", "-q")
+
+    assert find_revision(tmp_path) is None
+
+
+def test_no_vcs_is_no_revision(tmp_path):
+    assert find_revision(tmp_path) is None
+
+
+def test_missing_command_is_no_revision(repository, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+
+    assert find_revision(repository) is None
+
+
+@pytest.mark.skipif(not shutil.which("hg"), reason="Mercurial is not installed")
+def test_mercurial(tmp_path):
+    project = tmp_path / "project"
+    project.mkdir()
+    project.joinpath("a.py").write_text("1")
+    run(tmp_path, "hg", "init")
+    run(tmp_path, "hg", "add", "-q")
+    run(tmp_path, "hg", "commit", "-m", "first")
+    node = run(tmp_path, "hg", "log", "-r", ".", "-T", "{node}")
+
+    clean = find_working_copy(project)
+    tmp_path.joinpath("elsewhere.py").touch()
+    project.joinpath("untracked.py").touch()
+    dirty = find_working_copy(project)
+
+    assert clean.revision == Revision("hg", node, "default", is_dirty=False)
+    assert dirty.revision == Revision("hg", node, "default", is_dirty=True)
+    assert dirty.dirty_files == ("untracked.py",)
+
+
+def test_require_clean_names_ten_files(repository):
+    for number in range(12):
+        repository.joinpath(f"{number:02}.py").touch()
+
+    with pytest.raises(BundleError) as caught:
+        require_clean(repository)
+
+    names = ", ".join(f"{number:02}.py" for number in range(10))
+    assert caught.value.message == (
+        f"REQUIRE_CLEAN is set, but {repository} has uncommitted changes: {names}, and 2 more."
+    )
+    assert caught.value.remedy == "Commit or stash them."
+
+
+def test_require_clean_needs_a_vcs(tmp_path):
+    with pytest.raises(BundleError) as caught:
+        require_clean(tmp_path)
+
+    assert caught.value.message == (
+        f"REQUIRE_CLEAN is set, but neither git nor Mercurial knows a revision of {tmp_path}."
+    )
