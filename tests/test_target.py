@@ -719,6 +719,25 @@ def test_roles_of_hosts_that_are_not_known_yet_are_not_judged():
     )
 
 
+def test_an_inventory_from_a_callable_has_roles_and_can_be_limited():
+    process = {"COMMAND": "celery worker", "ROLES": ["jobs"]}
+    target = read(HOSTS=lambda: WITH_ROLES, PROCESSES={"worker": process}, HEALTH_CHECK=None)
+
+    limited = target.limited_to("web*")
+
+    assert [(host.name, host.roles) for host in limited.hosts] == [
+        ("web1", ("web",)),
+        ("web2", ("web", "jobs")),
+    ]
+    assert mistakes(HOSTS=lambda: ["web1"], PROCESSES={"worker": process}, HEALTH_CHECK=None) == [
+        (
+            "deploy.E018",
+            "['PROCESSES']['worker']['ROLES']",
+            "names 'jobs', a role that no host has. There is: no role at all.",
+        )
+    ]
+
+
 def test_E008_the_same_host_with_other_roles():
     hosts = [{"HOST": "web1", "ROLES": ["web"]}, {"HOST": "web1", "ROLES": ["jobs"]}]
 
