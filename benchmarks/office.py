@@ -63,7 +63,9 @@ class Office:
         self._install("-r", HERE / requirements, wheel, "-e", self.project)
 
     def _install(self, *arguments: str | Path) -> None:
-        run(UV, "pip", "install", "--quiet", "--python", self._python, *arguments)
+        # Bytecode is there where an environment was used before, unless somebody has forbidden to write it.
+        options = ["--quiet", "--compile-bytecode", "--python", self._python]
+        run(UV, "pip", "install", *options, *arguments)
 
     def change(self) -> None:
         """One line of the project and of its twin."""
