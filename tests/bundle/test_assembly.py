@@ -197,20 +197,20 @@ def test_settings_that_the_build_leaves_out_are_refused(workshop, edited):
 
 
 def test_settings_without_a_project(workshop, tmp_path):
-    settings = tmp_path / "plain" / "settings.py"
+    settings = tmp_path / "loose" / "settings.py"
     settings.parent.mkdir()
     settings.touch()
 
-    answer = workshop.bundle(settings_module="plain.settings", environ={"PYTHONPATH": str(tmp_path)})
+    answer = workshop.bundle(settings_module="loose.settings", environ={"PYTHONPATH": str(tmp_path)})
 
     assert answer["error"] == (
-        f"The settings module plain.settings ({settings.resolve()}) belongs to no installed distribution,"
+        f"The settings module loose.settings ({settings.resolve()}) belongs to no installed distribution,"
         " and no manage.py lies beside it."
     )
     assert answer["remedy"].startswith(
         f"Put this into {tmp_path.resolve()}/pyproject.toml and run `pip install -e .`"
     )
-    assert 'name = "plain"' in answer["remedy"]
+    assert 'name = "loose"' in answer["remedy"]
 
 
 def test_django_deploy_must_be_installed(workshop):
