@@ -17,9 +17,9 @@ ASSEMBLY = "bundle/test_assembly.py"
 FITTING = "bundle/test_fitting.py"
 LOCK = "bundle/test_lock.py"
 TOOLS = "bundle/test_tools.py"
-COMPILED = "bundle/test_compiled.py"
+COMPILED = "bundle/wheels/test_compiled.py"
 INSTALLER = "host/test_installer.py"
-CONTENTS = "bundle/test_contents.py"
+CONTENTS = "bundle/plain/test_contents.py"
 PLAIN_WHEELS = "bundle/test_plain.py"
 PLAIN_PROJECT = "test_plain_project.py"
 
@@ -114,7 +114,7 @@ BUILDS = {
     "stale build/": f"{WHEELS}::test_module_that_was_deleted_is_not_in_the_wheel",
     "missing templates": f"{ASSEMBLY}::test_lost_templates_are_told",
     "assets that git ignores": f"{WHEELS}::test_assets_that_git_ignores_and_hatchling_too_are_told",
-    "templates that only git knows": "bundle/test_known_files.py::test_they_are_in_the_wheel",
+    "templates that only git knows": "bundle/wheels/test_known_files.py::test_they_are_in_the_wheel",
     ".env in a package": f"{WHEELS}::test_secret_in_a_package_is_refused",
     "same version, new content": (
         f"{ASSEMBLY}::test_new_content_of_the_same_version_is_another_wheel "

@@ -171,7 +171,8 @@ def test_the_same_bundle_has_the_same_bill(manifest, tmp_path):
     bill(manifest, tmp_path)
     once = (tmp_path / "shop.cdx.json").read_bytes()
     program = (
-        "import pickle, sys; from pathlib import Path\nfrom django_deploy.bundle.file.sbom import write_sbom\n"
+        "import pickle, sys; from pathlib import Path\n"
+        "from django_deploy.bundle.file.sbom import write_sbom\n"
         "write_sbom(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]), index_url=sys.argv[3])"
     )
     import pickle
