@@ -12,15 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping
 INSTALLATIONS = "bundle/test_installations.py"
 ENVIRONMENT = "bundle/test_environment.py"
 SELECTION = "bundle/test_selection.py"
-WHEELS = "bundle/test_wheels.py"
+WHEELS = "bundle/wheels/test_builder.py"
 ASSEMBLY = "bundle/test_assembly.py"
 FITTING = "bundle/test_fitting.py"
-LOCK = "bundle/test_lock.py"
+LOCK = "bundle/index/test_lock.py"
 TOOLS = "bundle/test_tools.py"
 COMPILED = "bundle/wheels/test_compiled.py"
 INSTALLER = "host/test_installer.py"
 CONTENTS = "bundle/plain/test_contents.py"
-PLAIN_WHEELS = "bundle/test_plain.py"
+PLAIN_WHEELS = "bundle/plain/test_assembly.py"
 PLAIN_PROJECT = "test_plain_project.py"
 
 #: What is installed, by which tool, and how it is recorded.
