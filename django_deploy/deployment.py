@@ -15,27 +15,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .bundle.cache import default_cache
-from .bundle.delta import find_deltas, remember_wheels
 from .bundle.file.archive import with_vendored, write_bundle
 from .bundle.file.sbom import write_sbom
 from .bundle.file.signing import SigningKey, load_signing_key, sign_file
-from .bundle.fitting import HostBundle, fit
 from .bundle.index.sources import read_sources, redact
-from .bundle.manifest import Manifest, Wheel
-from .bundle.tools import HostPlatform, fetch_tool, fits
-from .bundle.vendor import vendor
-from .exceptions import (
-    BundleError,
-    DeployError,
-    HostError,
-    Interrupted,
-    RolloutFailed,
-)
+from .bundle.manifest import Manifest
+from .exceptions import DeployError, Interrupted, RolloutFailed
 from .host.protocol import Event, Report, ignore
 from .origins import Origin, from_environment
-from .plan import Plan, make_plan, platform_of, tools_needed
+from .plan import Plan, make_plan, platform_of
 from .rollout import Clock, Rollout, is_stale
+from .shipment import fetch_tools, fit_bundle, fit_bundles, shorten
 from .stages import activation_stages, begin_stages, deploy_stages
 from .target import Host, Target
 from .transport.fleet import Fleet
@@ -313,59 +303,13 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, sk
     target, sessions = _connect(target, fleet, clock, skip_unreachable=skip_unreachable)
     with clock.phase("plan"):
         facts = {session.host: session.facts for session in sessions}
-        bundles = _fit_bundles(target, manifest, facts, clock.report)
-        tools = {host: _fetch_tools(target, host, facts[host], manifest) for host in target.hosts}
-        plan = _shorten(make_plan(target, manifest, facts, bundles, tools, now=time.time()), facts)
+        bundles = fit_bundles(target, manifest, facts, clock.report)
+        tools = {host: fetch_tools(target, host, facts[host], manifest) for host in target.hosts}
+        plan = shorten(make_plan(target, manifest, facts, bundles, tools, now=time.time()), facts)
     clock.report(Event("plan.ready", fields={"plan": plan.as_dict()}))
     for warning in plan.warnings:
         _warn(clock, warning)
     return plan
-
-
-def _fit_bundles(
-    target: Target, manifest: Manifest, facts: Mapping[Host, Mapping[str, Any]], report: Report
-) -> dict[Host, HostBundle]:
-    """What each host installs, by its interpreter; hosts of one kind share the work."""
-    found: dict[HostPlatform, HostBundle] = {}
-    bundles, errors = {}, []
-    for host in target.hosts:
-        if "error" in facts[host]["python"]:
-            bundles[host] = HostBundle(manifest.pins, manifest.wheels)
-            continue  # make_plan says so, with all other hosts' troubles
-        platform = platform_of(host, facts[host])
-        try:
-            if platform not in found:
-                found[platform] = _fit_bundle(target, manifest, platform, report)
-        except BundleError as error:
-            errors.append(HostError(host.name, error.message, remedy=error.remedy))
-        else:
-            bundles[host] = found[platform]
-    if errors:
-        raise RolloutFailed("Nothing was changed.", errors=errors)
-    return bundles
-
-
-def _shorten(plan: Plan, facts: Mapping[Host, Mapping[str, Any]]) -> Plan:
-    """Send wheels as their differences to those that the hosts have, where that is less."""
-    cache = default_cache()
-    for host in plan.hosts:
-        remember_wheels(host.bundle.wheels, cache)
-    if plan.is_empty:
-        return plan
-    hosts = (
-        replace(host, deltas=find_deltas(host.send, facts[host.host], cache=cache)) for host in plan.hosts
-    )
-    return replace(plan, hosts=tuple(hosts))
-
-
-def _fit_bundle(target: Target, manifest: Manifest, platform: HostPlatform, report: Report) -> HostBundle:
-    sources, cache = read_sources(target.index_url), default_cache()
-    bundle = fit(manifest, platform, sources, cache=cache, is_strict=target.strict_environment)
-    if not target.vendor or bundle.refused:  # the plan will say so, and better
-        return bundle
-    stock = manifest.vendored
-    wheels = vendor(bundle.pins, platform, sources, cache=cache, report=report, stock=stock)
-    return replace(bundle, pins=(), wheels=(*bundle.wheels, *wheels))
 
 
 def _with_vendored(target: Target, manifest: Manifest, clock: Clock, prompts: Prompts) -> Manifest:
@@ -373,33 +317,11 @@ def _with_vendored(target: Target, manifest: Manifest, clock: Clock, prompts: Pr
     with Fleet(target, report=clock.report, prompts=prompts) as fleet:
         facts = {session.host: session.facts for session in fleet.sessions()}
     platforms = dict.fromkeys(platform_of(host, facts[host]) for host in target.hosts)
-    fitted = {platform: _fit_bundle(target, manifest, platform, clock.report) for platform in platforms}
+    fitted = {platform: fit_bundle(target, manifest, platform, clock.report) for platform in platforms}
     tools = [
-        wheel for host in target.hosts for wheel in _fetch_tools(target, host, facts[host], manifest).values()
+        wheel for host in target.hosts for wheel in fetch_tools(target, host, facts[host], manifest).values()
     ]
     return with_vendored(manifest, fitted, tools)
-
-
-def _fetch_tools(
-    target: Target, host: Host, facts: Mapping[str, Any], manifest: Manifest
-) -> dict[str, Wheel]:
-    """What a host lacks to install and run a release; a bundle file may bring it along."""
-    if "error" in facts["python"]:
-        return {}  # make_plan says so, with all other hosts' troubles
-    platform = platform_of(host, facts)
-    at_hand = {wheel.name: wheel for wheel in (*manifest.vendored, *manifest.tools) if fits(wheel, platform)}
-    found: dict[str, Wheel] = {}
-    for name in tools_needed(target.for_host(host), facts):
-        if name in at_hand:
-            found[name] = at_hand[name]
-            continue
-        try:
-            found[name] = fetch_tool(name, platform, index_url=target.index_url)
-        except BundleError:
-            if name != "uv" or target.installer is not None:
-                raise
-            found["pip"] = fetch_tool("pip", platform, index_url=target.index_url)  # no uv for that machine
-    return found
 
 
 def _finish(target: Target, clock: Clock, outcome: Outcome) -> Outcome:

@@ -6,8 +6,8 @@ import pytest
 
 from django_deploy.bundle.manifest import Manifest, Pin
 from django_deploy.bundle.tools import HostPlatform
-from django_deploy.deployment import _fit_bundle
 from django_deploy.host.protocol import ignore
+from django_deploy.shipment import fit_bundle
 from django_deploy.target import Target
 from tests.bundle.index_server import FakeIndex
 
@@ -36,7 +36,7 @@ def test_what_the_interpreter_refuses_is_not_looked_for(index, tmp_path, monkeyp
         requires_python=(("acme-x", ">=3.12"),),
     )
 
-    bundle = _fit_bundle(target, manifest, HostPlatform((3, 11, 2), glibc="2.36"), ignore)
+    bundle = fit_bundle(target, manifest, HostPlatform((3, 11, 2), glibc="2.36"), ignore)
 
     assert bundle.refused == (("acme-x", ">=3.12"),)
     assert index.requests == []
