@@ -55,6 +55,9 @@ class Developer(Shop):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.folder = folder
+        # Promotions must not need an index: the host has uv.
+        folders = (str(Path(sys.executable).parent), os.environ["PATH"])
+        self.environment["PATH"] = os.pathsep.join(folders)
         settings = self.project / "bookshop" / "settings.py"
         python = next(iter(other_interpreters()), "python3")
         settings.write_text(settings.read_text() + TARGETS.format(folder=folder, python=python))

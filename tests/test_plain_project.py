@@ -461,6 +461,11 @@ def test_a_revision(site):
     (line,) = [line for line in out.splitlines() if "is no package" in line]
     assert re.match(r"  mysite is no package: 2\d files, ", line), line
     assert re.search(r"^mysite 0\+[0-9a-f]{12}, git [0-9a-f]{12}: ", out, re.MULTILINE), out
+    (warning,) = [line for line in out.splitlines() if "The revision lacks what the VCS ignores" in line]
+    assert warning == (
+        "warning: The revision lacks what the VCS ignores, which a deployment without --revision has:"
+        " ../frontend/dist/app.js."
+    )
 
 
 def test_a_bundle_file(site, tmp_path):

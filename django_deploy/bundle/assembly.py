@@ -34,7 +34,7 @@ from django_deploy.bundle.selection import SELF
 from django_deploy.bundle.wheels.audit import provides_module
 from django_deploy.bundle.wheels.builder import build_sdists, build_wheels, check_requirements
 from django_deploy.bundle.wheels.checkout import source_trees
-from django_deploy.bundle.wheels.revision import require_clean
+from django_deploy.bundle.wheels.revision import ignored_files, require_clean
 from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore
 
@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from django_deploy.bundle.plain.contents import Contents
     from django_deploy.bundle.wheels.builder import BuiltWheel
     from django_deploy.target import Target
+
+
+#: How many names of files that a revision lacks are told.
+IGNORED_SHOWN = 10
 
 
 def build_bundle(
@@ -87,6 +91,7 @@ def build_bundle(
             )
         _check_settings_module(target.settings_module, project, built)
         _check_hidden_modules(project, trees.distributions, built)
+    notes = _ignored_by_vcs(target, project, built, ignored_folders) if revision is not None else ()
     built = tuple(map(trees.with_origin, built))
 
     manifest = Manifest(
@@ -99,7 +104,7 @@ def build_bundle(
         created_by=deployer(),
         left_out=tuple(item.name for item in selection.left_out),
         revision=next((item.wheel.revision for item in built if item.wheel.name == project.name), None),
-        warnings=(*environment.warnings, *selection.warnings, *trees.warnings, *_warnings_of(built)),
+        warnings=(*environment.warnings, *selection.warnings, *trees.warnings, *notes, *_warnings_of(built)),
         contents=next((item.contents for item in built if item.contents is not None), None),
         requires=_requirements_of(
             (*selection.elsewhere, *trees.distributions), built, {project.name: selection.further}
@@ -216,6 +221,25 @@ def _asked_extras(target: Target, project: Distribution) -> Iterator[Requirement
     """EXTRAS, and those of INCLUDE."""
     yield Requirement(f"{project.name}[{','.join(target.extras)}]")
     yield from map(Requirement, target.include)
+
+
+def _ignored_by_vcs(
+    target: Target, project: Distribution, built: Iterable[BuiltWheel], ignored_folders: Iterable[Path]
+) -> tuple[str, ...]:
+    """A warning of files that a deployment without --revision would send, and that no revision ever has."""
+    sent = next((item.contents for item in built if item.contents is not None), None)
+    if sent is None or project.source is None:
+        return ()
+    here = read_contents(project.source, rules_of(target, ignored_folders))
+    lacking = {file.name for file in here.files} - {file.name for file in sent.files}
+    names = ignored_files(project.source, sorted(lacking))
+    if not names:
+        return ()
+    shown = ", ".join(names[:IGNORED_SHOWN])
+    more = f" and {len(names) - IGNORED_SHOWN} more" if len(names) > IGNORED_SHOWN else ""
+    return (
+        f"The revision lacks what the VCS ignores, which a deployment without --revision has: {shown}{more}.",
+    )
 
 
 def _version_of(project: Distribution, built: Iterable[BuiltWheel]) -> str:

@@ -15,12 +15,17 @@ from django_deploy.bundle.wheels.pyproject import read_dependency_groups
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from packaging.utils import NormalizedName
 
     from django_deploy.bundle.environment import Distribution
     from django_deploy.bundle.requirements.requirements_file import Entry
 
 SELF = canonicalize_name("django-deploy")
+
+#: How many folders above a plain project's own its pyproject.toml is looked for.
+LEVELS_ABOVE = 2
 
 #: What django-deploy needs on a server; its other requirements serve the deployer only.
 NEEDED_ON_HOSTS = frozenset({canonicalize_name("django")})
@@ -153,13 +158,21 @@ def _matching(names: Collection[NormalizedName], pattern: NormalizedName) -> Ite
     return (pattern,) if pattern in names else ()  # most patterns are names, and to match is slow
 
 
+def _folder_of_pyproject(project: Distribution) -> Path | None:
+    """Where the project's pyproject.toml lies: of a plain project, it may be above manage.py."""
+    if project.source is None or project.kind != "plain":
+        return project.source
+    places = (project.source, *project.source.parents[:LEVELS_ABOVE])
+    return next((place for place in places if (place / "pyproject.toml").is_file()), None)
+
+
 def _exclusions(project: Distribution, exclude: Sequence[str] | None) -> Iterator[tuple[str, str]]:
     """Patterns of EXCLUDE, or of its default, with the reason."""
     if exclude is not None:
         yield from ((pattern, f"EXCLUDE has {pattern!r}") for pattern in exclude)
         return
-    if project.source is not None:
-        for group, names in read_dependency_groups(project.source).items():
+    if (folder := _folder_of_pyproject(project)) is not None:
+        for group, names in read_dependency_groups(folder).items():
             if canonicalize_name(group) in DEVELOPMENT_GROUPS:
                 yield from ((name, f"the project's dependency group {group!r} names it") for name in names)
     yield from (

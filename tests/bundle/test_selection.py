@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,18 @@ def test_dependency_groups_of_the_project_are_excluded(tmp_path):
     distributions = (site, *environment_of(acme_debug="", acme_x="", b=""))
 
     assert selected(distributions) == {"site", "b"}
+
+
+def test_dependency_groups_of_a_plain_project_may_be_above_it(tmp_path):
+    tmp_path.joinpath("pyproject.toml").write_text("[dependency-groups]\ndev = ['acme-debug']\n")
+    folder = tmp_path / "backend" / "src"
+    folder.mkdir(parents=True)
+    plain = Distribution("site", "0", "plain", (), folder, source=folder)
+    package = replace(plain, kind="editable")
+    others = environment_of(acme_debug="", b="")
+
+    assert selected((plain, *others)) == {"site", "b"}
+    assert selected((package, *others)) == {"site", "acme-debug", "b"}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from django_deploy.bundle.file.document import FORMAT
 from django_deploy.bundle.plain.patterns import Patterns
 from django_deploy.bundle.wheels.audit import holds_database, holds_private_key, is_environment_file
 from django_deploy.bundle.wheels.tree import BLOCK, IGNORED_AT_ROOT, IGNORED_FOLDERS, IGNORED_SUFFIXES
@@ -87,7 +88,8 @@ class Contents:
         left_out = list(self.left_out[:LEFT_OUT_SHOWN])
         if (more := len(self.left_out) - LEFT_OUT_SHOWN) > 0:
             left_out.append(f"and {more} more")
-        text = f"{len(self.files)} files, {self.size / 1e6:.1f} MB"
+        size = f"{self.size / 1e6:.1f} MB" if self.size >= 1e6 else f"{self.size / 1e3:.1f} kB"
+        text = f"{len(self.files)} files, {size}"
         return f"{text}; left out: {', '.join(left_out)}" if left_out else text
 
     def as_dict(self) -> dict[str, Any]:
@@ -296,7 +298,7 @@ def _read(walk: _Walk) -> Iterator[File]:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             block = file.read(BLOCK)
-            if not is_asked_for and (why := _secret(name, block)):
+            if not is_asked_for and (why := _secret(name, block) or _product(block)):
                 walk.left_out[name] = why
                 continue
             digest, size = hashlib.sha256(), 0
@@ -312,6 +314,19 @@ def _secret(name: str, head: bytes) -> str:
     if holds_database(head):
         return "a database"
     return "a private key" if holds_private_key(name, head) else ""
+
+
+def _product(head: bytes) -> str:
+    """What ``deploy_bundle`` may have written beside manage.py, by how it begins; else nothing.
+
+    A bundle in the next bundle would make it another one each time.
+    """
+    if head.startswith(b"PK\x03\x04") and f'"format": "{FORMAT}"'.encode() in head:
+        return "a bundle file"
+    if head.startswith(b"-----BEGIN SSH SIGNATURE-----"):
+        return "a signature"
+    is_bill = head.lstrip().startswith(b"{") and re.search(rb'"bomFormat":\s*"CycloneDX"', head)
+    return "a bill of materials" if is_bill else ""
 
 
 def _refuse_names(names: list[str]) -> None:

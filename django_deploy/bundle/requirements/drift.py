@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from packaging.version import InvalidVersion, Version
 
 from django_deploy.bundle.index.sources import redact
-from django_deploy.bundle.selection import TOOLS
+from django_deploy.bundle.selection import SELF, TOOLS
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
@@ -129,22 +129,27 @@ def require_equal(
 ) -> None:
     """LOCK_FILE: ``BundleError`` with a table of what differs.
 
-    The project itself need not be locked; nor tools that install, which pip freeze and pip-compile leave
-    out of their files.
+    The project itself and django-deploy need not be locked; nor tools that install, which pip freeze and
+    pip-compile leave out of their files.
     """
-    wanted = [item for item in deployed if item.name not in (project.name, *TOOLS)]
+    wanted = [item for item in deployed if item.name not in (project.name, SELF, *TOOLS)]
     differences = compare(lock.entries, distributions, wanted)
     if differences:
         lines = "\n".join(table(differences, lock.name))
         raise BundleError(
             f"LOCK_FILE is set, but {lock.name} is not what is installed here and deployed:\n{lines}",
-            remedy=_remedy(lock.file),
+            remedy=_remedy(lock.file, has_more=any(not item.locked for item in differences)),
         )
 
 
-def _remedy(file: Path) -> str:
-    """Both ways to make a lock file and the environment equal, as commands."""
+def _remedy(file: Path, *, has_more: bool) -> str:
+    """Both ways to make a lock file and the environment equal, as commands.
+
+    pip removes nothing, and a compiled file has nothing that its sources do not name.
+    """
     install = f"`pip install -r {file}` brings the environment to the file"
+    if has_more:
+        install = f"Uninstall what the file does not have, or name it where the file is made from. {install}"
     made_by = _MADE_BY.search(file.read_text(encoding="utf-8", errors="replace")[:_HEAD])
     if made_by:
         return f"{install}; `{made_by[1]}` makes the file anew."

@@ -100,14 +100,28 @@ def _read_mercurial(folder: Path) -> WorkingCopy | None:
     return WorkingCopy(Revision("hg", id, branch, is_dirty=bool(files)), files) if id else None
 
 
-def _run(command: list[str], folder: Path, **environment: str) -> str | None:
+def ignored_files(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of a folder's files that git or Mercurial is told to ignore, and that no revision has."""
+    place = find_root(folder.resolve())
+    if place is None or not names:
+        return ()
+    if place[0] == "git":
+        asked = "".join(f"{name}\0" for name in names)
+        found = _run(["git", "check-ignore", "-z", "--stdin"], folder, input=asked)
+    else:
+        found = _run(["hg", "status", "--ignored", "--no-status", "--print0", "."], folder)
+    ignored = set((found or "").split("\0"))
+    return tuple(name for name in names if name in ignored)
+
+
+def _run(command: list[str], folder: Path, *, input: str = "", **environment: str) -> str | None:
     """What a command prints; None when it is missing or fails."""
     try:
         result = subprocess.run(
             command,
             cwd=folder,
             env={**vcs_environment(), **environment},
-            stdin=subprocess.DEVNULL,
+            input=input.encode("utf-8", "surrogateescape"),
             capture_output=True,
             check=True,
         )

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import uv
 
 from django_deploy.bundle.index.sources import (
     Sources,
@@ -193,7 +194,16 @@ def test_uv_with_settings_of_its_own_is_left_alone():
 
 def test_uv_asks_only_the_index_of_the_hosts(index, tmp_path):
     index.add("acme-x", {"acme_x-1.0-py3-none-any.whl": "a" * 64})
-    command = ["uv", "pip", "compile", "--quiet", "--no-header", "--no-deps", "--generate-hashes", "-"]
+    command = [
+        uv.find_uv_bin(),
+        "pip",
+        "compile",
+        "--quiet",
+        "--no-header",
+        "--no-deps",
+        "--generate-hashes",
+        "-",
+    ]
     elsewhere = dict.fromkeys(("UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"), "http://127.0.0.1:9/")
     environment = {**os.environ, "UV_NO_CACHE": "1", **elsewhere, "UV_FIND_LINKS": str(tmp_path / "gone")}
 

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from django_deploy.bundle.file.archive import write_bundle
+from django_deploy.bundle.manifest import Manifest, Wheel
 from django_deploy.bundle.plain import contents
 from django_deploy.bundle.plain.contents import Rules, read_contents
 from django_deploy.bundle.plain.patterns import Patterns
 from django_deploy.exceptions import BundleError
+from tests.bundle.archives import make_wheel
 
 KEY = "-----BEGIN PRIVATE KEY-----\n"
 DATABASE = b"SQLite format 3\0rest"
@@ -99,6 +102,27 @@ def test_databases_and_keys_are_known_by_their_contents(project):
     assert {"data/places.db", "conf/prod", "certs/server.pem"}.isdisjoint(file.name for file in found.files)
     told = {"data/places.db (a database)", "conf/prod (a private key)", "certs/server.pem (a private key)"}
     assert told <= set(found.left_out)
+
+
+def test_what_deploy_bundle_has_written_is_left_out(project):
+    wheel = make_wheel(project / "wheelhouse", "acme")
+    manifest = Manifest("shop", "1", "3.11", (_describe(wheel),), (), 0.0, "")
+    write_bundle(manifest, project / "shop.bundle")
+    project.joinpath("shop.bundle.sig").write_text("-----BEGIN SSH SIGNATURE-----\nU1NI\n")
+    project.joinpath("shop.json").write_text('{"$schema": "x", "bomFormat": "CycloneDX"}')
+    project.joinpath("other.zip").write_bytes(wheel.read_bytes())
+
+    found = read_contents(project, Rules())
+
+    names = {file.name for file in found.files}
+    assert "other.zip" in names
+    assert {"shop.bundle", "shop.bundle.sig", "shop.json"}.isdisjoint(names)
+    told = {"shop.bundle (a bundle file)", "shop.bundle.sig (a signature)", "shop.json (a bill of materials)"}
+    assert told <= set(found.left_out)
+
+
+def _describe(wheel):
+    return Wheel("acme", "1.0", wheel, hashlib.sha256(wheel.read_bytes()).hexdigest(), wheel.stat().st_size)
 
 
 def test_exclude(project):

@@ -127,6 +127,24 @@ def test_tools_need_not_be_locked_but_count_where_they_are(tmp_path):
     assert caught.value.message.splitlines()[-1].split() == ["setuptools", "70.0", "80.9"]
 
 
+def test_django_deploy_need_not_be_locked(tmp_path):
+    (tmp_path / "requirements.txt").write_text("")
+    ours = installed("django-deploy", "0.1")
+
+    require_equal(read_lock_file(tmp_path / "requirements.txt"), [SITE, ours], [SITE, ours], SITE)
+
+
+def test_what_the_file_does_not_have_is_to_be_uninstalled(refusal, tmp_path):
+    error = refusal("")
+
+    file = tmp_path / "requirements.txt"
+    assert error.remedy == (
+        "Uninstall what the file does not have, or name it where the file is made from. "
+        f"`pip install -r {file}` brings the environment to the file; `pip freeze > {file}` the file to the"
+        " environment."
+    )
+
+
 def test_lock_file_that_differs_shows_a_table(refusal, tmp_path):
     error = refusal("django==5.2\nceleryproject==5.6\npytest==8\n")
 
@@ -174,5 +192,6 @@ def test_remedy_for_pylock(refusal, tmp_path):
 
     file = tmp_path / "pylock.toml"
     assert (
-        error.remedy == f"`pip install -r {file}` brings the environment to the file; or make the file anew."
+        error.remedy == "Uninstall what the file does not have, or name it where the file is made from. "
+        f"`pip install -r {file}` brings the environment to the file; or make the file anew."
     )

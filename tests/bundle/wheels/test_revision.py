@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from django_deploy.bundle.manifest import Revision
-from django_deploy.bundle.wheels.revision import find_revision, find_working_copy, require_clean
+from django_deploy.bundle.wheels.revision import (
+    find_revision,
+    find_working_copy,
+    ignored_files,
+    require_clean,
+)
 from django_deploy.exceptions import BundleError
 
 
@@ -27,6 +32,19 @@ def repository(tmp_path):
     run(folder, "git", "add", ".")
     run(folder, "git", "commit", "-q", "-m", "first")
     return folder
+
+
+@pytest.mark.parametrize("vcs", ["git", "hg"])
+def test_files_that_the_vcs_ignores(tmp_path, vcs):
+    run(tmp_path, vcs, "init", "-q")
+    tmp_path.joinpath(f".{vcs}ignore").write_text("syntax: glob\n*.mo\n" if vcs == "hg" else "*.mo\n")
+    project = tmp_path / "pro ject"
+    (project / "locale").mkdir(parents=True)
+    for name in ("locale/größe.mo", "a.py"):
+        project.joinpath(name).write_text("x")
+
+    assert ignored_files(project, ["a.py", "locale/größe.mo"]) == ("locale/größe.mo",)
+    assert ignored_files(project, []) == ()
 
 
 def test_clean_git(repository):
