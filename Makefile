@@ -2,6 +2,9 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# Tests run side by side; most of the time they wait for programs that they have started.
+WORKERS ?= auto
+HOST_WORKERS ?= 2
 BIN = $(VENV)/bin
 
 .PHONY: help demo demo-stop test test-hosts lint types docs package clean
@@ -41,10 +44,10 @@ demo-stop:
 	@$(PYTHON) example_project/demo.py stop
 
 test: $(VENV)/.test $(VENV)/.lint
-	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
 
 test-hosts: $(VENV)/.test
-	$(BIN)/python -m pytest tests/hosts -n 2 --dist loadfile -o addopts="-ra --strict-markers" $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest tests/hosts -n $(HOST_WORKERS) --dist loadfile -o addopts="-ra --strict-markers" $(PYTEST_FLAGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
