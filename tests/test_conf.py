@@ -40,19 +40,19 @@ def test_default_steps_whose_app_is_not_installed_are_left_out():
 
 @override_settings(
     DEPLOY_TARGETS={"staging": STAGING},
-    MEDIA_ROOT="/work/media",
-    STATIC_ROOT=Path("/work/static"),
-    TEMPLATES=[{"BACKEND": "x", "DIRS": [Path("/work/templates")]}, {"BACKEND": "y"}],
-    STATICFILES_DIRS=["/work/assets", ("vendor", Path("/work/vendor"))],
-    LOCALE_PATHS=[Path("/work/locale")],
-    FIXTURE_DIRS=["/work/fixtures"],
+    MEDIA_ROOT="/code/media",
+    STATIC_ROOT=Path("/code/static"),
+    TEMPLATES=[{"BACKEND": "x", "DIRS": [Path("/code/templates")]}, {"BACKEND": "y"}],
+    STATICFILES_DIRS=["/code/assets", ("vendor", Path("/code/vendor"))],
+    LOCALE_PATHS=[Path("/code/locale")],
+    FIXTURE_DIRS=["/code/fixtures"],
 )
 def test_a_target_knows_the_folders_of_data_and_those_that_are_read():
     target = conf.get_target("staging")
 
-    assert target.data_folders == ("/work/media", "/work/static")
+    assert target.data_folders == ("/code/media", "/code/static")
     assert target.asset_folders == tuple(
-        f"/work/{name}" for name in ("templates", "assets", "vendor", "locale", "fixtures")
+        f"/code/{name}" for name in ("templates", "assets", "vendor", "locale", "fixtures")
     )
 
 

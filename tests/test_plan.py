@@ -104,7 +104,7 @@ def test_a_first_release():
 
 
 def test_a_plain_project_says_what_it_is_made_of():
-    files = (File("manage.py", "/work/manage.py", 1_200_000, "f" * 64, is_executable=True),)
+    files = (File("manage.py", "/code/manage.py", 1_200_000, "f" * 64, is_executable=True),)
     left_out = ("db.sqlite3", *(f"{number}.log" for number in range(20)))
 
     found = plan(manifest=replace(MANIFEST, contents=Contents(files, left_out)))
