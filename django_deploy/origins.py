@@ -133,7 +133,11 @@ def _record(session: HostSession) -> Mapping[str, Any]:
     for release in releases:
         if release["id"] == session.facts["live"]:
             return release
-    raise HostError(session.host.name, f"{_live_release(session)} is live there, and has gone.")
+    raise HostError(
+        session.host.name,
+        f"{_live_release(session)} is live there, and has gone.",
+        remedy="Deploy there again, then promote.",
+    )
 
 
 def _promote(source: Target, session: HostSession, record: Mapping[str, Any], report: Report) -> Manifest:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from .bundle.delta import Delta
 from .bundle.fitting import HostBundle
-from .bundle.manifest import Manifest, Pin, Wheel
+from .bundle.manifest import Manifest, Pin, Wheel, size_text
 from .bundle.tools import HostPlatform, Tool, fits
 from .exceptions import DeployError, HostError, RolloutFailed
 from .target import Host, Process, Step, Target
@@ -379,7 +379,7 @@ def _problems(
         needs = "; ".join(f"{name} {distributions[name]}: {wanted}" for name, wanted in bundle.refused)
         remedy = "Name another interpreter in PYTHON, or install versions here that this one can run."
         return [HostError(host.name, f"Python {version} there is not right for {needs}.", remedy=remedy)]
-    if len(bundle.missing) > 0 and not bundle.added:
+    if bundle.missing and not bundle.added:
         needs = ", ".join(f"{name} (for {requirer})" for requirer, name in bundle.missing)
         remedy = "Install them here and name them in INCLUDE, or unset STRICT_ENVIRONMENT."
         message = f"Python {version} there needs {needs}, not installed here."
@@ -486,9 +486,9 @@ def _host_lines(host: HostPlan) -> list[str]:
         return [f"  {host.host.name}: serves it already"]
     if host.is_installed:
         return [f"  {host.host.name}: {host.live or 'nothing'}, has it from before: it is made live again"]
-    size = f"{_size(host.bytes_to_send)} to send"
+    size = f"{size_text(host.bytes_to_send)} to send"
     if host.deltas:
-        size += f" instead of {_size(sum(wheel.size for wheel in host.send))}"
+        size += f" instead of {size_text(sum(wheel.size for wheel in host.send))}"
     lines = [f"  {host.host.name}: {host.live or 'first release'}, {size}, installed with {host.installer}"]
     lines += _interpreter_lines(host.bundle)
     if host.live is None:
@@ -503,10 +503,6 @@ def _step_line(step: Step) -> str:
     if step.roles:
         return f"{step.name} (on {'the first of ' if step.on == 'once' else ''}{_roles(step)})"
     return f"{step.name}{' (on the first host)' if step.on == 'once' else ''}"
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
 
 
 def _interpreter_lines(bundle: HostBundle) -> list[str]:

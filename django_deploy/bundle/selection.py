@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from django_deploy.bundle.plain.assembly import LEVELS_ABOVE
 from django_deploy.bundle.wheels.pyproject import read_dependency_groups
 from django_deploy.exceptions import BundleError
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from django_deploy.bundle.requirements.requirements_file import Entry
 
 SELF = canonicalize_name("django-deploy")
-
-#: How many folders above a plain project's own its pyproject.toml is looked for.
-LEVELS_ABOVE = 2
 
 #: What django-deploy needs on a server; its other requirements serve the deployer only.
 NEEDED_ON_HOSTS = frozenset({canonicalize_name("django")})

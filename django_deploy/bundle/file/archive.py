@@ -114,7 +114,10 @@ def write_bundle(manifest: Manifest, file: Path) -> BundleFile:
     except OSError as error:
         raise BundleError(f"{file} cannot be written: {error.strerror}.") from None
     except LargeZipFile:
-        raise BundleError(f"{file} would have more than {MAX_FILE / 1e9:.1f} GB.") from None
+        raise BundleError(
+            f"{file} would have more than {MAX_FILE / 1e9:.1f} GB.",
+            remedy="Without VENDOR it holds only what is built here; or deploy without a file.",
+        ) from None
     return BundleFile(sha256, size, manifest)
 
 

@@ -149,7 +149,10 @@ def verify_file(copy: Path, file: Path, trusted_keys: Sequence[str]) -> str:
     except OSError as error:
         raise BundleError(f"{place} cannot be read: {error.strerror}.") from None
     except SignatureError as error:
-        raise BundleError(f"{place} is not a signature of a bundle: {error}.") from None
+        raise BundleError(
+            f"{place} is not a signature of a bundle: {error}.",
+            remedy="Get it anew from where the bundle is from; `manage.py deploy_bundle` with SIGNING_KEY makes it.",
+        ) from None
     if public not in trusted:
         raise BundleError(
             f"{file} is signed with {_fingerprint(public)}, which is not one of the TRUSTED_KEYS.",
@@ -208,7 +211,10 @@ def _read_public_keys(key: str) -> Iterator[bytes]:
             blob = b""
         fields = _fields(blob)
         if len(fields) != 2 or fields[0] != _ALGORITHM or len(fields[1]) != 32:
-            raise BundleError(f"TRUSTED_KEYS: {line[:60]!r} is not a public Ed25519 key.")
+            raise BundleError(
+                f"TRUSTED_KEYS: {line[:60]!r} is not a public Ed25519 key.",
+                remedy="Write the line of the .pub file beside the private key, or the path of that file.",
+            )
         yield blob
 
 

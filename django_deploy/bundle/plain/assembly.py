@@ -44,7 +44,7 @@ RECIPE = 1
 FOLDER = "app"
 _FROM_SITE_PACKAGES = f"../../../{FOLDER}"
 
-#: How many folders above the settings' own a manage.py is looked for.
+#: How many folders above the settings' own a manage.py is looked for, and a pyproject.toml above manage.py.
 LEVELS_ABOVE = 2
 
 #: Top-level names beside manage.py that no site imports.

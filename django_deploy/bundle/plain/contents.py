@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from django_deploy.bundle.file.document import FORMAT
+from django_deploy.bundle.manifest import size_text
 from django_deploy.bundle.plain.patterns import Patterns
 from django_deploy.bundle.wheels.audit import holds_database, holds_private_key, is_environment_file
 from django_deploy.bundle.wheels.tree import BLOCK, IGNORED_AT_ROOT, IGNORED_FOLDERS, IGNORED_SUFFIXES
@@ -88,8 +89,7 @@ class Contents:
         left_out = list(self.left_out[:LEFT_OUT_SHOWN])
         if (more := len(self.left_out) - LEFT_OUT_SHOWN) > 0:
             left_out.append(f"and {more} more")
-        size = f"{self.size / 1e6:.1f} MB" if self.size >= 1e6 else f"{self.size / 1e3:.1f} kB"
-        text = f"{len(self.files)} files, {size}"
+        text = f"{len(self.files)} files, {size_text(self.size)}"
         return f"{text}; left out: {', '.join(left_out)}" if left_out else text
 
     def as_dict(self) -> dict[str, Any]:

@@ -255,7 +255,10 @@ def _parse_reference(text: str, place: str, folder: Path) -> Entry:
     location, extras = (bracketed[1], _split_extras(bracketed[2])) if bracketed else (text, ())
     is_path = "/" in location or location.startswith(".") or _ARCHIVE.search(location)
     if not is_path and not (folder / location).is_dir():
-        raise BundleError(f"{place}: {text!r} is not a requirement.")
+        raise BundleError(
+            f"{place}: {text!r} is not a requirement.",
+            remedy="Write 'name==1.0', or the path or address of what it installs.",
+        )
     return Entry(place, _name_of_archive(location), extras, reference=str(_find_path(location, folder)))
 
 

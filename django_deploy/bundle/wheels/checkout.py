@@ -320,7 +320,10 @@ class _Checkout:
         if place is None or not (is_project or self.repository.tracks(source)):
             return item, f"{item.name} is not part of {self.revision}: it is built from {source} as it is."
         if is_project:
-            raise BundleError(f"{self.revision} has no {source.relative_to(root)}, where {item.name} is.")
+            raise BundleError(
+                f"{self.revision} has no {source.relative_to(root)}, where {item.name} is.",
+                remedy="Deploy a revision that has it, or without --revision what is there now.",
+            )
         return None, f"{item.name} is left out: {self.revision} has no {source.relative_to(root)}."
 
     def _revised(self, item: Distribution, place: Path) -> Distribution:
