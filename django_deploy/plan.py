@@ -79,6 +79,11 @@ class HostPlan:
     is_installed: bool = False
 
     @property
+    def needed(self) -> tuple[Wheel, ...]:
+        """The wheels and tools that its store must have to make the release."""
+        return (*self.bundle.wheels, *self.tools.values())
+
+    @property
     def bytes_to_send(self) -> int:
         return sum(self.deltas.get(wheel.sha256, wheel).size for wheel in self.send)
 

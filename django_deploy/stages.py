@@ -174,6 +174,9 @@ def _upload(session: HostSession, host: HostPlan, report: Report) -> None:
             told = time.monotonic()
             report(Event("upload.progress", session.host.name, fields={"done": done, "total": total}))
 
+    for wheel in host.needed:
+        if wheel not in host.send:
+            session.offer_file(wheel.path, wheel.sha256, wheel.path.name, progress)
     for wheel in host.send:
         delta = host.deltas.get(wheel.sha256)
         if delta is None:

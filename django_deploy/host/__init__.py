@@ -29,8 +29,8 @@ To the deployer
     ``{"id": N, "result": {...}}`` or
     ``{"id": N, "error": {"type", "message", "remedy", "details", "reverted"}}``
     ``{"event": KIND, "at": SECONDS, ...}``: see ``protocol.Event``.
-    ``{"wanted": SHA256, "why": TEXT}``: a recipe came to nothing, so the whole artifact is to be sent.
-        ``prepare`` waits for it.
+    ``{"wanted": SHA256, "why": TEXT}``: a recipe came to nothing, or what the store had is damaged, so the
+        whole artifact is to be sent. ``prepare`` waits for it.
     ``{"heartbeat": true}``
 
 End of input, or ``silence`` seconds without a byte, is an abort. So is SIGTERM, SIGHUP and SIGINT. After

@@ -102,6 +102,9 @@ class Program:
     def _prepare(self, message: dict[str, Any]) -> dict[str, Any]:
         """The release and what it is made of; see ``stages._prepare_fields``, which writes the fields."""
         transaction = self._open_transaction()
+        for artifact in (*message["artifacts"], *message["tools"].values()):
+            if why := self._store.miss(artifact["sha256"], artifact["name"]):
+                self._link.send({"wanted": artifact["sha256"], "why": why})
         self._store.wait(self._link.lost)
         return transaction.prepare(message)
 

@@ -48,6 +48,7 @@ class Store:
         self.refused: dict[str, Failure] = {}
         self._arrived: dict[str, str] = {}  # sha256 to name
         self._hashed: set[str] = set()
+        self._sound: set[str] = set()
         self._awaited: set[str] = set()
         self._change = threading.Condition()
 
@@ -73,6 +74,20 @@ class Store:
             (self._awaited.add if why else self._awaited.discard)(sha256)
             self._change.notify_all()
         return why
+
+    def miss(self, sha256: str, name: str) -> str:
+        """Why a file that should be here must be sent once more, empty when it is whole; ``wait`` waits for it."""
+        if sha256 in self.refused or sha256 in self._arrived or sha256 in self._awaited:
+            return ""
+        try:
+            self.path(sha256, name)
+        except Failure as failure:
+            if failure.type != "StoreCorrupt":
+                raise
+            with self._change:
+                self._awaited.add(sha256)
+            return failure.message
+        return ""
 
     def wait(self, lost: threading.Event) -> None:
         """Until every file that must come as a whole has come; raises ``Failure`` once the link is lost."""
@@ -145,18 +160,20 @@ class Store:
         path = self.layout.inside(".deploy", "store", sha256, name)
         if self._arrived.pop(sha256, None):
             self._admit(sha256, path)
+            self._sound.add(sha256)
+        if sha256 in self._sound:
             return path
         try:
             digest = _sha256(path)
         except OSError as error:
-            raise Failure(
-                "StoreCorrupt", f"{name} is not in the store: {error.strerror}", "Deploy again."
-            ) from None
+            message = f"{name} cannot be read in the host's store: {error.strerror}"
+            raise Failure("StoreCorrupt", message, "Deploy again.") from None
         if digest != sha256:
             shutil.rmtree(path.parent, ignore_errors=True)
             raise Failure(
                 "StoreCorrupt", f"{name} was damaged on the host's disk and removed", "Deploy again."
             )
+        self._sound.add(sha256)
         return path
 
     def _admit(self, sha256: str, path: Path) -> None:

@@ -77,7 +77,7 @@ class HostSession:
         self._sending = threading.Lock()
         self._state = threading.Lock()
         self._pending: dict[int, Future[Reply]] = {}
-        self._whole: dict[str, Callable[[], None]] = {}
+        self._offers: dict[str, tuple[str, Callable[[], None]]] = {}
         self._next_id = 1
         self._ended = threading.Event()
         self._end: ConnectionLost | ConnectionFailed | None = None
@@ -119,10 +119,15 @@ class HostSession:
 
     def send_delta(self, delta: Delta, path: Path, sha256: str, name: str, progress: Progress) -> None:
         """The same by its difference to what the host has; should that fail, the host gets the whole."""
-        self._whole[sha256] = lambda: self.send_file(path, sha256, name, progress)
+        message = "A wheel is sent as a whole, as its difference could not be used"
+        self._offers[sha256] = (message, lambda: self.send_file(path, sha256, name, progress))
         whole = path.stat().st_size
         header = {"blob": sha256, "size": delta.size, "name": name, "base": delta.base, "whole": whole}
         self._send_blob(delta.path, header, progress)
+
+    def offer_file(self, path: Path, sha256: str, name: str, progress: Progress) -> None:
+        """Send nothing: the host's store has it. Should it be damaged there, the host gets it again."""
+        self._offers[sha256] = (f"{name} is sent again", lambda: self.send_file(path, sha256, name, progress))
 
     def _send_blob(self, path: Path, header: Mapping[str, Any], progress: Progress) -> None:
         with self._sending, path.open("rb") as file:
@@ -193,10 +198,10 @@ class HostSession:
             self._send_whole(str(message["wanted"]), str(message.get("why")))
 
     def _send_whole(self, sha256: str, why: str) -> None:
-        """Send what could not be made of its difference; once, and only what was sent as such."""
-        send = self._whole.pop(sha256, None)
-        if send is None:
-            return
+        """Send what the host could not make of its difference, or has damaged; once, and only what was offered."""
+        if sha256 not in self._offers:
+            raise protocol.ProtocolError("it asks for a file that was not offered")
+        message, send = self._offers.pop(sha256)
 
         def work() -> None:
             try:
@@ -204,8 +209,8 @@ class HostSession:
             except OSError:  # it was here just now; without it the host would wait for ever
                 self.close()
 
-        message = f"A wheel is sent as a whole, as its difference could not be used: {why}."
-        self._report(Event("warning", self.host.name, fields={"message": message, "remedy": ""}))
+        fields = {"message": f"{message}: {why}.", "remedy": ""}
+        self._report(Event("warning", self.host.name, fields=fields))
         threading.Thread(target=work, name=f"sending again {self.host.name}", daemon=True).start()
 
     def _pass_on(self, message: Reply) -> None:

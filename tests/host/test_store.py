@@ -105,6 +105,7 @@ def test_the_bytes_of_a_refused_file_are_read_away(store):
 def test_a_file_that_was_damaged_on_the_disk_is_removed(store):
     receive(store)
     store.path(SHA, NAME).write_bytes(b"bits rot")
+    store = Store(store.layout)
 
     with pytest.raises(Failure) as caught:
         store.path(SHA, NAME)
@@ -115,7 +116,7 @@ def test_a_file_that_was_damaged_on_the_disk_is_removed(store):
 
 
 def test_a_missing_file_is_named(store):
-    with pytest.raises(Failure, match="is not in the store"):
+    with pytest.raises(Failure, match="cannot be read in the host's store: No such file or directory"):
         store.path(SHA, NAME)
 
 
@@ -279,3 +280,35 @@ def test_a_lost_link_ends_the_waiting(store):
         store.wait(lost)
 
     assert caught.value.type == "Aborted"
+
+
+def test_a_file_that_was_damaged_on_the_disk_is_missed_and_comes_again(store):
+    receive(store)
+    store.path(SHA, NAME).write_bytes(DATA[:-1])
+    fresh = Store(store.layout)
+
+    why = fresh.miss(SHA, NAME)
+    receive(fresh)
+    fresh.wait(threading.Event())
+
+    assert why == f"{NAME} was damaged on the host's disk and removed"
+    assert fresh.path(SHA, NAME).read_bytes() == DATA
+
+
+def test_what_is_whole_is_read_once_and_not_missed(store):
+    receive(store)
+    store.path(SHA, NAME)
+    fresh = Store(store.layout)
+
+    assert fresh.miss(SHA, NAME) == ""
+    fresh.path(SHA, NAME).write_bytes(b"")
+
+    assert fresh.path(SHA, NAME).exists()  # it was found whole in this session already
+
+
+def test_what_arrives_or_was_refused_is_not_missed(store):
+    receive(store)
+    receive(store, sha="0" * 64, name="not a name")
+
+    assert store.miss(SHA, NAME) == ""
+    assert store.miss("0" * 64, "not a name") == ""

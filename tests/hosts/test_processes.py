@@ -96,6 +96,7 @@ def test_singleton_that_does_not_stop(host: Machine, bookshop: Bookshop) -> None
     bookshop.new_edition()
 
     result = bookshop.deploy()
+    killed_next = live(host)
 
     assert result.status == 0, result
     assert (
@@ -104,6 +105,7 @@ def test_singleton_that_does_not_stop(host: Machine, bookshop: Bookshop) -> None
     ) in result.out
     bookshop.target["PROCESSES"]["worker"] = WORKER
     bookshop.deployed()
+    assert_gone(host, killed_next)
     bookshop.new_edition()
     assert_serves(host, bookshop.deployed())  # the one that was killed last is listed no more
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import signal
+import zipfile
 import zlib
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -14,6 +16,7 @@ import pytest
 from django_deploy.bundle.delta import Delta
 from django_deploy.exceptions import ConnectionLost, RequestFailed
 from django_deploy.host.delta import COPY, INSERT, INSTRUCTION
+from django_deploy.host.protocol import ProtocolError
 from django_deploy.target import Host, Target
 from django_deploy.transport.session import open_session
 from django_deploy.transport.ssh import no_prompts
@@ -21,6 +24,17 @@ from django_deploy.transport.ssh import no_prompts
 OLD = os.urandom(3_000_000)
 NEW = OLD[:1_000_000] + b"changed" + OLD[1_000_000:]
 NAME = "shop-1.0-py3-none-any.whl"
+
+
+def wheel():
+    """A tool that a host can unpack."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("pip/__main__.py", "")
+    return file.getvalue()
+
+
+TOOL = wheel()
 
 
 def sha256(data):
@@ -35,8 +49,18 @@ class Site:
         self.root = folder / "site"
         self.events = []
         self.sent = self.releases = 0
+        self.open()
+
+    def open(self):
         target = Target("demo", (Host("local"),), PurePosixPath(self.root), settings_module="shop.settings")
         self.session = open_session(target.hosts[0], target, report=self.events.append, prompts=no_prompts)
+        self.session.send_file(*self.file(TOOL))
+        self.sent = 0
+
+    def reopen(self):
+        self.session.close()
+        assert self.session.wait_for_end(20)
+        self.open()
 
     def progress(self, size):
         self.sent += size
@@ -67,7 +91,7 @@ class Site:
         os.kill(pid, signal.SIGCONT)
 
     def prepare(self, data):
-        """Ask for a release with that file; gives what was missing. A tool is, once the file is there."""
+        """Ask for a release with that file; gives why there is none. Once the file is there, Python is not."""
         holder = {"by": "test", "since": 0.0, "target": "demo"}
         self.releases += 1
         self.session.request("lock", holder=holder, wait=0)
@@ -77,18 +101,19 @@ class Site:
             release={"id": f"20261124T03000{self.releases}Z-0000000"},
             artifacts=[{"sha256": sha256(data), "name": NAME}],
             lock="",
-            installer={"name": "pip"},
-            tools={"pip": {"sha256": "0" * 64, "name": "pip.whl"}},
+            installer={"name": "pip", "index_url": None, "offline_first": False},
+            tools={"pip": {"sha256": sha256(TOOL), "name": NAME}},
+            python="no-python",
+            distributions={},
         )
         assert begun.result(timeout=20) == {"live": None}
         with pytest.raises(RequestFailed) as caught:
             prepared.result(timeout=20)
-        assert caught.value.type == "StoreCorrupt"
         return caught.value.message
 
 
-#: What ``prepare`` misses when the file is in the store.
-NOTHING_ELSE = "pip.whl is not in the store: No such file or directory"
+#: Why ``prepare`` fails when the file is in the store.
+NOTHING_ELSE = "cannot run no-python: No such file or directory"
 
 
 @pytest.fixture
@@ -166,7 +191,22 @@ def test_a_whole_file_that_has_gone_ends_the_session(site):
     assert isinstance(site.session.end, ConnectionLost)
 
 
+def test_what_is_damaged_in_the_store_is_sent_again(site):
+    site.session.send_file(*site.file(OLD))
+    assert site.prepare(OLD) == NOTHING_ELSE
+    site.stored(OLD).write_bytes(OLD[:-1])
+    site.reopen()
+
+    site.session.offer_file(*site.file(OLD))
+
+    assert site.prepare(OLD) == NOTHING_ELSE
+    assert site.stored(OLD).read_bytes() == OLD
+    assert site.sent == len(OLD)
+    assert site.warnings() == [f"{NAME} is sent again: {NAME} was damaged on the host's disk and removed."]
+
+
 def test_a_host_cannot_ask_for_other_files(site):
-    site.session._take({"wanted": sha256(OLD), "why": "curiosity"})
+    with site.asleep(), pytest.raises(ProtocolError, match="it asks for a file that was not offered"):
+        site.session._take({"wanted": sha256(OLD), "why": "curiosity"})
 
     assert site.warnings() == []
