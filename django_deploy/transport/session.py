@@ -198,7 +198,7 @@ class HostSession:
             self._send_whole(str(message["wanted"]), str(message.get("why")))
 
     def _send_whole(self, sha256: str, why: str) -> None:
-        """Send what the host could not make of its difference, or has damaged; once, and only what was offered."""
+        """Send what the host could not make of its difference, or has damaged; once, if it was offered."""
         if sha256 not in self._offers:
             raise protocol.ProtocolError("it asks for a file that was not offered")
         message, send = self._offers.pop(sha256)

@@ -91,7 +91,7 @@ class Site:
         os.kill(pid, signal.SIGCONT)
 
     def prepare(self, data):
-        """Ask for a release with that file; gives why there is none. Once the file is there, Python is not."""
+        """Ask for a release with that file; gives why there is none: with the file there, Python is not."""
         holder = {"by": "test", "since": 0.0, "target": "demo"}
         self.releases += 1
         self.session.request("lock", holder=holder, wait=0)

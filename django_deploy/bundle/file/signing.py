@@ -151,7 +151,7 @@ def verify_file(copy: Path, file: Path, trusted_keys: Sequence[str]) -> str:
     except SignatureError as error:
         raise BundleError(
             f"{place} is not a signature of a bundle: {error}.",
-            remedy="Get it anew from where the bundle is from; `manage.py deploy_bundle` with SIGNING_KEY makes it.",
+            remedy="Get it anew from where the bundle is from; deploy_bundle with SIGNING_KEY writes it.",
         ) from None
     if public not in trusted:
         raise BundleError(
