@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from statistics import mode
 
 import pytest
 
@@ -148,16 +149,19 @@ def test_a_certificate(each_ssh_server, opened, tmp_path, type):
 
 @needs_openssh_server
 def test_the_first_key_goes_with_the_request_for_the_service(ssh_server, opened, tmp_path):
-    rounds = {}
-    for type in ("ssh-ed25519", "ssh-rsa"):  # an RSA key waits: the server may first say how it is to sign
-        key = tmp_path / type
-        ssh_server.server.authorize(public_line(make_key(key, type)))
+    rounds = {
+        "ssh-ed25519": [],
+        "ssh-rsa": [],
+    }  # an RSA key waits: the server may first say how it is to sign
+    for type in rounds:
+        ssh_server.server.authorize(public_line(make_key(tmp_path / type, type)))
+    for type in [*rounds] * 3:  # what a busy machine delays may be counted with its neighbour
         with Proxy("127.0.0.1", ssh_server.port, round_trip=0.1) as proxy:
             ssh_server.know(ssh_server.server.host_key("ed25519"), name=f"[127.0.0.1]:{proxy.port}")
-            opened(ssh_server, replace(ssh_server.host, port=proxy.port, key_file=str(key)))
-            rounds[type] = proxy.rounds
+            opened(ssh_server, replace(ssh_server.host, port=proxy.port, key_file=str(tmp_path / type)))
+            rounds[type].append(proxy.rounds)
 
-    assert rounds["ssh-rsa"] == rounds["ssh-ed25519"] + 1
+    assert mode(rounds["ssh-rsa"]) == mode(rounds["ssh-ed25519"]) + 1
 
 
 def test_the_key_that_was_taken_last_is_offered_first(ssh_server, opened, tmp_path):
