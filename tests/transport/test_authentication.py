@@ -152,7 +152,7 @@ def test_the_first_key_goes_with_the_request_for_the_service(ssh_server, opened,
     rounds = {
         "ssh-ed25519": [],
         "ssh-rsa": [],
-    }  # an RSA key waits: the server may first say how it is to sign
+    }  # RSA waits: the server may first say how it is to sign
     for type in rounds:
         ssh_server.server.authorize(public_line(make_key(tmp_path / type, type)))
     for type in [*rounds] * 3:  # what a busy machine delays may be counted with its neighbour
