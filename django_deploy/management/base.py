@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from django_deploy import conf
 from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.reporters.choice import reporter_for
 from django_deploy.reporters.plain import Reporter
+from django_deploy.reporters.record import RecordingReporter
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.reporters.text import printable
 
@@ -95,9 +97,21 @@ class DeployCommand(BaseCommand):
             help="Only hosts of these names or addresses: patterns such as 'web*', separated by commas.",
         )
 
+    def add_view_arguments(self, parser: CommandParser) -> None:
+        """The options of commands that take their time, about what is shown of it."""
+        parser.add_argument(
+            "--plain", action="store_true", help="Plain lines, on a terminal too: no colours, nothing moves."
+        )
+        parser.add_argument(
+            "--timings", action="store_true", help="Show at the end when each host did what, and how long."
+        )
+        parser.add_argument(
+            "--report", type=Path, metavar="FILE", help="Write how it went as an HTML page to this file."
+        )
+
     @contextmanager
-    def reporting(self, *, json: bool, options: dict[str, Any]) -> Iterator[Reporter]:
-        """A reporter for standard output, ended with the block."""
+    def reporting(self, *, json: bool, options: dict[str, Any], title: str = "") -> Iterator[Reporter]:
+        """A reporter for standard output, ended with the block; ``title`` is that of a ``--report``."""
         self.stdout.ending = ""  # the reporter writes whole lines, and parts of them
         reporter = reporter_for(
             self.stdout,
@@ -105,7 +119,13 @@ class DeployCommand(BaseCommand):
             verbosity=options["verbosity"],
             secrets=self.secrets,
             color=False if options["no_color"] else None,
+            is_plain=options.get("plain", False),
         )
+        timings, report = options.get("timings", False), options.get("report")
+        if report is not None:
+            _check_writable(report)
+        if timings or report:
+            reporter = RecordingReporter(reporter, title, timings=timings, report=report)
         with reporter:
             yield reporter
 
@@ -161,6 +181,12 @@ class Terminal:
             except EOFError:
                 return False
         return answer in {"y", "yes"} if answer else default
+
+
+def _check_writable(file: Path) -> None:
+    """Better told now than when all has been done."""
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise ConfigError(f"--report {file}: no file can be written there.")
 
 
 def _seconds(wait: float) -> float:

@@ -222,6 +222,30 @@ def test_json_is_events_and_nothing_else():
     ]
 
 
+def test_a_report_and_timings(tmp_path):
+    file = tmp_path / "report.html"
+    deployment = Deployment(events=[Event("phase.started", at=1.0, fields={"phase": "bundle"})])
+
+    status, out, err = run(
+        deploy_rollback.Command, "staging", "--timings", "--report", str(file), deployment=deployment
+    )
+
+    assert (status, err) == (0, "")
+    assert out.startswith("bundle ...\n\nTimings\n  this machine  bundle  ")
+    assert out.endswith(f"The report is in {file}.\n")
+    assert "<h1>Rollback of staging</h1>" in file.read_text()
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything(tmp_path):
+    deployment = Deployment()
+    file = tmp_path / "nowhere" / "report.html"
+
+    result = run(deploy.Command, "staging", "--report", str(file), deployment=deployment)
+
+    assert result == (2, "", f"CommandError: --report {file}: no file can be written there.\n")
+    assert deployment.calls == []
+
+
 def test_a_doubtful_setting_is_said():
     _, out, _ = run(deploy.Command, "production")
 

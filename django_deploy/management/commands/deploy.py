@@ -35,6 +35,7 @@ class Command(DeployCommand):
         parser.add_argument(
             "--json", action="store_true", help="Print one event a line, as JSON; asks nothing."
         )
+        self.add_view_arguments(parser)
         self.add_host_arguments(parser)
         origins = parser.add_mutually_exclusive_group()
         origins.add_argument(
@@ -64,7 +65,8 @@ class Command(DeployCommand):
         if target is None:
             return self.list_targets(json=json)
         chosen = self.get_target(target, hosts, wait)
-        with self.reporting(json=json, options=options) as reporter:
+        title = f"Deployment of {chosen.name}"
+        with self.reporting(json=json, options=options, title=title) as reporter:
             terminal = self.terminal(reporter, json=json)
             origin = self.find_origin(chosen, options, terminal)
             if plan:

@@ -22,6 +22,7 @@ class Command(DeployCommand):
         parser.add_argument("target", help="A key of DEPLOY_TARGETS.")
         parser.add_argument("release", nargs="?", help="As deploy_status names it (default: the one before).")
         parser.add_argument("--json", action="store_true", help="Print one event a line, as JSON.")
+        self.add_view_arguments(parser)
         self.add_host_arguments(parser)
 
     def handle(
@@ -36,7 +37,8 @@ class Command(DeployCommand):
         **options: Any,
     ) -> None:
         chosen = self.get_target(target, hosts, wait)
-        with self.reporting(json=json, options=options) as reporter:
+        title = f"Rollback of {chosen.name}"
+        with self.reporting(json=json, options=options, title=title) as reporter:
             terminal = self.terminal(reporter, json=json)
             self.deployment.rollback(
                 chosen, release, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
