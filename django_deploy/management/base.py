@@ -170,6 +170,16 @@ class Terminal:
             except EOFError:
                 return None
 
+    def ask(self, question: str) -> str:
+        """What the person types; empty when there is nobody to ask."""
+        if not self.is_interactive:
+            return ""
+        with self._lock, self._pause():
+            try:
+                return input(f"{question} ").strip()
+            except EOFError:
+                return ""
+
     def confirm(self, question: str, *, default: bool, about: list[str] | None = None) -> bool:
         """Yes or no; ``default`` is what Enter means."""
         if not self.is_interactive:

@@ -1,0 +1,103 @@
+"""``manage.py deploy_init [TARGET]``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+from django_deploy import conf
+from django_deploy.exceptions import ConfigError, DeployError
+from django_deploy.management.base import DeployCommand, Terminal
+from django_deploy.management.proposals import Answers, Proposal, environment_names, propose, variable_here
+from django_deploy.management.survey import Survey, survey
+from django_deploy.target import Target
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(DeployCommand):
+    """Looks at the project and proposes what it needs to be deployed, as diffs."""
+
+    help = (
+        "Looks at the project, and proposes an entry of DEPLOY_TARGETS, what the settings need on a server "
+        "and a URL for the health check. Each change is shown as a diff and asked about; without a terminal "
+        "nothing is written, unless with --yes. Example: manage.py deploy_init staging "
+        "--host deploy@staging.example.com"
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("target", nargs="?", default="staging", help="Its name (default: staging).")
+        parser.add_argument(
+            "--host",
+            action="append",
+            dest="hosts",
+            metavar="USER@HOST",
+            help="Where it goes, or 'local'; may be given several times.",
+        )
+        parser.add_argument("--root", help="The folder there (default: /srv/ and the project's name).")
+        parser.add_argument("--domain", help="What visitors type (default: the first host's address).")
+        parser.add_argument("--yes", action="store_true", help="Make the changes without asking.")
+
+    def handle(
+        self,
+        *,
+        target: str,
+        hosts: list[str] | None,
+        root: str | None,
+        domain: str | None,
+        yes: bool,
+        **options: Any,
+    ) -> None:
+        names = [known.name for known in conf.list_targets()]
+        if target in names:
+            raise ConfigError(f"DEPLOY_TARGETS has a target {target!r} already: edit it there.")
+        with self.reporting(json=False, options={**options, "plain": True}) as reporter:
+            terminal = self.terminal(reporter, json=False)
+            facts = survey()
+            hosts = hosts or self.ask_for_host(target, terminal)
+            root = root or f"/srv/{facts.name}"
+            answers = Answers(target, tuple(hosts), root, domain or _domain(hosts[0]))
+            self.validate(answers, facts)
+            proposals = [*propose(facts, answers, has_targets=hasattr(settings, "DEPLOY_TARGETS"))]
+            written = [self.offer(proposal, terminal, yes=yes) for proposal in proposals]
+            self.conclude(facts, answers, all(written))
+
+    def ask_for_host(self, target: str, terminal: Terminal) -> list[str]:
+        host = terminal.ask(f"Where does {target} live? (user@host)")
+        if not host:
+            raise ConfigError("Where does it go?", remedy="Say it with --host USER@HOST, or --host local.")
+        return [host]
+
+    def validate(self, answers: Answers, facts: Survey) -> None:
+        """A target that ``deploy`` would refuse is not written."""
+        entry = {"HOSTS": list(answers.hosts), "ROOT": answers.root, "PROCESSES": dict(facts.processes)}
+        Target.from_mapping(answers.target, entry, settings_module=facts.settings_module)
+
+    def offer(self, proposal: Proposal, terminal: Terminal, *, yes: bool) -> bool:
+        """Show a change and make it if it is wanted; gives whether it was made."""
+        for line in proposal.diff():
+            self.say(self.presentable(line))
+        self.say()
+        if yes or terminal.confirm(f"Change {proposal.file.name} like this?", default=True):
+            proposal.write()
+            return True
+        return False
+
+    def conclude(self, facts: Survey, answers: Answers, is_complete: bool) -> None:
+        if not is_complete:
+            raise DeployError("Not everything was written.", remedy="With --yes it is, without a question.")
+        self.say("Now:")
+        if facts.lacking:
+            self.say(f"  pip install {' '.join(facts.lacking)}")
+        for name in environment_names(facts):
+            if name != "ALLOWED_HOSTS":
+                self.say(f"  export {variable_here(name, answers)}=...")
+        self.say(f"  python manage.py deploy --plan {answers.target}")
+        self.say(f"  python manage.py deploy {answers.target}")
+
+
+def _domain(host: str) -> str:
+    address = host.rpartition("@")[2]
+    return "localhost" if address == "local" else address.partition(":")[0]

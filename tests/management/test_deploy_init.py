@@ -1,0 +1,208 @@
+"""A project as ``startproject`` makes it, and what is proposed for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.test_local_deployment import CHECKOUT, UnixConnection
+from tests.test_plain_project import Site
+
+
+class Project:
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir()
+        subprocess.run([sys.executable, "-m", "django", "startproject", "mysite", folder], check=True)
+        self.settings, self.urls = folder / "mysite/settings.py", folder / "mysite/urls.py"
+        self.append('INSTALLED_APPS += ["django_deploy"]')
+
+    def append(self, text):
+        self.settings.write_text(f"{self.settings.read_text()}{text}\n")
+
+    @property
+    def files(self):
+        return self.settings.read_text(), self.urls.read_text()
+
+    def command(self, *words):
+        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "TERM": "dumb"}
+        environment.pop("DJANGO_SETTINGS_MODULE", None)
+        return {"args": [sys.executable, "manage.py", *words], "cwd": self.folder, "env": environment}
+
+    def run(self, *words):
+        done = subprocess.run(
+            **self.command(*words), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def answer(self, *words, answers):
+        """The same at a terminal; gives the status and what was seen."""
+        controller, terminal = pty.openpty()
+        process = subprocess.Popen(**self.command(*words), stdin=terminal, stdout=terminal, stderr=terminal)
+        os.close(terminal)
+        os.write(controller, answers.encode())
+        seen = b""
+        while True:
+            try:
+                data = os.read(controller, 4096)
+            except OSError:  # Linux says so when the last writer has gone
+                break
+            if not data:
+                break
+            seen += data
+        os.close(controller)
+        return process.wait(60), seen.decode()
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path / "shop")
+
+
+def test_changes_are_shown_and_not_made_without_a_word(project):
+    before = project.files
+
+    status, out, err = project.run("deploy_init", "--host", "deploy@web1.example.com:2222")
+
+    assert (status, err) == (
+        1,
+        "CommandError: Not everything was written.\nWith --yes it is, without a question.\n",
+    )
+    assert '+    path("healthz/", health),\n' in out
+    assert '+        "HOSTS": ["deploy@web1.example.com:2222"],\n+        "ROOT": "/srv/shop",\n' in out
+    assert '+            "ALLOWED_HOSTS": "web1.example.com",\n' in out
+    assert project.files == before
+
+
+def test_what_is_written_passes_the_checks(project):
+    status, out, err = project.run("deploy_init", "--host", "deploy@web1", "--yes")
+
+    assert (status, err) == (0, "")
+    assert (
+        out.endswith(
+            "Now:\n"
+            "  export STAGING_SECRET_KEY=...\n"
+            "  python manage.py deploy --plan staging\n"
+            "  python manage.py deploy staging\n"
+        )
+        or "  pip install gunicorn\n" in out
+    )
+    assert project.run("check", "--tag", "django_deploy") == (
+        0,
+        "System check identified no issues (0 silenced).\n",
+        "",
+    )
+    assert project.run("deploy")[1] == "staging  deploy@web1  /srv/shop\n"
+
+
+def test_a_second_target_is_added_and_the_first_one_left_alone(project):
+    project.run("deploy_init", "--host", "web1", "--yes")
+    first = project.files
+
+    again = project.run("deploy_init", "--host", "web1", "--yes")
+    second = project.run("deploy_init", "production", "--host", "web2", "--root", "/srv/other", "--yes")
+
+    assert again == (2, "", "CommandError: DEPLOY_TARGETS has a target 'staging' already: edit it there.\n")
+    assert second[0] == 0
+    assert project.files[1] == first[1]
+    assert project.files[0].startswith(first[0].rstrip())
+    assert project.run("deploy")[1].splitlines() == [
+        "staging     web1  /srv/shop",
+        "production  web2  /srv/other",
+    ]
+
+
+def test_each_change_is_asked_about(project):
+    before = project.files
+
+    status, seen = project.answer("deploy_init", answers="deploy@web1\nn\ny\n")
+
+    assert "Where does staging live? (user@host)" in seen
+    assert "Change urls.py like this? [Y/n]" in seen
+    assert "Change settings.py like this? [Y/n]" in seen
+    assert status == 1
+    assert project.files[1] == before[1]
+    assert '"HOSTS": ["deploy@web1"]' in project.files[0]
+
+
+def test_without_a_host_there_is_no_target(project):
+    assert project.run("deploy_init") == (
+        2,
+        "",
+        "CommandError: Where does it go?\nSay it with --host USER@HOST, or --host local.\n",
+    )
+
+
+def test_a_target_that_would_be_refused_is_not_written(project):
+    before = project.files
+
+    status, _, err = project.run("deploy_init", "--host", "web1", "--root", "srv", "--yes")
+
+    assert status == 2
+    assert "DEPLOY_TARGETS['staging']['ROOT']: must be an absolute path" in err
+    assert project.files == before
+
+
+def test_what_the_settings_tell(project):
+    project.append('SECRET_KEY = os.environ["DJANGO_KEY"] if False else os.environ["MY_KEY"]')
+    project.settings.write_text(f"import os\n{project.settings.read_text()}")
+    (project.folder / "mysite/celery.py").write_text("")
+    project.append('CELERY_BEAT_SCHEDULE = {"x": {}}')
+    project.append('ASGI_APPLICATION = "mysite.asgi.application"\nMEDIA_ROOT = BASE_DIR / "uploads"')
+    (project.folder / "celery.py").write_text("")  # as if it were installed
+    os.environ["MY_KEY"] = "k"
+    try:
+        _, out, _ = project.run("deploy_init", "--host", "web1")
+    finally:
+        del os.environ["MY_KEY"]
+
+    added = [line[1:] for line in out.splitlines() if re.match(r"\+[^+]", line)]
+    assert '            "MY_KEY": os.environ.get("STAGING_MY_KEY", ""),' in added
+    assert not any("SECRET_KEY" in line for line in added)
+    assert '    MEDIA_ROOT = os.path.join(os.environ["DJANGO_DEPLOY_SHARED"], "uploads")' in added
+    assert any(line.strip().startswith('"web": "') and "mysite.asgi" in line for line in added)
+    assert '            "worker": "celery -A mysite worker",' in added
+    beat = '"COMMAND": "celery -A mysite beat --schedule /srv/shop/shared/celerybeat-schedule",'
+    assert f"                {beat}" in added
+
+
+class Fresh(Site):
+    """A project of which nothing is written but that the app is installed."""
+
+    def _start_project(self) -> None:
+        admin = self.venv / "bin" / "django-admin"
+        subprocess.run([admin, "startproject", "mysite", self.project], check=True)
+        self.append('INSTALLED_APPS += ["django_deploy"]')
+
+
+def test_a_new_project_goes_live_by_what_was_proposed(monkeypatch):
+    # Not pytest's own folder: its path is too long for a Unix socket.
+    with tempfile.TemporaryDirectory(prefix="init-") as folder:
+        site = Fresh(Path(folder))
+        monkeypatch.setenv("HERE_SECRET_KEY", "long enough to please everybody, and not a secret at all")
+
+        status, out, err = site.run(
+            "deploy_init", "here", "--host", "local", "--root", str(site.root), "--yes"
+        )
+        assert (status, err) == (0, ""), out
+        site.append('DEPLOY_TARGETS["here"]["PROCESS_MANAGER"] = "supervisor"')
+        try:
+            status, out, err = site.run("deploy", "here")
+            assert status == 0, out + err
+            connection = UnixConnection(site.root / "run" / "web.sock")
+            connection.request("GET", "/healthz/", headers={"Host": "localhost"})
+            answer = connection.getresponse().read().decode()
+            connection.close()
+        finally:
+            site.stop()
+
+    live = re.search(r"(?m)^(20\S+) is live", out)[1]
+    assert json.loads(answer) == {"ok": True, "release": live}
