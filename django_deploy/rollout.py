@@ -24,9 +24,6 @@ from .transport.fleet import Courier, Fleet, gather
 from .transport.session import HostSession, Reply, open_session
 from .transport.ssh import no_prompts
 
-#: Seconds to hear that a host has undone a transaction, once its running step has ended.
-UNDO_TIMEOUT = 60.0
-
 #: Seconds in which a host that we lost is asked, over a new connection, what became of it.
 ASK_AGAIN_TIMEOUT = SILENCE + 10.0
 
@@ -59,9 +56,11 @@ class Rollout:
             else:
                 self._run_with_barriers(stages)
         except RolloutFailed as failure:
-            self._revert(failure.errors)
+            with _leaving_at_once("Interrupted while the hosts were reverting"):
+                self._revert(failure.errors)
         except KeyboardInterrupt:
-            raise self._interrupt() from None
+            with _leaving_at_once("Interrupted twice"):
+                raise self._interrupt() from None
 
     def _run_pipelined(self, stages: Sequence[Stage]) -> None:
         courier = self.fleet.couriers[0]
@@ -134,12 +133,9 @@ class Rollout:
         )
 
     def _interrupt(self) -> Interrupted:
-        try:
-            with self.clock.phase("revert"):
-                fates = self._undo_everywhere([])
-        except KeyboardInterrupt:
-            when = "within 20 s, or as soon as its running step has ended"
-            return Interrupted(f"Interrupted twice: left at once. Every host reverts by itself {when}.")
+        self.clock.report(Event("interrupted"))
+        with self.clock.phase("revert"):
+            fates = self._undo_everywhere([])
         unreverted = [f"{host} ({fate})" for host, fate in fates.items() if fate != "reverted"]
         if unreverted:
             remedy = f"Look with: manage.py deploy_status {self.target.name}."
@@ -157,7 +153,7 @@ class Rollout:
         return {session.host.name: self._fate(session, failed.get(session.host.name)) for session in sessions}
 
     def _fate(self, session: HostSession, error: RequestFailed | None) -> str:
-        session.wait_for_end(UNDO_TIMEOUT)
+        session.wait_for_end()  # a step may take its time; a host that is silent is given up
         if error is not None:
             return "reverted" if error.reverted else "unknown"
         if session.reverted is not None or self.stage == "lock":
@@ -209,6 +205,16 @@ class Rollout:
         results += [error.details for error in errors if isinstance(error, RequestFailed)]
         applied = [str(name) for result in results for name in result.get("applied", ())]
         return f" These migrations were applied and stay: {', '.join(applied)}." if applied else ""
+
+
+@contextmanager
+def _leaving_at_once(what: str) -> Iterator[None]:
+    """Ctrl-C while hosts revert: they go on without us."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        when = "within 20 s, or as soon as its running step has ended"
+        raise Interrupted(f"{what}: left at once. Every host reverts by itself {when}.") from None
 
 
 def _in_turn(couriers: Sequence[Courier]) -> list[list[Courier]]:

@@ -417,6 +417,62 @@ def test_ctrl_c_puts_everything_back(shop):
     shop.check()
 
 
+def test_ctrl_c_says_what_it_waits_for(shop):
+    before = shop.live
+    shop.change_mark("never seen")
+
+    with ExitStack() as gate:
+        gate.enter_context(shop.dawdling())
+        with shop.start("deploy", "demo") as process:
+            for line in process.stdout:
+                if line == "local: dawdle ...\n":
+                    break
+            process.send_signal(signal.SIGINT)
+            said = [process.stdout.readline() for _ in range(3)]
+            gate.close()
+            out, err = process.communicate(timeout=60)
+
+    assert sorted(said) == [
+        "interrupted: every host reverts; Ctrl-C again leaves at once, and they revert alone\n",
+        "local: waiting for the end of dawdle, which is not stopped half-way\n",
+        "revert ...\n",
+    ]
+    assert re.sub(r"[\d.]+ m?s\n", "SECONDS\n", out) == (
+        f"local: dawdle: SECONDS\nlocal: reverted: serves {before}, as before\n"
+    )
+    assert err == f"CommandError: Interrupted. Nothing changed: the host serves {before}, as before.\n"
+    assert process.returncode == 130
+    shop.check()
+
+
+def test_ctrl_c_while_a_failed_deployment_is_reverted(shop):
+    """The release that failed has a process that does not leave at once."""
+    before = shop.live
+    shop.change_mark("never seen")
+    shop.add_command(
+        "stay", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up'); time.sleep(60)"
+    )
+    settings = shop.project / "bookshop" / "settings.py"
+    settings.write_text(
+        f"{settings.read_text()}\nDEPLOY_TARGETS['demo']['PROCESSES']['stay'] = "
+        "{'COMMAND': 'python manage.py stay', 'STOP_TIMEOUT': 5}\n"
+    )
+    shop.set_target(RESTART=["false"])
+
+    with shop.start("deploy", "demo", "--json") as process:
+        wait_for_event(process, "phase.started", phase="revert")
+        process.send_signal(signal.SIGINT)
+        _out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130, err
+    assert err == (
+        "CommandError: Interrupted while the hosts were reverting: left at once."
+        " Every host reverts by itself within 20 s, or as soon as its running step has ended.\n"
+    )
+    shop.check()
+    assert (shop.live, shop.mark()) == (before, "first edition")
+
+
 @pytest.mark.parametrize("moment", ["install.started", "step.started", "process.started", "switched"])
 def test_a_killed_deployer_leaves_nothing_half_done(shop, moment):
     before = shop.live

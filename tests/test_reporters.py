@@ -205,9 +205,25 @@ def test_every_kind_of_event_has_a_sentence_and_may_lack_its_fields():
     for kind, names in EVENTS.items():
         numbers = dict.fromkeys({"seconds", "bytes", "done", "total"} & set(names.split()), 1)
         full = sentence(event(kind, **{**dict.fromkeys(names.split(), "word"), **numbers}))
-        assert "word" in full or kind in {"upload.progress", "plan.ready"}, kind
+        assert "word" in full or kind in {"upload.progress", "plan.ready", "interrupted"}, kind
         assert "?" not in full, kind
         assert sentence(event(kind)) != "", kind
+
+
+def test_who_holds_the_lock():
+    holder = {
+        "by": "anna@laptop",
+        "since": time.time() - 130,
+        "target": "shop",
+        "phase": "activating",
+        "pid": 7,
+    }
+    waiting = "waiting for another deployment to end: "
+
+    assert sentence(event("lock.waiting", "web1", holder=holder)) == (
+        f"{waiting}by anna@laptop for 2 min 10 s: activating"
+    )
+    assert sentence(event("lock.waiting", "web1", holder={})) == f"{waiting}by somebody: starting"
 
 
 def test_an_event_that_nobody_knows_is_shown():
@@ -252,6 +268,22 @@ def test_lines_of_a_failure_leave_the_output_to_the_error():
         "revert ...",
         "web1: reverted: serves old, as before",
     ]
+
+
+def test_lines_of_an_interruption():
+    events = [
+        event("interrupted"),
+        event("phase.started", phase="revert"),
+        event("step.awaited", "web1", step="migrate --noinput"),
+    ]
+    assert lines_of(events) == [
+        "interrupted: every host reverts; Ctrl-C again leaves at once, and they revert alone",
+        "revert ...",
+        "web1: waiting for the end of migrate --noinput, which is not stopped half-way",
+    ]
+    assert view(events, width=100)[-1] == (
+        "     ⠋ web1  waiting for the end of migrate --noinput, which is not stopped half-way"
+    )
 
 
 def test_json_of_a_failure_has_the_lines_that_the_error_brings_along():

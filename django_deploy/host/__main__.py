@@ -25,8 +25,9 @@ class Program:
         self._layout = Layout(hello["root"])
         self._store = Store(self._layout)
         self._lock = Lock(self._layout.private / "lock")
-        self._link = Link(0, 1, self._receive, hello["heartbeat"], hello["silence"])
         self._transaction: Optional[Transaction] = None
+        pulse = hello["heartbeat"], hello["silence"]
+        self._link = Link(0, 1, self._receive, *pulse, self._tell_what_runs)
         self._confirmed_keep: Optional[int] = None
 
     def serve(self) -> int:
@@ -45,6 +46,10 @@ class Program:
         why = self._store.receive(header, blob)
         if why:
             self._link.send({"wanted": header["blob"], "why": why})
+
+    def _tell_what_runs(self) -> None:
+        if self._transaction is not None:
+            self._transaction.tell_what_runs()
 
     def _answer(self, message: dict[str, Any]) -> None:
         work = REQUESTS.get(str(message["request"]))

@@ -48,11 +48,19 @@ class Link:
     """One duplex channel to the deployer.
 
     ``lost`` is set once and for ever: by an abort, a signal, the end of input, or ``silence``
-    seconds without a byte; ``reason`` says which. Nobody who writes can be blocked by a peer that
-    does not read: a thread writes, and once the link is lost it drops what is left.
+    seconds without a byte; ``reason`` says which, and ``on_loss`` is called. Nobody who writes can be
+    blocked by a peer that does not read: a thread writes, and once the link is lost it drops what is left.
     """
 
-    def __init__(self, source: int, sink: int, receive: Receive, heartbeat: float, silence: float) -> None:
+    def __init__(
+        self,
+        source: int,
+        sink: int,
+        receive: Receive,
+        heartbeat: float,
+        silence: float,
+        on_loss: Callable[[], None],
+    ) -> None:
         self.lost = threading.Event()
         self.reason = ""
         self._source = io.BufferedReader(io.FileIO(source, closefd=False), PIECE)
@@ -60,6 +68,7 @@ class Link:
         self._receive = receive
         self._heartbeat = heartbeat
         self._silence = silence
+        self._on_loss = on_loss
         self._heard = time.monotonic()
         self._requests: queue.Queue[Optional[dict[str, Any]]] = queue.Queue()
         self._outgoing: queue.Queue[Optional[bytes]] = queue.Queue(maxsize=1000)
@@ -76,6 +85,7 @@ class Link:
         if not self.lost.is_set():
             self.reason = reason
             self.lost.set()
+            self._on_loss()
         self._requests.put(None)
 
     def next_request(self) -> dict[str, Any] | None:
@@ -132,9 +142,11 @@ class Link:
             self._requests.put(message)
 
     def _watch(self) -> None:
+        """Also after a loss: whoever may be waiting there for our end hears that it is still to come."""
         beat = protocol.encode({"heartbeat": True})
-        while not self.lost.wait(self._heartbeat):
-            if time.monotonic() - self._heard > self._silence:
+        while True:
+            time.sleep(self._heartbeat)
+            if not self.lost.is_set() and time.monotonic() - self._heard > self._silence:
                 self.lose(f"no sign of the deployer for {self._silence:.0f} s")
             elif self._outgoing.empty():
                 self._outgoing.put(beat)

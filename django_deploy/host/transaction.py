@@ -69,6 +69,7 @@ class Transaction:
         self._store = store
         self._steps: Optional[StepProcess] = None
         self._step_name = ""
+        self._running = ""
         self._keep_open = -1
         self._tools: dict[str, Path] = {}
         self._watch: Optional[Watch] = None
@@ -226,13 +227,27 @@ class Transaction:
         self._link.report("step.started", step=name)
         self._warn_of_clearing(message["command"])
         started = time.monotonic()
-        result = self._isolated(message) if message["isolated"] else self._together(message)
+        with self._in_step(name):
+            result = self._isolated(message) if message["isolated"] else self._together(message)
         seconds = round(time.monotonic() - started, 3)
         if result.get("skipped"):
             self._link.report("step.skipped", step=name, reason=result["skipped"])
         else:
             self._link.report("step.finished", step=name, seconds=seconds, result=result.get("result", {}))
         return {"seconds": seconds, **result}
+
+    @contextmanager
+    def _in_step(self, name: str) -> Iterator[None]:
+        self._running = name
+        try:
+            yield
+        finally:
+            self._running = ""
+
+    def tell_what_runs(self) -> None:
+        """Once we are to undo, from any thread: the step that is waited for first."""
+        if name := self._running:
+            self._link.report("step.awaited", step=name)
 
     def _warn_of_clearing(self, command: list[str]) -> None:
         release = self._layout.release(self.journal["release"])

@@ -56,6 +56,7 @@ _DOING: Mapping[str, tuple[str, str]] = {
     "upload.progress": ("uploading", "busy"),
     "install.started": ("installing", "busy"),
     "install.finished": ("installed", "idle"),
+    "step.awaited": ("ending its step", "busy"),
     "process.started": ("starting", "busy"),
     "process.stopping": ("stopping", "busy"),
     "health.checked": ("healthy", "idle"),
@@ -372,7 +373,7 @@ class LiveReporter(Reporter):
 
     def _lasting(self, event: Event) -> Iterator[tuple[str, str]]:
         host = f"{event.host}: " if event.host else ""
-        if event.kind in {"warning", "recovered"}:
+        if event.kind in {"warning", "recovered", "interrupted"}:
             yield f"{host}{sentence(event)}", "yellow"
         elif event.kind in {"step.output", "install.output"} and self._verbosity > 1:
             yield f"{host}{sentence(event)}", "dim"

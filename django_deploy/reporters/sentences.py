@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ def _as_word(name: str, value: Any) -> str:
         return duration(value)
     if name in {"bytes", "done", "total"}:
         return size(value)
+    if name == "holder" and isinstance(value, Mapping):
+        return holder_in_words(value, time.time())
     if name == "phases" and isinstance(value, Mapping):
         return ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in value.items())
     if name in {"distributions", "wheels", "releases"} and isinstance(value, (list, dict)):
@@ -95,12 +98,16 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
     "step.started": lambda w: f"{w['step']} ...",
     "step.output": lambda w: f"| {w['line']}",
     "step.finished": lambda w: f"{w['step']}: {w['seconds']}",
+    "step.awaited": lambda w: f"waiting for the end of {w['step']}, which is not stopped half-way",
     "step.skipped": lambda w: f"{w['step']}: left out, {w['reason']}",
     "process.started": lambda w: f"started {w['process']} of {w['release']}",
     "process.stopping": lambda w: f"stopping {w['process']} of {w['release']}",
     "health.checked": lambda w: f"{w['address']} answered {w['status']} in {w['seconds']}",
     "switched": lambda w: f"serves {w['release']}",
     "confirmed": lambda w: f"confirmed {w['release']}",
+    "interrupted": lambda w: (
+        "interrupted: every host reverts; Ctrl-C again leaves at once, and they revert alone"
+    ),
     "reverted": lambda w: f"reverted: serves {w['live'] or 'nothing'}, as before",
     "pruned": lambda w: f"removed {count('old release', w['releases'])}",
     "warning": lambda w: f"warning: {_remedied(w)}",
@@ -110,12 +117,20 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
 
 #: Shown with ``--verbosity 0``, and only with 2 or more. The others need 1.
 QUIET = frozenset(
-    {"warning", "host.failed", "reverted", "rollout.finished"} | {"bundle.written", "sbom.written"}
+    {"warning", "host.failed", "interrupted", "reverted", "step.awaited", "rollout.finished"}
+    | {"bundle.written", "sbom.written"}
 )
 VERBOSE = frozenset(
     {"build.started", "confirmed", "install.output", "install.started", "phase.finished", "plan.ready"}
     | {"process.started", "pruned", "step.output", "vendor.started"}
 )
+
+
+def holder_in_words(holder: Mapping[str, Any], now: float) -> str:
+    """Who deploys, for how long, and in which phase; ``now`` is in seconds since the epoch."""
+    since = holder.get("since")
+    age = f" for {duration(max(now - since, 0.0))}" if isinstance(since, (int, float)) else ""
+    return f"by {holder.get('by') or 'somebody'}{age}: {holder.get('phase') or 'starting'}"
 
 
 def in_words(fields: Mapping[str, Any]) -> Mapping[str, str]:

@@ -158,8 +158,8 @@ class HostSession:
         if self._connection is not None:
             self._connection.close()
 
-    def wait_for_end(self, timeout: float) -> bool:
-        """Wait, in seconds, until the host program has gone; gives whether it has."""
+    def wait_for_end(self, timeout: float | None = None) -> bool:
+        """Wait until the host program has gone, at most ``timeout`` seconds; gives whether it has."""
         return self._ended.wait(timeout)
 
     def _send(self, data: bytes | memoryview) -> None:

@@ -10,6 +10,7 @@ from django_deploy.bundle.manifest import Revision
 from django_deploy.exceptions import DeployError
 from django_deploy.host.protocol import Event, ignore
 from django_deploy.management.base import DeployCommand
+from django_deploy.reporters.sentences import holder_in_words
 from django_deploy.reporters.text import count, duration
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Command(DeployCommand):
         if status.behind:
             yield f"  {self.style.WARNING(f'behind      {self._line(status.behind)} is live elsewhere')}"
         if status.lock:
-            yield f"  locked      {self._line(_holder(status.lock, now))}"
+            yield f"  locked      {self._line(holder_in_words(status.lock, now))}"
         if status.left_open:
             release, phase = (self._line(status.left_open[key]) for key in ("release", "phase"))
             text = f"{release}, in the phase {phase}; the next deployment mends it"
@@ -121,12 +122,6 @@ def _troubles(found: Sequence[HostStatus]) -> Iterator[str]:
 def _down(status: HostStatus) -> list[str]:
     live = [process for process in status.processes if process["release"] == status.live]
     return [str(process["name"]) for process in live if process["state"] not in UP]
-
-
-def _holder(lock: Mapping[str, Any], now: float) -> str:
-    since = lock.get("since")
-    age = f" for {duration(max(now - since, 0.0))}" if isinstance(since, (int, float)) else ""
-    return f"by {lock.get('by') or 'somebody'}{age}: {lock.get('phase') or 'starting'}"
 
 
 def _origin(release: Mapping[str, Any]) -> str:

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+import select
+import threading
+
+import pytest
+
+from django_deploy.host import protocol
+from django_deploy.host.link import Link
+
+
+class Wires:
+    """A link, and the deployer's ends of its two pipes."""
+
+    def __init__(self, silence=60.0):
+        source, self.deployer = os.pipe()
+        listener, sink = os.pipe()
+        self.losses = []
+        self.link = Link(source, sink, self.refuse, 0.02, silence, lambda: self.losses.append(1))
+        self.listener = os.fdopen(listener, "rb", buffering=0)
+        for work in (self.link._read, self.link._watch):
+            threading.Thread(target=work, daemon=True).start()
+        self.link._writer.start()
+
+    def refuse(self, header, blob):
+        raise AssertionError("no files here")
+
+    def say(self, message):
+        os.write(self.deployer, protocol.encode(message))
+
+    def hear(self):
+        assert select.select([self.listener], [], [], 5)[0], "nothing comes any more"
+        return protocol.decode(self.listener.readline())
+
+
+@pytest.fixture
+def wires():
+    return Wires()
+
+
+def test_an_abort_does_not_end_the_pulse(wires):
+    """What is running may take its time; a deployer that waits for it must not take us for dead."""
+    wires.say({"abort": True})
+    assert wires.link.lost.wait(20)
+    wires.link.report("reverted")
+    while "event" not in wires.hear():
+        pass
+
+    assert wires.hear() == wires.hear() == {"heartbeat": True}
+
+
+def test_a_loss_is_told_once(wires):
+    wires.say({"abort": True})
+    assert wires.link.lost.wait(20)
+    wires.link.lose("signal 15")
+
+    assert wires.losses == [1]
+    assert wires.link.reason == "abort"
+
+
+def test_silence_is_a_loss():
+    wires = Wires(silence=0.1)
+
+    assert wires.link.lost.wait(20)
+    assert wires.link.reason == "no sign of the deployer for 0 s"
