@@ -20,14 +20,14 @@ from .bundle.file.sbom import write_sbom
 from .bundle.file.signing import SigningKey, load_signing_key, sign_file
 from .bundle.index.sources import read_sources, redact
 from .bundle.manifest import Manifest
-from .exceptions import DeployError, Interrupted, RolloutFailed
+from .exceptions import ConfigError, DeployError, Interrupted, RolloutFailed
 from .host.protocol import Event, Report, ignore
 from .origins import Origin, from_environment
 from .plan import Plan, make_plan, platform_of
 from .rollout import Clock, Rollout, is_stale
 from .shipment import fetch_tools, fit_bundle, fit_bundles, shorten
 from .stages import activation_stages, begin_stages, deploy_stages
-from .target import Host, Target
+from .target import Host, Target, did_you_mean
 from .transport.fleet import Fleet
 from .transport.session import HostSession
 from .transport.ssh import Prompts, no_prompts
@@ -248,10 +248,12 @@ def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> st
     if wanted is not None:
         if wanted in offered:
             return wanted
-        others = ", ".join(sorted(offered - live)) or "no other release"
-        raise DeployError(
-            f"Not every host has a release {wanted} that was live.", remedy=f"There is: {others}."
-        )
+        others = sorted(offered - live)
+        remedy = f"There is: {', '.join(others) or 'no other release'}."
+        if not any(wanted == release["id"] for fact in facts for release in fact["releases"]):
+            message = f"There is no release {wanted!r}."
+            raise ConfigError(message, remedy=did_you_mean(wanted, others) or remedy)
+        raise DeployError(f"Not every host has a release {wanted} that was live.", remedy=remedy)
     newest_live = max((name for name in live if name), default=None)
     older = sorted(name for name in offered if newest_live is not None and name < newest_live)
     if not older:

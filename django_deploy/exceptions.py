@@ -39,7 +39,7 @@ class DeployError(Exception):
 
 
 class ConfigError(DeployError):
-    """Settings or arguments are wrong; nothing was contacted."""
+    """Settings or arguments are wrong; nothing was changed."""
 
     exit_status = 2
 

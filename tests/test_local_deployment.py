@@ -290,12 +290,19 @@ def test_rollback_and_forward_again(shop):
 
 
 def test_rollback_to_a_release_that_is_not_there(shop):
-    status, _out, err = shop.run("deploy_rollback", "demo", "20200101T000000Z-0000000")
+    before = shop.live
+    shop.change_mark("second edition")
+    second = shop.deploy()["release"]
 
-    assert status == 1
-    assert err.startswith(
-        "CommandError: Not every host has a release 20200101T000000Z-0000000 that was live.\nThere is: "
-    )
+    for wanted, remedy in {
+        "20200101T000000Z-0000000": r"There is: (2\S+, )*" + before + r"(, 2\S+)*\.",
+        before[:-1]: f"Did you mean '{before}'\\?",
+    }.items():
+        status, _out, err = shop.run("deploy_rollback", "demo", wanted)
+
+        assert status == 2
+        assert re.fullmatch(f"CommandError: There is no release '{wanted}'.\n{remedy}\n", err), err
+    assert shop.live == second
 
 
 def test_a_failing_step_changes_nothing(shop):

@@ -59,10 +59,9 @@ def test_unknown_release(host: Machine, bookshop: Bookshop) -> None:
 
     result = rollback(bookshop, "20200101T000000Z-0123456")
 
-    assert result.status == 1, result
+    assert result.status == 2, result
     assert result.err == (
-        "CommandError: Not every host has a release 20200101T000000Z-0123456 that was live.\n"
-        f"There is: {', '.join(others)}.\n"
+        f"CommandError: There is no release '20200101T000000Z-0123456'.\nThere is: {', '.join(others)}.\n"
     )
     assert_serves(host, old)
 
