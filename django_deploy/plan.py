@@ -395,6 +395,8 @@ def _problems(
             f"On the host, as root: loginctl enable-linger {user}. Or set PROCESS_MANAGER to 'supervisor'."
         )
         return [HostError(host.name, f"no systemd user manager runs for {user}.", remedy=remedy)]
+    if obstacle := facts["obstacle"]:
+        return [HostError(host.name, str(obstacle["message"]), remedy=str(obstacle["remedy"]))]
     if facts["free_bytes"] is not None and facts["free_bytes"] < MINIMUM_FREE:
         free = facts["free_bytes"] // 10**6
         return [HostError(host.name, f"only {free} MB are free under ROOT.", remedy="Make room there.")]
@@ -491,7 +493,7 @@ def _host_lines(host: HostPlan) -> list[str]:
         return [f"  {host.host.name}: serves it already"]
     if host.is_installed:
         return [f"  {host.host.name}: {host.live or 'nothing'}, has it from before: it is made live again"]
-    size = f"{size_text(host.bytes_to_send)} to send"
+    size = f"{size_text(host.bytes_to_send)} to send" if host.bytes_to_send else "nothing to send"
     if host.deltas:
         size += f" instead of {size_text(sum(wheel.size for wheel in host.send))}"
     lines = [f"  {host.host.name}: {host.live or 'first release'}, {size}, installed with {host.installer}"]

@@ -60,6 +60,7 @@ BARE = {
     "store": [],
     "processes": [],
     "free_bytes": 10**10,
+    "obstacle": None,
     "unfinished": False,
     "cleanup_failed": "",
 }
@@ -530,6 +531,17 @@ def test_what_is_missing_is_refused_when_nothing_was_added():
     (error,) = caught.value.errors
     assert error.message == "Python 3.11.2 there needs async-timeout (for redis), not installed here."
     assert error.remedy == "Install them here and name them in INCLUDE, or unset STRICT_ENVIRONMENT."
+
+
+def test_a_root_that_cannot_be_written_to_is_refused():
+    obstacle = {"message": "cannot create /srv/shop: Permission denied", "remedy": "Ask root."}
+
+    with pytest.raises(RolloutFailed) as caught:
+        plan(obstacle=obstacle)
+
+    assert str(caught.value) == (
+        "deploy@one.example.com: cannot create /srv/shop: Permission denied\nAsk root.\nNothing was changed."
+    )
 
 
 def test_a_full_disk_is_refused():

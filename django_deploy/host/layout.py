@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -42,11 +43,22 @@ class Layout:
                 folder.mkdir(mode=0o755, parents=folder == self.root, exist_ok=True)
             self.private.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise Failure(
-                "HostUnfit",
-                f"cannot create {error.filename}: {error.strerror}",
-                f"On the host, as root: install -d -o {_user_name()} {self.root}",
-            ) from None
+            raise self._unfit(f"cannot create {error.filename}", error.strerror) from None
+
+    def obstacle(self) -> Failure | None:
+        """Why a deployment could not write here, as far as one sees without trying."""
+        for folder in (self.root, self.releases, self.run, self.private):
+            there = folder
+            while not os.path.exists(there):
+                there = there.parent
+            if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+                what = "write to" if there == folder else "create"
+                return self._unfit(f"cannot {what} {folder}", _why_not_writable(there))
+        return None
+
+    def _unfit(self, what: str, why: str | None) -> Failure:
+        remedy = f"On the host, as root: install -d -o {_user_name()} {self.root}"
+        return Failure("HostUnfit", f"{what}: {why}", remedy)
 
     def inside(self, *parts: str) -> Path:
         """The one function that joins names from elsewhere to ROOT; refuses to leave it."""
@@ -73,7 +85,9 @@ class Layout:
             name = Path(os.readlink(self.current)).name
         except FileNotFoundError:
             return None
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise self._unfit(f"cannot read {self.current}", error.strerror) from None
             raise Failure(
                 "HostUnfit",
                 f"{self.current} is not a symbolic link",
@@ -162,6 +176,13 @@ def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
     except BaseException:
         os.unlink(name)
         raise
+
+
+def _why_not_writable(path: Path) -> str:
+    if not path.is_dir():
+        return os.strerror(errno.ENOTDIR)
+    is_read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+    return os.strerror(errno.EROFS if is_read_only else errno.EACCES)
 
 
 def _user_name() -> str:

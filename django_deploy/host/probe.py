@@ -51,6 +51,7 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
         "tools": sorted(os.listdir(layout.private / "tools")) if (layout.private / "tools").is_dir() else [],
         "processes": _processes(layout),
         "free_bytes": _free_bytes(layout),
+        "obstacle": _obstacle(layout),
         "unfinished": _is_unfinished(journal),
         "transaction": {name: journal.get(name) for name in ("release", "phase")},
         "cleanup_failed": _read(layout, "cleanup-failed"),
@@ -99,6 +100,11 @@ def _free_bytes(layout: Layout) -> int | None:
         return shutil.disk_usage(folder).free
     except OSError:
         return None
+
+
+def _obstacle(layout: Layout) -> dict[str, Any] | None:
+    found = layout.obstacle()
+    return found.as_dict() if found is not None else None
 
 
 def _read(layout: Layout, name: str) -> str:

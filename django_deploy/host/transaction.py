@@ -432,8 +432,8 @@ class Transaction:
             if status:
                 raise Failure(
                     "RestartFailed",
-                    f"{' '.join(argv)} failed (exit {status})",
-                    "Try the RESTART command on the host by hand.",
+                    f"the RESTART command {' '.join(argv)!r} failed (exit {status})",
+                    "Try it on the host by hand.",
                     lines=lines,
                 )
 

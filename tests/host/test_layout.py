@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import getpass
+
 import pytest
 
 from django_deploy.host.layout import FAILED, LIVE, Layout, write_atomically
@@ -18,6 +20,17 @@ def layout(tmp_path):
 def test_root_must_be_absolute():
     with pytest.raises(Failure, match="ROOT must be an absolute path, not 'srv/site'"):
         Layout("srv/site")
+
+
+def test_obstacles_are_seen_before_anything_is_made(tmp_path):
+    """Permissions: test_deploy.py of the real hosts; whoever runs this test may be root."""
+    (tmp_path / "file").touch()
+
+    assert Layout(str(tmp_path / "new" / "site")).obstacle() is None
+    failure = Layout(str(tmp_path / "file" / "site")).obstacle()
+    assert failure.message == f"cannot create {tmp_path}/file/site: Not a directory"
+    assert failure.remedy == f"On the host, as root: install -d -o {getpass.getuser()} {tmp_path}/file/site"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("parts", [("..",), ("run", "../../x"), ("/etc/passwd",), ("releases", "../..")])

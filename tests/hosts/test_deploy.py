@@ -165,14 +165,15 @@ def test_wrong_settings(host: Machine, bookshop: Bookshop) -> None:
 def test_root_that_cannot_be_made(host: Machine, bookshop: Bookshop) -> None:
     bookshop.target["ROOT"] = "/srv/other"
 
-    result = bookshop.deploy()
+    for options in ["--plan"], []:
+        result = bookshop.deploy(*options)
 
-    assert result.status == 1, result
-    assert result.err == (
-        f"CommandError: deploy@{host.address}: cannot create /srv/other: Permission denied\n"
-        "On the host, as root: install -d -o deploy /srv/other\n"
-        "Nothing is live: this was the first deployment, and it was undone.\n"
-    )
+        assert result.status == 1, result
+        assert result.err == (
+            f"CommandError: deploy@{host.address}: cannot create /srv/other: Permission denied\n"
+            "On the host, as root: install -d -o deploy /srv/other\n"
+            "Nothing was changed.\n"
+        )
 
 
 def test_host_that_lost_its_power_serves_again(host: Machine, bookshop: Bookshop) -> None:

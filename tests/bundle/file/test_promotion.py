@@ -54,6 +54,7 @@ FACTS = {
     "store": [],
     "processes": [],
     "free_bytes": 10**10,
+    "obstacle": None,
     "unfinished": False,
     "cleanup_failed": "",
 }
