@@ -261,16 +261,23 @@ class Target:
 
     def warnings(self) -> tuple[Issue, ...]:
         """What is legal in the settings and yet hardly meant."""
-        if self.processes or self.restart:
-            return ()
-        return (
-            Issue(
-                setting_path(self.name),
-                "has neither PROCESSES nor RESTART: releases are installed, but nothing runs them.",
-                hint="Name the site's programs in PROCESSES, or in RESTART the commands that restart them.",
-                id=Kind.NOTHING_RUNS.value,
-            ),
-        )
+        if not (self.processes or self.restart):
+            message = "has neither PROCESSES nor RESTART: releases are installed, but nothing runs them."
+            hint = "Name the site's programs in PROCESSES, or in RESTART the commands that restart them."
+            return (Issue(setting_path(self.name), message, hint=hint, id=Kind.NOTHING_RUNS.value),)
+        if self._is_unasked():
+            message = "has no process with a {socket}: nobody asks whether a new release answers."
+            hint = (
+                "Where a web process listens, write unix:{socket}; else name an http:// address in"
+                " HEALTH_CHECK, or None where there is nothing to ask."
+            )
+            return (Issue(setting_path(self.name), message, hint=hint, id=Kind.NOTHING_ASKED.value),)
+        return ()
+
+    def _is_unasked(self) -> bool:
+        """The health check goes to sockets, and there is none."""
+        asks_sockets = self.health_check is not None and self.health_check.path.startswith("/")
+        return asks_sockets and not any(process.has_socket for process in self.processes)
 
 
 class Kind(Enum):
@@ -296,6 +303,7 @@ class Kind(Enum):
     ROLE = "deploy.E018"  #: not a role, or one that no host has
     NOTHING_RUNS = "deploy.W001"  #: neither PROCESSES nor RESTART
     COMMAND_TAKEN = "deploy.W002"  #: another app has a command ``deploy``, too
+    NOTHING_ASKED = "deploy.W003"  #: no health check, without having said so
 
 
 #: Calls the callable, or the dotted path of one, that stands for a value in the settings.

@@ -752,13 +752,35 @@ def test_W001_nothing_runs():
         "DEPLOY_TARGETS['staging']: has neither PROCESSES nor RESTART: releases are installed, but nothing runs them."
         " Name the site's programs in PROCESSES, or in RESTART the commands that restart them."
     )
-    assert read(PROCESSES={}, RESTART=["true"]).warnings() == ()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"PROCESSES": {"web": "gunicorn shop.wsgi"}},
+        {"PROCESSES": {"worker": "celery worker"}, "RESTART": ["true"]},
+        {"PROCESSES": {}, "RESTART": ["true"]},
+    ],
+)
+def test_W003_nobody_asks_the_site(keys):
+    (issue,) = read(**keys).warnings()
+
+    assert issue.id == "deploy.W003"
+    assert str(issue) == (
+        "DEPLOY_TARGETS['staging']: has no process with a {socket}: nobody asks whether a new release answers."
+        " Where a web process listens, write unix:{socket}; else name an http:// address in HEALTH_CHECK,"
+        " or None where there is nothing to ask."
+    )
+    for check in None, "http://127.0.0.1:8000/":
+        assert read(**keys, HEALTH_CHECK=check).warnings() == ()
+    assert read(PROCESSES={"web": "gunicorn --bind unix:{socket}"}).warnings() == ()
 
 
 def test_ids_are_stable():
     assert [kind.value for kind in Kind] == [f"deploy.E{number:03}" for number in range(1, 19)] + [
         "deploy.W001",
         "deploy.W002",
+        "deploy.W003",
     ]
 
 
