@@ -36,9 +36,11 @@ class Summary:
 def get_target(name: str) -> Target:
     """The target of that name, its callables called; raises ``ConfigError`` with every mistake in it."""
     entries = _read_entries()
+    if not entries:
+        raise nothing_configured()
     if name not in entries:
-        names = [str(known) for known in entries]
-        remedy = did_you_mean(name, names) or f"DEPLOY_TARGETS has: {', '.join(names) or 'no target'}."
+        names = [known for known in entries if isinstance(known, str)]
+        remedy = did_you_mean(name, names) or f"DEPLOY_TARGETS has: {', '.join(map(str, entries))}."
         raise ConfigError(f"There is no target {name!r}.", remedy=remedy)
     if issue := _name_issue(name):
         raise ConfigError("A target's name is not fit for one.", issues=[issue])
@@ -49,6 +51,11 @@ def get_target(name: str) -> Target:
         data_folders=_data_folders(),
         asset_folders=tuple(_asset_folders()),
     )
+
+
+def nothing_configured() -> ConfigError:
+    """What to say where there is no target at all."""
+    return ConfigError("No target is configured.", remedy=f"In the settings, say:\n\n{EXAMPLE}")
 
 
 def _fitting_steps(target: Target) -> tuple[Step, ...]:

@@ -120,6 +120,12 @@ def test_an_unknown_target(name, remedy):
     assert str(caught.value) == f"There is no target {name!r}.\n{remedy}"
 
 
+@override_settings(DEPLOY_TARGETS={7: STAGING})
+def test_a_name_that_is_no_string():
+    with pytest.raises(ConfigError, match=r"There is no target '7'.\nDEPLOY_TARGETS has: 7"):
+        conf.get_target("7")
+
+
 @override_settings(DEPLOY_TARGETS={"staging": STAGING, "production": {"HOST": "x"}})
 def test_mistakes_of_another_target_do_not_matter():
     assert conf.get_target("staging").name == "staging"

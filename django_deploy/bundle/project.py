@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from django_deploy.bundle.plain.assembly import find_plain_project
 from django_deploy.bundle.plain.proposal import propose_packaging
-from django_deploy.exceptions import BundleError
+from django_deploy.exceptions import BundleError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,11 +22,11 @@ def find_project(settings_module: str, distributions: Iterable[Distribution]) ->
     """The distribution that provides the settings module.
 
     Where none does, it is the folder of ``manage.py`` as it stands, of the kind ``plain``; ``BundleError``
-    where there is none either.
+    where there is none either, ``ConfigError`` where there is no such module.
     """
     file = find_module(settings_module)
     if file is None:
-        raise BundleError(
+        raise ConfigError(
             f"The settings module {settings_module} cannot be found.",
             remedy="SETTINGS_MODULE must name a module that this environment can import.",
         )

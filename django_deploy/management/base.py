@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import cached_property
 from getpass import getpass
@@ -60,7 +60,8 @@ class DeployCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         """As Django's, but an expected error has its own exit status."""
         try:
-            return super().execute(*args, **options)
+            with _json_alone(is_wanted=bool(options.get("json"))):
+                return super().execute(*args, **options)
         except DeployError as error:
             raise CommandError(self.presentable(str(error)), returncode=error.exit_status) from error
         except KeyboardInterrupt as error:
@@ -197,6 +198,16 @@ def _check_writable(file: Path) -> None:
     """Better told now than when all has been done."""
     if file.is_dir() or not os.access(file.parent, os.W_OK):
         raise ConfigError(f"--report {file}: no file can be written there.")
+
+
+@contextmanager
+def _json_alone(*, is_wanted: bool) -> Iterator[None]:
+    """With ``--json``, what the project prints goes to standard error; we write to a stream of our own."""
+    if not is_wanted:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def _seconds(wait: float) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from django_deploy.bundle.environment import Distribution
 from django_deploy.bundle.project import find_module, find_project
-from django_deploy.exceptions import BundleError
+from django_deploy.exceptions import BundleError, ConfigError
 
 
 def distribution(
@@ -48,7 +48,7 @@ def test_module_in_a_folder_without_init(importable):
 
 def test_missing_module(importable):
     assert find_module("shop_under_test.nothing") is None
-    with pytest.raises(BundleError) as caught:
+    with pytest.raises(ConfigError) as caught:
         find_project("shop_under_test.nothing", ())
 
     assert caught.value.message == "The settings module shop_under_test.nothing cannot be found."

@@ -261,9 +261,10 @@ def test_without_a_target_they_are_listed():
     assert run(deploy.Command, "--json")[1] == ""
 
 
+@pytest.mark.parametrize("argv", [[], ["staging"]])
 @override_settings(DEPLOY_TARGETS={})
-def test_without_any_target_there_is_an_example():
-    status, out, err = run(deploy.Command)
+def test_without_any_target_there_is_an_example(argv):
+    status, out, err = run(deploy.Command, *argv)
 
     assert (status, out) == (2, "")
     assert err.startswith(
@@ -277,6 +278,30 @@ def test_an_unknown_target():
         "",
         "CommandError: There is no target 'stagin'.\nDid you mean 'staging'?\n",
     )
+
+
+def ask_inventory():
+    print("asking the inventory")
+    return ["web1"]
+
+
+@override_settings(DEPLOY_TARGETS={"staging": {**TARGETS["staging"], "HOSTS": ask_inventory}})
+def test_what_callables_print_is_not_among_the_events(capsys):
+    deployment = Deployment(events=[Event("phase.started", fields={"phase": "bundle"})])
+
+    status, out, _err = run(deploy.Command, "staging", "--json", deployment=deployment)
+
+    assert (status, [json.loads(line)["event"] for line in out.splitlines()]) == (0, ["phase.started"])
+    assert capsys.readouterr() == ("", "asking the inventory\n")
+
+
+@pytest.mark.parametrize("options", [[], ["--plan"]])
+@override_settings(DEPLOY_TARGETS={"staging": {**TARGETS["staging"], "PROCESSES": {}}})
+def test_what_is_hardly_meant_is_said(options):
+    status, out, _err = run(deploy.Command, "staging", *options)
+
+    assert status == 0
+    assert out.startswith("warning: DEPLOY_TARGETS['staging']: has neither PROCESSES nor RESTART: ")
 
 
 @override_settings(DEPLOY_TARGETS={"staging": {"HOST": "web1", "ROOT": "srv"}})

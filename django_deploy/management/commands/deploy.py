@@ -69,14 +69,14 @@ class Command(DeployCommand):
         with self.reporting(json=json, options=options, title=title) as reporter:
             terminal = self.terminal(reporter, json=json)
             origin = self.find_origin(chosen, options, terminal)
+            for issue in chosen.warnings():
+                reporter(Event("warning", fields={"message": str(issue), "remedy": ""}))
             if plan:
                 found = self.deployment.preview(
                     chosen, origin, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
                 )
                 reporter.show(found.lines())
                 return None
-            for issue in chosen.warnings():
-                reporter(Event("warning", fields={"message": str(issue), "remedy": ""}))
             outcome = self.deployment.deploy(
                 chosen,
                 origin,
@@ -114,7 +114,7 @@ class Command(DeployCommand):
         """Nothing was deployed, so this is no success, lest a script with an empty variable goes on."""
         targets = conf.list_targets()
         if not targets:
-            raise ConfigError("No target is configured.", remedy=f"In the settings, say:\n\n{conf.EXAMPLE}")
+            raise conf.nothing_configured()
         if not json:
             name_width = max(len(target.name) for target in targets)
             hosts_width = max(len(target.hosts) for target in targets)
