@@ -24,7 +24,7 @@ def bundle(cache: Path) -> Callable[[], int]:
     def work() -> int:
         from django_deploy.bundle.assembly import build_bundle
 
-        return len(build_bundle(target, cache=cache).distributions)
+        return len(build_bundle(target, cache=cache, modules=sys.modules).distributions)
 
     return work
 

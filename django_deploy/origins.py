@@ -5,6 +5,7 @@ Each function here gives one that makes the manifest when it is called, while th
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -37,7 +38,9 @@ def from_environment(target: Target, revision: str | None = None) -> Origin:
 
     def make(report: Report) -> Manifest:
         folders = [Path(folder) for folder in target.data_folders]
-        return build_bundle(target, report=report, ignored_folders=folders, revision=revision)
+        return build_bundle(
+            target, report=report, ignored_folders=folders, revision=revision, modules=sys.modules
+        )
 
     return make
 

@@ -164,8 +164,8 @@ class Site:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         shutil.copytree(self._kept, self.repository, dirs_exist_ok=True)
 
-    def run(self, *command: str, folder: Path | None = None) -> tuple[int, str, str]:
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    def run(self, *command: str, folder: Path | None = None, **environ: str) -> tuple[int, str, str]:
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environ}
         environment.pop("DJANGO_SETTINGS_MODULE", None)
         done = subprocess.run(
             [self.venv / "bin" / "python", "manage.py", *command],
@@ -318,6 +318,25 @@ def test_the_plan_says_what_the_project_is_made_of(site):
     pattern = r"  mysite is no package: \d+ files, \d+\.\d kB; left out: (.*)"
     assert re.fullmatch(pattern, line)[1] == ".env, .venv/, debug.log, media/"
     assert re.search(r"~ mysite 0\+[0-9a-f]{12} -> 0\+[0-9a-f]{12}$", out, re.MULTILINE)
+
+
+def test_modules_that_only_this_machine_has(site, tmp_path):
+    packages = next(site.venv.glob("lib/python*/site-packages"))
+    for name in (tmp_path / "from_path.py", packages / "dropped.py"):
+        name.write_text("")
+    site.append("import dropped, from_path")
+
+    try:
+        status, out, err = site.run("deploy", "demo", "--plan", PYTHONPATH=str(tmp_path))
+    finally:
+        (packages / "dropped.py").unlink()
+
+    assert (status, err) == (0, ""), out + err
+    assert [line for line in out.splitlines() if line.startswith("warning")] == [
+        f"warning: Modules run here from {folder} that no distribution owns, so no host gets them: {name}."
+        " Install them, or take them off the path."
+        for folder, name in sorted({tmp_path: "from_path", packages: "dropped"}.items())
+    ]
 
 
 def test_the_list_of_files(site):

@@ -30,6 +30,7 @@ from django_deploy.bundle.plain.contents import Rules, read_contents
 from django_deploy.bundle.plain.patterns import Patterns
 from django_deploy.bundle.project import find_project
 from django_deploy.bundle.requirements.meaning import select_for
+from django_deploy.bundle.running import find_unowned_modules
 from django_deploy.bundle.selection import SELF
 from django_deploy.bundle.wheels.audit import provides_module
 from django_deploy.bundle.wheels.builder import build_sdists, build_wheels, check_requirements
@@ -40,6 +41,7 @@ from django_deploy.host.protocol import Event, Report, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from types import ModuleType
 
     from django_deploy.bundle.environment import Distribution, Environment
     from django_deploy.bundle.index.lock import Lock
@@ -60,10 +62,12 @@ def build_bundle(
     cache: Path | None = None,
     ignored_folders: Iterable[Path] = (),
     revision: str | None = None,
+    modules: Mapping[str, ModuleType] | None = None,
 ) -> Manifest:
     """What the target's hosts will install: this environment, as it is now.
 
     With a ``revision``, the project and what lies in its repository are as they were at that revision.
+    ``modules`` are those that the project runs here, if it does: such as nobody would deploy are told.
     ``ignored_folders`` are no part of any source tree, beside the target's data folders. Raises
     ``BundleError``; nothing outside of ``cache`` is changed.
     """
@@ -73,6 +77,7 @@ def build_bundle(
     if target.require_clean and project.source is not None and revision is None:
         require_clean(project.source)
     _check_ourselves(environment.distributions)
+    unowned = find_unowned_modules(modules or {}, distributions)
     sources = read_sources(target.index_url)
     selection = select_for(target, distributions, project, sources, cache=cache)
     with source_trees(selection.kept, project, revision, cache=cache) as trees:
@@ -104,7 +109,14 @@ def build_bundle(
         created_by=deployer(),
         left_out=tuple(item.name for item in selection.left_out),
         revision=next((item.wheel.revision for item in built if item.wheel.name == project.name), None),
-        warnings=(*environment.warnings, *selection.warnings, *trees.warnings, *notes, *_warnings_of(built)),
+        warnings=(
+            *environment.warnings,
+            *unowned,
+            *selection.warnings,
+            *trees.warnings,
+            *notes,
+            *_warnings_of(built),
+        ),
         contents=next((item.contents for item in built if item.contents is not None), None),
         requires=_requirements_of(
             (*selection.elsewhere, *trees.distributions), built, {project.name: selection.further}
