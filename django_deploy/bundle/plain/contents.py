@@ -14,7 +14,7 @@ from typing import Any
 from django_deploy.bundle.file.document import FORMAT
 from django_deploy.bundle.manifest import size_text
 from django_deploy.bundle.plain.patterns import Patterns
-from django_deploy.bundle.wheels.audit import holds_database, holds_private_key, is_environment_file
+from django_deploy.bundle.wheels.audit import SECRET_PLACES, holds_database, holds_private_key, is_private
 from django_deploy.bundle.wheels.tree import BLOCK, IGNORED_AT_ROOT, IGNORED_FOLDERS, IGNORED_SUFFIXES
 from django_deploy.exceptions import BundleError
 
@@ -28,12 +28,8 @@ _REMAINS = re.compile(
 
 #: Left out wherever they lie, and named in the list.
 _LEFT_OUT = re.compile(
-    r".*\.(log|pid|sock|sqlite3|sqlite3?-(journal|wal|shm))|celerybeat-schedule.*|__pypackages__"
-    r"|.*\.(key|p12|pfx|jks|keystore)|id_(rsa|dsa|ecdsa|ed25519)"
+    r".*\.(log|pid|sock|key)|celerybeat-schedule.*|__pypackages__|id_(rsa|dsa|ecdsa|ed25519)"
 )
-
-#: Where tools and people keep secrets, be it a file or a folder.
-_SECRETS = frozenset((".envs", ".envrc", ".ssh", ".gnupg", ".aws", ".netrc", ".pgpass", ".pypirc", ".npmrc"))
 
 #: What a virtualenv has in its folder, where that is the project's own.
 _OF_VIRTUALENV = frozenset(("bin", "include", "lib", "lib64", "share", "pyvenv.cfg"))
@@ -219,14 +215,14 @@ class _Walk:
     def _is_left_out(self, entry: os.DirEntry[str], *, at_root: bool, is_folder: bool) -> bool:
         """By the rules for all projects."""
         name = entry.name
-        if name in _SECRETS or (at_root and self._is_virtualenv and name in _OF_VIRTUALENV):
+        if name in SECRET_PLACES or (at_root and self._is_virtualenv and name in _OF_VIRTUALENV):
             return True
         if is_folder:
             if at_root and name in IGNORED_AT_ROOT:
                 return not os.path.exists(f"{entry.path}/__init__.py")  # an app may be called so
             is_virtualenv = os.path.exists(f"{entry.path}/pyvenv.cfg")
             return name in _TOLD or name.endswith(IGNORED_SUFFIXES) or is_virtualenv or _is_conda(entry.path)
-        return is_environment_file(name) or _LEFT_OUT.fullmatch(name) is not None
+        return is_private(name) or _LEFT_OUT.fullmatch(name) is not None
 
     def _may_be_wanted_below(self, name: str) -> bool:
         is_named = any(named.startswith(f"{name}/") for named in self._named)

@@ -20,8 +20,24 @@ if TYPE_CHECKING:
 #: Environment files that are meant to be shared.
 _EXAMPLES = ("example", "sample", "template", "dist", "test")
 
+#: Where tools and people keep secrets, be it a file or a folder.
+SECRET_PLACES = frozenset(
+    (".envs", ".envrc", ".ssh", ".gnupg", ".aws", ".netrc", ".pgpass", ".pypirc", ".npmrc")
+)
+
+#: Ends of files that hold keys in a form of their own, and of SQLite's.
+_KEY_STORES = (".p12", ".pfx", ".jks", ".keystore")
+_DATABASES = (
+    ".sqlite3",
+    *(f"{kind}-{part}" for kind in (".sqlite", ".sqlite3") for part in ("journal", "wal", "shm")),
+)
+
 _KEY_START = re.compile(rb"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_KEY_IN_JSON = re.compile(rb"\s*\{[^\0]*\"private_key\"\s*:\s*\"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _KEY_NAMES = re.compile(r"id_(rsa|dsa|ecdsa|ed25519)|.*\.(pem|key)")
+
+#: How many bytes tell what a file is.
+HEAD = 4096
 
 #: Sizes in bytes above which a file, and all files of a wheel, are worth a warning.
 LARGE_FILE = 50 * 1000 * 1000
@@ -83,15 +99,24 @@ def _is_allowed(path: str, allowed: Patterns) -> bool:
 
 
 def _is_unwanted(archive: zipfile.ZipFile, path: str) -> bool:
-    name = PurePosixPath(path).name
-    if is_environment_file(name) or name.lower().endswith(".sqlite3"):
-        return True
     with archive.open(path) as file:
-        head = file.read(4096)
-    return holds_database(head) or holds_private_key(name, head)
+        return is_secret(path, file.read(HEAD))
 
 
-def is_environment_file(name: str) -> bool:
+def is_secret(path: str, head: bytes) -> bool:
+    """Whether a file that begins so should not travel: by its names, and by what is in it."""
+    *folders, name = PurePosixPath(path).parts
+    is_told = is_private(name) or not SECRET_PLACES.isdisjoint(folders)
+    return is_told or holds_database(head) or holds_private_key(name, head)
+
+
+def is_private(name: str) -> bool:
+    """Whether a file of this name holds secrets or a database, whatever is in it."""
+    is_store = name.lower().endswith((*_KEY_STORES, *_DATABASES))
+    return is_store or name in SECRET_PLACES or _is_environment_file(name)
+
+
+def _is_environment_file(name: str) -> bool:
     """Whether a file of this name has the variables of one machine, secrets among them."""
     name = name.lower()
     if name == ".env" or name.startswith(".env.") or name.endswith(".env"):
@@ -107,12 +132,13 @@ def holds_database(head: bytes) -> bool:
 def holds_private_key(path: str, head: bytes) -> bool:
     """Whether a file that begins so is a private key.
 
-    Under a key's name the words are enough, under any other one the key must begin the file.
+    Under a key's name the words are enough, under any other one the key must begin the file, or be what
+    JSON says is one: so clouds hand out keys of service accounts.
     """
     name = path.rpartition("/")[2].lower()
     if _KEY_NAMES.fullmatch(name):
-        return b"PRIVATE KEY" in head[:4096]
-    return _KEY_START.match(head[:4096]) is not None
+        return b"PRIVATE KEY" in head[:HEAD]
+    return (_KEY_START.match(head[:HEAD]) or _KEY_IN_JSON.match(head[:HEAD])) is not None
 
 
 def find_large_files(wheel: Path) -> tuple[str, ...]:

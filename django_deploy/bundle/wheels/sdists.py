@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from django_deploy.bundle.cache import write_aside
-from django_deploy.bundle.wheels.audit import holds_database, holds_private_key, is_environment_file
+from django_deploy.bundle.wheels.audit import HEAD, is_secret
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
@@ -45,6 +45,4 @@ def check_sdist(archive: Path) -> None:
 
 def _is_unwanted(file: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
     content = file.extractfile(member)
-    head = content.read(4096) if content is not None else b""
-    name = member.name.rpartition("/")[2]
-    return is_environment_file(name) or holds_database(head) or holds_private_key(name, head)
+    return is_secret(member.name, content.read(HEAD) if content is not None else b"")

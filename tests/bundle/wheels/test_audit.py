@@ -34,6 +34,13 @@ KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\n"
         ("x/server.key", KEY),
         ("x/server.PEM", KEY),
         ("x/conf/prod", KEY),
+        ("x/.envs/.production/.django", "SECRET=1"),
+        ("x/.envrc", "export SECRET=1"),
+        ("x/.pypirc", "password = 1"),
+        ("x/.ssh/config", ""),
+        ("x/server.P12", "0"),
+        ("x/db.sqlite-wal", ""),
+        ("x/account.json", f'{{\n "type": "service_account",\n "private_key": "{KEY[:-1]}\\n…"}}'),
     ],
 )
 def test_secrets_are_refused(tmp_path, name, text):
@@ -53,6 +60,8 @@ def test_secrets_are_refused(tmp_path, name, text):
         ("x/environ.py", ""),
         ("x/notes.txt", f"Not: {KEY}"),
         ("x/sqlite.txt", "Of SQLite format 3"),
+        ("x/keys.json", f'{{"help": "Paste it: {KEY[:-1]}", "private_key": "here"}}'),
+        ("x/aws/.config", ""),
     ],
 )
 def test_what_only_looks_like_a_secret(tmp_path, name, text):
