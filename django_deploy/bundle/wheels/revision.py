@@ -51,8 +51,10 @@ def find_revision(folder: Path) -> Revision | None:
 
 
 def _read_git(folder: Path) -> WorkingCopy | None:
+    status = ["git", "status", "--porcelain=v2", "--branch", "-z"]
     output = _run(
-        ["git", "status", "--porcelain=v2", "--branch", "--untracked-files=normal", "-z", "--", "."],
+        # Where .gitmodules or the user's configuration would have changes ignored, they are deployed still.
+        [*status, "--untracked-files=normal", "--ignore-submodules=none", "--", "."],
         folder,
         # A status must not take the lock that a commit in another window needs.
         GIT_OPTIONAL_LOCKS="0",
@@ -92,7 +94,7 @@ _FIELDS_BEFORE_NAME = {"1": 7, "2": 8, "u": 9}
 
 def _read_mercurial(folder: Path) -> WorkingCopy | None:
     node = _run(["hg", "log", "--rev", ".", "--template", "{node} {branch}"], folder)
-    changed = _run(["hg", "status", "--print0", "--no-status", "."], folder)
+    changed = _run(["hg", "status", "--subrepos", "--print0", "--no-status", "."], folder)
     if node is None or changed is None:
         return None
     id, _, branch = node.partition(" ")

@@ -114,6 +114,53 @@ def test_mercurial(tmp_path):
     assert dirty.dirty_files == ("untracked.py",)
 
 
+@pytest.mark.parametrize("ignore", ["none", "untracked", "dirty", "all"])
+@pytest.mark.parametrize("change", ["edit", "commit"])
+def test_submodules_of_git_that_are_not_as_committed(repository, tmp_path, ignore, change):
+    """Whatever the user's git leaves out of a status for its own ends."""
+    run(tmp_path, "git", "clone", "-q", "repository", "library")
+    add = (
+        "git",
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "add",
+        "-q",
+        "../library",
+        "project/library",
+    )
+    run(repository, *add)
+    run(repository, "git", "config", "-f", ".gitmodules", "submodule.project/library.ignore", ignore)
+    run(repository, "git", "add", ".")
+    run(repository, "git", "commit", "-q", "-m", "second")
+    library = repository / "project" / "library"
+    require_clean(repository / "project")
+
+    library.joinpath("project", "a.py").write_text("2")
+    if change == "commit":
+        run(library, "git", "commit", "-q", "-a", "-m", "third")
+
+    assert find_working_copy(repository / "project").dirty_files == ("project/library",)
+
+
+@pytest.mark.parametrize("change", ["edit", "commit"])
+def test_subrepositories_of_mercurial_that_are_not_as_committed(tmp_path, change):
+    library = tmp_path / "library"
+    run(tmp_path, "hg", "init", str(library))
+    library.joinpath("a.py").write_text("1")
+    tmp_path.joinpath(".hgsub").write_text("library = library\n")
+    run(library, "hg", "commit", "-q", "-A", "-m", "first", "-u", "me")
+    run(tmp_path, "hg", "init")
+    run(tmp_path, "hg", "commit", "-q", "-A", "-m", "first", "-u", "me")
+    require_clean(tmp_path)
+
+    library.joinpath("a.py").write_text("2")
+    if change == "commit":
+        run(library, "hg", "commit", "-q", "-m", "second", "-u", "me")
+
+    assert find_working_copy(tmp_path).dirty_files == ("library/a.py",)
+
+
 def test_require_clean_names_ten_files(repository):
     for number in range(12):
         repository.joinpath(f"{number:02}.py").touch()
