@@ -25,7 +25,7 @@ from .host.protocol import Event, Report, ignore
 from .origins import Origin, from_environment
 from .plan import Plan, make_plan, platform_of
 from .rollout import Clock, Rollout, is_stale
-from .shipment import fetch_tools, fit_bundle, fit_bundles, shorten
+from .shipment import fetch_tools, fit_bundle, fit_bundles, measure_room, shorten
 from .stages import activation_stages, begin_stages, deploy_stages
 from .target import Host, Target, did_you_mean
 from .transport.fleet import Fleet
@@ -307,7 +307,11 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, sk
         facts = {session.host: session.facts for session in sessions}
         bundles = fit_bundles(target, manifest, facts, clock.report)
         tools = {host: fetch_tools(target, host, facts[host], manifest) for host in target.hosts}
-        plan = shorten(make_plan(target, manifest, facts, bundles, tools, now=time.time()), facts)
+        rooms = {
+            host: measure_room(manifest, bundles[host], tools[host], facts[host]) for host in target.hosts
+        }
+        plan = make_plan(target, manifest, facts, bundles, tools, rooms, now=time.time())
+        plan = shorten(plan, facts)
     clock.report(Event("plan.ready", fields={"plan": plan.as_dict()}))
     for warning in plan.warnings:
         _warn(clock, warning)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,13 +14,14 @@ from urllib.parse import quote
 from .bundle.delta import Delta
 from .bundle.fitting import HostBundle
 from .bundle.manifest import Manifest, Pin, Wheel, size_text
+from .bundle.room import NO_ROOM, Room
 from .bundle.tools import HostPlatform, Tool, fits
 from .exceptions import DeployError, HostError, RolloutFailed
 from .target import Host, Process, Step, Target
 
-#: Free bytes on a host below which a deployment is not begun: an installed release and its wheels
-#: take less than this for most sites, and a full disk is worse than a refusal.
-MINIMUM_FREE = 200 * 1000 * 1000
+#: What a deployment leaves free on a host, for what steps and the site write.
+RESERVED_BYTES = 50_000_000
+RESERVED_INODES = 1000
 
 #: How many changes of a host's distributions are listed for people.
 CHANGES_SHOWN = 60
@@ -61,7 +63,8 @@ class HostPlan:
 
     Nothing happens where the release ``is_current``; one that ``is_installed`` is only made live.
 
-    Those whose sha256 is in ``deltas`` are sent as their difference to what it has.
+    Those whose sha256 is in ``deltas`` are sent as their difference to what it has. ``room`` is what it
+    takes of the host's disk.
     """
 
     host: Host
@@ -77,6 +80,7 @@ class HostPlan:
     same_pins: bool
     deltas: Mapping[str, Delta] = field(default_factory=dict)
     is_installed: bool = False
+    room: Room = NO_ROOM
 
     @property
     def needed(self) -> tuple[Wheel, ...]:
@@ -225,28 +229,31 @@ def make_plan(
     facts: Mapping[Host, Mapping[str, Any]],
     bundles: Mapping[Host, HostBundle],
     tools: Mapping[Host, Mapping[str, Wheel]],
+    rooms: Mapping[Host, Room],
     *,
     now: float,
 ) -> Plan:
     """Compare the bundle with what each host said of itself; pure.
 
     ``facts`` are the hosts' answers to the hello, ``bundles`` what each installs (``fitting.fit``), ``tools``
-    the wheels that ``tools_needed`` asked for, ``now`` is in seconds since the epoch.
+    the wheels that ``tools_needed`` asked for, ``rooms`` what the release takes on each host's disk
+    (``shipment.measure_room``), ``now`` is in seconds since the epoch.
     Raises ``RolloutFailed`` with every host that is unfit.
     """
     prints = {host: fingerprint(target.for_host(host), bundles[host]) for host in target.hosts}
     problems = [
         problem for host in target.hosts for problem in _problems(host, manifest, bundles[host], facts[host])
     ]
-    if problems:
-        raise RolloutFailed("Nothing was changed.", errors=problems)
     print_ = fingerprint(target, manifest)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(_after(now, facts.values())))
     release = _release_to_join(prints, facts) or f"{stamp}-{print_[:7]}"
     hosts = [
-        _plan_host(host, bundles[host], facts[host], tools[host], release, prints[host])
+        _plan_host(host, bundles[host], facts[host], tools[host], rooms[host], release, prints[host])
         for host in target.hosts
     ]
+    problems += [problem for host in hosts for problem in _lacks_room(target, host, facts[host.host])]
+    if problems:
+        raise RolloutFailed("Nothing was changed.", errors=problems)
     warnings = [
         *manifest.warnings,
         *(w for host in target.hosts for w in _warnings(host, manifest, facts[host])),
@@ -295,7 +302,7 @@ def _release_to_join(prints: Mapping[Host, str], facts: Mapping[Host, Mapping[st
     serving = [
         facts[host]["live"]
         for host, print_ in prints.items()
-        if _find_release(facts[host], facts[host]["live"]).get("fingerprint") == print_
+        if find_release(facts[host], facts[host]["live"]).get("fingerprint") == print_
     ]
     newest = max(serving, default=None)
     if newest is None or not all(_can_join(facts[host], newest, print_) for host, print_ in prints.items()):
@@ -304,13 +311,14 @@ def _release_to_join(prints: Mapping[Host, str], facts: Mapping[Host, Mapping[st
 
 
 def _can_join(facts: Mapping[str, Any], release: str, print_: str) -> bool:
-    found = _find_release(facts, release)
+    found = find_release(facts, release)
     if facts["live"] == release and not _is_up(facts):
         return False
     return found.get("state", "failed") in REPLACED or found["fingerprint"] == print_
 
 
-def _find_release(facts: Mapping[str, Any], id: str | None) -> Mapping[str, Any]:
+def find_release(facts: Mapping[str, Any], id: str | None) -> Mapping[str, Any]:
+    """What a host says of one of its releases; empty where it has none of that id."""
     return next((release for release in facts["releases"] if release["id"] == id), {})
 
 
@@ -319,12 +327,13 @@ def _plan_host(
     bundle: HostBundle,
     facts: Mapping[str, Any],
     tools: Mapping[str, Wheel],
+    room: Room,
     release: str,
     print_: str,
 ) -> HostPlan:
-    live = _find_release(facts, facts["live"])
+    live = find_release(facts, facts["live"])
     is_current = facts["live"] == release
-    is_installed = not is_current and _find_release(facts, release).get("state", "failed") not in REPLACED
+    is_installed = not is_current and find_release(facts, release).get("state", "failed") not in REPLACED
     stored = set(facts["store"])
     # An unpacked tool stays in the host's store; both are removed together.
     needed = () if is_current or is_installed else (*bundle.wheels, *tools.values())
@@ -343,6 +352,7 @@ def _plan_host(
         send=tuple(wheel for wheel in needed if wheel.sha256 not in stored),
         changes=changes,
         same_pins=all(before.get(pin.name) == pin.version for pin in bundle.pins),
+        room=room if needed else NO_ROOM,
     )
 
 
@@ -397,10 +407,32 @@ def _problems(
         return [HostError(host.name, f"no systemd user manager runs for {user}.", remedy=remedy)]
     if obstacle := facts["obstacle"]:
         return [HostError(host.name, str(obstacle["message"]), remedy=str(obstacle["remedy"]))]
-    if facts["free_bytes"] is not None and facts["free_bytes"] < MINIMUM_FREE:
-        free = facts["free_bytes"] // 10**6
-        return [HostError(host.name, f"only {free} MB are free under ROOT.", remedy="Make room there.")]
     return []
+
+
+def _lacks_room(target: Target, plan: HostPlan, facts: Mapping[str, Any]) -> list[DeployError]:
+    """Of bytes or inodes, where the host says how many are free. What is made live again takes none."""
+    if plan.is_current or plan.is_installed:
+        return []
+    need, root = plan.room + Room(RESERVED_BYTES, RESERVED_INODES), str(target.root)
+    found, bytes, inodes = [], facts["free_bytes"], facts["free_inodes"]
+    if bytes is not None and bytes < need.bytes:
+        found.append(
+            (f"{_size(bytes)} are free under {root}, and this takes up to {_size(need.bytes)}.", "-xhd1")
+        )
+    if inodes is not None and inodes < need.inodes:
+        found.append(
+            (f"{inodes} inodes are free under {root}, and this takes up to {need.inodes}.", "-xd1 --inodes")
+        )
+    return [
+        HostError(
+            plan.host.name,
+            message,
+            remedy=f"Make room there. What takes it: du {options} {shlex.quote(root)}."
+            " KEEP_RELEASES says how many releases stay.",
+        )
+        for message, options in found
+    ]
 
 
 def _warnings(host: Host, manifest: Manifest, facts: Mapping[str, Any]) -> list[str]:
@@ -479,6 +511,7 @@ def _host_dict(host: HostPlan) -> dict[str, Any]:
         "installer": host.installer,
         "manager": host.manager,
         "bytes": host.bytes_to_send,
+        "room": {"bytes": host.room.bytes, "inodes": host.room.inodes},
         "send": [wheel.path.name for wheel in host.send],
         "deltas": [wheel.path.name for wheel in host.send if wheel.sha256 in host.deltas],
         "changes": [{"name": c.name, "before": c.before, "after": c.after} for c in host.changes],

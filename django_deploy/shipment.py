@@ -1,4 +1,4 @@
-"""What each host gets: what its interpreter installs, the tools that it lacks, wheels as differences."""
+"""What each host gets, and the room that it takes: what it installs, tools, wheels as differences."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from .bundle.delta import find_deltas, remember_wheels
 from .bundle.fitting import HostBundle, fit
 from .bundle.index.sources import read_sources
 from .bundle.manifest import Manifest, Wheel
+from .bundle.room import NO_ROOM, UNKNOWN, Room, in_store, of_installed, of_wheel
 from .bundle.tools import HostPlatform, fetch_tool, fits
 from .bundle.vendor import vendor
 from .exceptions import BundleError, HostError, RolloutFailed
 from .host.protocol import Report
-from .plan import Plan, platform_of, tools_needed
+from .plan import Plan, find_release, platform_of, tools_needed
 from .target import Host, Target
 
 
@@ -71,6 +72,33 @@ def fetch_tools(target: Target, host: Host, facts: Mapping[str, Any], manifest: 
                 raise
             found["pip"] = fetch_tool("pip", platform, index_url=target.index_url)  # no uv for that machine
     return found
+
+
+def measure_room(
+    manifest: Manifest, bundle: HostBundle, tools: Mapping[str, Wheel], facts: Mapping[str, Any]
+) -> Room:
+    """What the release would take under ROOT, beyond what is there.
+
+    uv shares the files of the live release; pip writes all of them anew, and keeps what it downloads.
+    """
+    is_shared, live = "pip" not in tools, find_release(facts, facts["live"])
+    versions, wheels = dict(live.get("distributions") or {}), {w["sha256"] for w in live.get("wheels") or ()}
+    folders = {(name, version): folder for name, version, folder in manifest.installed}
+    room = in_store(
+        wheel for wheel in (*bundle.wheels, *tools.values()) if wheel.sha256 not in facts["store"]
+    )
+    for tool in tools.values():
+        if tool.sha256 not in facts["tools"]:
+            room += of_wheel(tool.path).whole
+    for wheel in bundle.wheels:
+        extent = of_wheel(wheel.path)
+        room += extent.own if is_shared and wheel.sha256 in wheels else extent.whole
+    for pin in bundle.pins:
+        folder = folders.get((pin.name, pin.version))
+        extent = of_installed(folder) if folder else UNKNOWN
+        room += extent.own if is_shared and versions.get(pin.name) == pin.version else extent.whole
+        room += NO_ROOM if is_shared else extent.download
+    return room
 
 
 def shorten(plan: Plan, facts: Mapping[Host, Mapping[str, Any]]) -> Plan:

@@ -11,6 +11,7 @@ from django_deploy.bundle.delta import Delta
 from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
 from django_deploy.bundle.plain.contents import Contents, File
+from django_deploy.bundle.room import NO_ROOM, Room
 from django_deploy.bundle.tools import HostPlatform
 from django_deploy.exceptions import HostError, RolloutFailed
 from django_deploy.plan import fingerprint, make_plan, platform_of, tools_needed
@@ -61,18 +62,20 @@ BARE = {
     "processes": [],
     "free_bytes": 10**10,
     "obstacle": None,
+    "free_inodes": 10**6,
     "unfinished": False,
     "cleanup_failed": "",
 }
 
 
-def plan(target=TARGET, manifest=MANIFEST, now=NOW, tools=None, bundle=None, **facts):
+def plan(target=TARGET, manifest=MANIFEST, now=NOW, tools=None, bundle=None, room=NO_ROOM, **facts):
     return make_plan(
         target,
         manifest,
         {host: {**BARE, **facts} for host in target.hosts},
         {host: bundle or HostBundle(manifest.pins, manifest.wheels) for host in target.hosts},
         {host: tools or {} for host in target.hosts},
+        dict.fromkeys(target.hosts, room),
         now=now,
     )
 
@@ -265,6 +268,7 @@ def plan_for_pair(first, second, manifest=MANIFEST):
         {ONE: {**BARE, **first}, TWO: {**BARE, **second}},
         dict.fromkeys(PAIR.hosts, bundle),
         {host: {"uv": UV} for host in PAIR.hosts},
+        dict.fromkeys(PAIR.hosts, NO_ROOM),
         now=NOW + 3600,
     )
 
@@ -388,7 +392,9 @@ def test_a_changed_process_of_one_role_is_a_new_release_for_all():
     def changing(target):
         bundles = dict.fromkeys(target.hosts, HostBundle(MANIFEST.pins, MANIFEST.wheels))
         tools = {host: {} for host in target.hosts}
-        return make_plan(target, MANIFEST, facts, bundles, tools, now=NOW + 60).changing
+        return make_plan(
+            target, MANIFEST, facts, bundles, tools, dict.fromkeys(target.hosts, NO_ROOM), now=NOW + 60
+        ).changing
 
     assert changing(DIVIDED) == ()
     assert changing(changed) == (WEB, JOBS)
@@ -544,9 +550,60 @@ def test_a_root_that_cannot_be_written_to_is_refused():
     )
 
 
-def test_a_full_disk_is_refused():
-    with pytest.raises(RolloutFailed, match="only 5 MB are free under ROOT"):
-        plan(free_bytes=5_000_000)
+def test_a_disk_that_is_too_full_is_refused_with_what_it_takes():
+    with pytest.raises(RolloutFailed) as caught:
+        plan(room=Room(34_000_000, 5000), free_bytes=83_000_000, free_inodes=5999)
+
+    assert [str(error) for error in caught.value.errors] == [
+        "deploy@one.example.com: 83.0 MB are free under /srv/my site, and this takes up to 84.0 MB.\n"
+        "Make room there. What takes it: du -xhd1 '/srv/my site'."
+        " KEEP_RELEASES says how many releases stay.",
+        "deploy@one.example.com: 5999 inodes are free under /srv/my site, and this takes up to 6000.\n"
+        "Make room there. What takes it: du -xd1 --inodes '/srv/my site'. KEEP_RELEASES says how many releases"
+        " stay.",
+    ]
+
+
+def test_a_disk_with_just_enough_room():
+    found = plan(room=Room(34_000_000, 5000), free_bytes=84_000_000, free_inodes=6000)
+
+    assert found.hosts[0].room == Room(34_000_000, 5000)
+    assert found.as_dict()["hosts"][0]["room"] == {"bytes": 34_000_000, "inodes": 5000}
+
+
+def test_a_host_that_does_not_say_what_is_free_is_trusted():
+    assert plan(room=Room(34_000_000, 5000), free_bytes=None, free_inodes=None).changing
+
+
+def test_a_full_disk_is_no_hindrance_where_nothing_is_installed():
+    found = plan(room=Room(34_000_000, 5000), free_bytes=0, free_inodes=0, **live(plan()))
+
+    assert found.is_empty
+    assert found.hosts[0].room == NO_ROOM
+
+
+def test_all_that_is_wrong_with_all_hosts_is_told_at_once():
+    facts = {
+        ONE: {**BARE, "python": {"error": "there is no python3.13 on the host"}},
+        TWO: {**BARE, "free_bytes": 1},
+    }
+    bundles = {host: HostBundle(MANIFEST.pins, MANIFEST.wheels) for host in facts}
+
+    with pytest.raises(RolloutFailed) as caught:
+        make_plan(
+            replace(TARGET, hosts=(ONE, TWO)),
+            MANIFEST,
+            facts,
+            bundles,
+            {host: {} for host in facts},
+            {host: NO_ROOM for host in facts},
+            now=NOW,
+        )
+
+    assert [(error.host, error.message.split(".")[0]) for error in caught.value.errors] == [
+        (ONE.name, "there is no python3"),
+        (TWO.name, "0"),
+    ]
 
 
 def test_warnings():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from django_deploy.bundle.room import NO_ROOM
 from django_deploy.host.protocol import ignore
 from django_deploy.plan import make_plan
 from django_deploy.stages import activation_stages, deploy_stages
@@ -35,6 +36,7 @@ def steps_of(hosts, *steps):
         dict.fromkeys(hosts, BARE),
         dict.fromkeys(hosts, HostBundle(MANIFEST.pins, MANIFEST.wheels)),
         {host: {} for host in hosts},
+        dict.fromkeys(hosts, NO_ROOM),
         now=NOW,
     )
     found = []

@@ -50,7 +50,7 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
         "store": store.names(),
         "tools": sorted(os.listdir(layout.private / "tools")) if (layout.private / "tools").is_dir() else [],
         "processes": _processes(layout),
-        "free_bytes": _free_bytes(layout),
+        **_free(layout),
         "obstacle": _obstacle(layout),
         "unfinished": _is_unfinished(journal),
         "transaction": {name: journal.get(name) for name in ("release", "phase")},
@@ -92,14 +92,19 @@ def _processes(layout: Layout) -> list[dict[str, Any]]:
     return found + stopped
 
 
-def _free_bytes(layout: Layout) -> int | None:
+def _free(layout: Layout) -> dict[str, int | None]:
+    """For this user, where ROOT is or will be; file systems that make inodes as they need them say none."""
     folder = layout.root
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     try:
-        return shutil.disk_usage(folder).free
+        found = os.statvfs(folder)
     except OSError:
-        return None
+        return {"free_bytes": None, "free_inodes": None}
+    return {
+        "free_bytes": found.f_bavail * found.f_frsize,
+        "free_inodes": found.f_favail if found.f_files else None,
+    }
 
 
 def _obstacle(layout: Layout) -> dict[str, Any] | None:

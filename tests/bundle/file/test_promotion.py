@@ -55,6 +55,7 @@ FACTS = {
     "processes": [],
     "free_bytes": 10**10,
     "obstacle": None,
+    "free_inodes": 10**6,
     "unfinished": False,
     "cleanup_failed": "",
 }
