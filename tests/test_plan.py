@@ -559,8 +559,8 @@ def test_a_disk_that_is_too_full_is_refused_with_what_it_takes():
         "Make room there. What takes it: du -xhd1 '/srv/my site'."
         " KEEP_RELEASES says how many releases stay.",
         "deploy@one.example.com: 5999 inodes are free under /srv/my site, and this takes up to 6000.\n"
-        "Make room there. What takes it: du -xd1 --inodes '/srv/my site'. KEEP_RELEASES says how many releases"
-        " stay.",
+        "Make room there. What takes it: du -xd1 --inodes '/srv/my site'."
+        " KEEP_RELEASES says how many releases stay.",
     ]
 
 
@@ -596,7 +596,7 @@ def test_all_that_is_wrong_with_all_hosts_is_told_at_once():
             facts,
             bundles,
             {host: {} for host in facts},
-            {host: NO_ROOM for host in facts},
+            dict.fromkeys(facts, NO_ROOM),
             now=NOW,
         )
 

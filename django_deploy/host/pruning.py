@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from . import cache
 from .layout import FAILED, LIVE, RELEASE_ID, RETIRED, Layout, Release
 from .protocol import Failure
 from .store import Store
@@ -27,13 +29,17 @@ def prune(layout: Layout, store: Store, keep: int) -> list[str]:
     predecessor, and those that any program still runs in, stay.
     """
     doomed = _doomed(layout, keep)
+    ids = [release.id for release in doomed]
+    kept = [release for release in layout.all_releases() if release.id not in ids]
+    unshared = cache.distributions(doomed) - cache.distributions(kept) if doomed else set()
+    wheels = _wheels(doomed)
     for release in doomed:
         release.bury()
-    records = [record for record in map(_read_record, layout.all_releases()) if record]
-    tools = {Path(path).name for record in records for path in record.get("tools", {}).values()}
+    tools = {Path(path).name for release in kept for path in _read_record(release).get("tools", {}).values()}
     _prune_tools(layout, tools)
-    store.prune(tools | {wheel["sha256"] for record in records for wheel in record.get("wheels", ())})
-    return [release.id for release in doomed]
+    store.prune(tools | _wheels(kept), wheels)
+    cache.forget(layout, unshared)
+    return ids
 
 
 def _doomed(layout: Layout, keep: int) -> list[Release]:
@@ -56,6 +62,10 @@ def in_use() -> set[str]:
             found.update(IN_RELEASE.findall(file.read()))
             found.update(IN_RELEASE.findall(os.readlink(f"/proc/{folder}/cwd")))
     return found
+
+
+def _wheels(releases: Iterable[Release]) -> set[str]:
+    return {wheel["sha256"] for release in releases for wheel in _read_record(release).get("wheels", ())}
 
 
 def _prune_tools(layout: Layout, wanted: set[str]) -> None:

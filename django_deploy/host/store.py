@@ -9,7 +9,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -213,11 +213,15 @@ class Store:
             if any(not name.startswith(".part-") for name in os.listdir(folder))
         ]
 
-    def prune(self, wanted: Iterable[str]) -> None:
-        """Delete what no release needs, but nothing young: another deployment may be sending it just now."""
+    def prune(self, wanted: Iterable[str], dropped: Collection[str] = ()) -> None:
+        """Delete what no release needs: what was ``dropped`` with its release at once, the rest when old.
+
+        What no release had yet, a deployment has sent that failed, or does so just now.
+        """
         kept = set(wanted)
         for folder in self._folders():
-            if folder.name not in kept and abs(time.time() - folder.stat().st_mtime) > YOUNG:
+            is_old = folder.name in dropped or abs(time.time() - folder.stat().st_mtime) > YOUNG
+            if folder.name not in kept and is_old:
                 shutil.rmtree(folder)
 
     def _folders(self) -> list[Path]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from django_deploy.host import launch
+from django_deploy.host.cache import distributions, forget
 from django_deploy.host.layout import Layout, Release
 from django_deploy.host.protocol import Failure
 from django_deploy.host.virtualenv import Installer, unpack_tool
@@ -159,6 +160,43 @@ def test_cache_is_on_the_file_system_of_the_releases(layout, tools, tmp_path, mo
     files = [next(release.venv.glob("lib/python*/site-packages/acme_shared.py")) for release in releases]
     assert os.path.samefile(*files)
     assert not elsewhere.exists()
+
+
+def unpacked(layout):
+    """What uv's cache has of wheels: all files and links, without what it keeps for itself."""
+    cache = layout.private / "cache" / "uv"
+    return sorted(
+        path.relative_to(cache)
+        for top in cache.iterdir()
+        if top.name.startswith(("archive-", "wheels-"))
+        for path in (top, *top.rglob("*"))
+    )
+
+
+def test_what_only_deleted_releases_had_leaves_the_cache(layout, tools, tmp_path):
+    host, shared = Host(layout, "uv", tools["uv"]), make_wheel(tmp_path, "acme-shared")
+    old, sizes = [], []
+    for version in ("1.0", "2.0", "3.0"):
+        release = host.release(version, tmp_path, shared)
+        sizes.append(len(unpacked(layout)))
+        forget(layout, distributions(old) - distributions([release]))
+        old = [release]
+
+    assert sizes[1] == sizes[2] > sizes[0] == len(unpacked(layout))
+    files = [
+        next(release.venv.glob("lib/python*/site-packages/acme_shared.py"))
+        for release in (*old, host.release("4.0", tmp_path, shared))
+    ]
+    assert os.path.samefile(*files)
+
+
+def test_what_uv_has_forgotten_it_makes_anew(layout, tools, tmp_path):
+    host, shared = Host(layout, "uv", tools["uv"]), make_wheel(tmp_path, "acme-shared")
+    forget(layout, distributions([host.release("1.0", tmp_path, shared)]))
+
+    release = host.release("2.0", tmp_path, shared)
+
+    assert next(release.venv.glob("lib/python*/site-packages/acme_shared.py")).is_file()
 
 
 UNBUILDABLE = """

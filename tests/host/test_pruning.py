@@ -109,3 +109,22 @@ def test_a_damaged_record_stops_nothing(site):
     (site.release(id).path / "release.json").write_text("{")
 
     assert prune(site, Store(site), 5) == []
+
+
+def stored(site, sha256):
+    path = site.private / "store" / sha256 / "shop-1.0-py3-none-any.whl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x")
+    return path
+
+
+def test_a_wheel_goes_with_the_last_release_that_has_it(site):
+    wheels = {name: {"sha256": name * 64} for name in "abc"}
+    add(site, 1, RETIRED, wheels=[wheels["a"], wheels["b"]])
+    add(site, 2, RETIRED, wheels=[wheels["b"]])
+    add(site, 3, LIVE, wheels=[wheels["c"]])
+    files = {name: stored(site, name * 64) for name in "abcd"}  # d was sent by one that failed
+
+    prune(site, Store(site), 2)
+
+    assert [name for name, file in files.items() if file.exists()] == ["b", "c", "d"]
