@@ -81,11 +81,15 @@ class Step:
 REQUIREMENTS = ("environment", "closure", "freeze")
 
 #: What a release runs when the target names no STEPS; each where the site has the app.
+#: Seconds that a step may take that does not write to the database, when STEPS does not say. Whatever takes
+#: longer hangs; a migration is not to be killed half-way on a guess.
+STEP_TIMEOUT = 3600.0
+
 DEFAULT_STEPS = (
-    Step(("collectstatic", "--noinput"), requires_app="django.contrib.staticfiles"),
+    Step(("collectstatic", "--noinput"), timeout=STEP_TIMEOUT, requires_app="django.contrib.staticfiles"),
     Step(("migrate", "--noinput"), on="once"),
-    Step(("fix_permissions",)),
-    Step(("compress", "--force"), requires_app="compressor"),
+    Step(("fix_permissions",), timeout=STEP_TIMEOUT),
+    Step(("compress", "--force"), timeout=STEP_TIMEOUT, requires_app="compressor"),
 )
 
 
@@ -315,7 +319,8 @@ T = TypeVar("T")
 _LONGEST_SOCKET = 107
 _RELEASE_ID_LENGTH = len("20261122T174500Z-3f9c2a1")
 
-#: Commands of Django's that write to the database: once for all hosts, when STEPS does not say.
+#: Commands of Django's that write to the database: once for all hosts and for as long as it takes, when STEPS
+#: does not say.
 _ONCE = frozenset({"migrate", "createcachetable", "loaddata"})
 
 _SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"})
@@ -764,7 +769,9 @@ def _read_step(place: _Place, value: object) -> Step:
         fields = _read_all(place, value, _STEP_KEYS, required=("COMMAND",))
     else:
         fields = {"command": _read_step_command(place, value)}
-    fields.setdefault("on", "once" if fields["command"][0] in _ONCE else "each")
+    writes = fields["command"][0] in _ONCE
+    fields.setdefault("on", "once" if writes else "each")
+    fields.setdefault("timeout", None if writes else STEP_TIMEOUT)
     return Step(**fields)
 
 

@@ -365,6 +365,9 @@ def test_settable_limits_are_as_documented():
     table = {row[2]: row[1] for row in rows("reference/limits.rst") if row not in FIXED}
     made = target.Target.from_mapping("staging", STAGING, settings_module="shop.settings")
 
+    assert {f"{step.timeout:g} s" if step.timeout else "none" for step in made.steps} == {
+        row[1] for row in rows("reference/limits.rst") if row[2] == "``STEPS`` ``TIMEOUT``"
+    }
     assert table["``HEALTH_CHECK`` ``TIMEOUT``"] == f"{made.health_check.timeout:g} s"
     assert table["``PROCESSES`` ``STOP_TIMEOUT``"] == f"{made.processes[0].stop_timeout:g} s"
     assert table["``LOCK_WAIT``, ``deploy --wait``"] == f"{made.lock_wait:g} s"

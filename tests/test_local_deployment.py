@@ -325,6 +325,32 @@ def test_a_failing_step_changes_nothing(shop):
     shop.check()
 
 
+def test_a_step_that_hangs_is_ended_with_all_that_it_started(shop):
+    before = shop.live
+    shop.change_mark("never seen")
+    note = shop.project.parent / "child"
+    shop.add_command(
+        "hang",
+        "import subprocess, time\n"
+        f"        child = subprocess.Popen(['sh', '-c', 'trap \"\" TERM; echo $$ > {note}; sleep 100'])\n"
+        "        self.stdout.write('waiting for the tide')\n"
+        "        time.sleep(100)",
+    )
+    shop.set_target(STEPS=["migrate --noinput", {"COMMAND": "hang", "TIMEOUT": 2}])
+
+    status, _out, err = shop.run("deploy", "demo")
+
+    assert status == 1
+    assert err == (
+        "CommandError: local: step 'hang' failed: took longer than its TIMEOUT, 2 s\n"
+        "  | waiting for the tide\n"
+        "It was ended with all that it had started. Give it a longer TIMEOUT in STEPS, or None.\n"
+        f"Nothing changed: the host serves {before}, as before.\n"
+    )
+    assert not Path("/proc", note.read_text().strip()).exists()
+    shop.check()
+
+
 def test_a_lookalike_from_a_folder_is_not_deployed(shop, tmp_path):
     """Installed here from a wheel that no index has, under a name and version that the index has too."""
     before = shop.live

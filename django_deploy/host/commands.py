@@ -21,6 +21,9 @@ LAST_LINES = 30
 #: Longer lines are cut, in bytes: output is bounded.
 MAX_OUTPUT_LINE = 8192
 
+#: Seconds from SIGTERM to SIGKILL of a command that is ended.
+TERM_PATIENCE = 5.0
+
 #: Called with ``"stdout"`` or ``"stderr"`` and a line without its end.
 OnLine = Callable[[str, str], None]
 
@@ -105,8 +108,8 @@ def run(
 
     It inherits the descriptors ``files``.
 
-    When ``stop`` is set or ``timeout`` seconds are over, its whole process group is ended (TERM,
-    after 5 s KILL) and ``Failure`` is raised.
+    When ``stop`` is set or ``timeout`` seconds are over, its whole process group is ended and ``Failure`` is
+    raised.
     """
     try:
         process = subprocess.Popen(
@@ -148,20 +151,25 @@ def _follow(
         if deadline is not None and time.monotonic() > deadline:
             end_group(process)
             raise Failure(
-                "Timeout", f"{' '.join(argv)} took longer than {timeout:g} s", lines=list(output.last)
+                "Timeout",
+                f"{' '.join(argv)} took longer than {timeout:g} s",
+                timeout=timeout,
+                lines=list(output.last),
             )
     output.read_ready()
 
 
-def end_group(process: subprocess.Popen[bytes], patience: float = 5.0) -> None:
-    """End a process and all that it started: SIGTERM, after ``patience`` seconds SIGKILL."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started: SIGTERM, after ``TERM_PATIENCE`` seconds SIGKILL.
+
+    It may be a child of it that does not hear.
+    """
+    with suppress(ProcessLookupError):  # which says that nobody is left
+        for number in (signal.SIGTERM, signal.SIGKILL):
             os.killpg(process.pid, number)
-            process.wait(patience)
-            return
-        except ProcessLookupError:
-            process.wait()
-            return
-        except subprocess.TimeoutExpired:
-            continue
+            give_up = time.monotonic() + TERM_PATIENCE
+            while time.monotonic() < give_up:
+                process.poll()  # as a zombie it would count
+                os.killpg(process.pid, 0)
+                time.sleep(0.02)
+    process.wait()

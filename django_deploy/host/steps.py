@@ -115,7 +115,12 @@ class StepProcess:
                 raise Failure("Aborted", "the step was stopped")
             if deadline is not None and time.monotonic() > deadline:
                 self.kill()
-                raise Failure("Timeout", f"took longer than {timeout:g} s", lines=list(self._output.last))
+                raise Failure(
+                    "Timeout",
+                    f"took longer than {timeout:g} s",
+                    timeout=timeout,
+                    lines=list(self._output.last),
+                )
         self._output.read_ready()
         return self._parse(self._replies.pop())
 

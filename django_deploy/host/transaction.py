@@ -45,6 +45,11 @@ RESTART_TIMEOUT = 120.0
 #: Seconds in which a release that answers 5xx may tell why.
 EXPLAIN_TIMEOUT = 20.0
 
+#: Seconds for a release's Django to start and to describe itself, and for its checks.
+PREFLIGHT_TIMEOUT = 300.0
+
+MEND = "Mend it and deploy again."
+
 MANAGE = """\
 #!{python}
 \"\"\"manage.py of release {id}, with the target's settings and environment.\"\"\"
@@ -196,8 +201,8 @@ class Transaction:
         self._steps = StepProcess(release, self._keep_open, self._on_step_line)
         self._step_name = "preflight"
         try:
-            site = self._ask({"do": "describe"})
-            found = self._ask({"do": "preflight", "commands": message["commands"]})
+            site = self._ask({"do": "describe"}, PREFLIGHT_TIMEOUT)
+            found = self._ask({"do": "preflight", "commands": message["commands"]}, PREFLIGHT_TIMEOUT)
         except Failure as failure:
             raise self._preflight_failure(failure.message, failure.details.get("lines", [])) from None
         if not found["ok"]:
@@ -263,9 +268,7 @@ class Transaction:
         try:
             reply = self._ask(request, message["timeout"])
         except Failure as failure:
-            raise self._step_failure(
-                failure.message, failure.details.get("lines", []), failure.details
-            ) from None
+            raise self._step_ended(failure) from None
         if not reply["ok"]:
             assert self._steps is not None
             raise self._step_failure(reply.get("error", ""), self._steps.last_lines(), reply)
@@ -282,16 +285,27 @@ class Transaction:
                 timeout=message["timeout"],
             )
         except Failure as failure:
-            raise self._step_failure(failure.message, failure.details.get("lines", []), {}) from None
+            raise self._step_ended(failure) from None
         if status:
             raise self._step_failure(f"exit status {status}", lines, {"exit": status})
         return {"ok": True}
 
-    def _step_failure(self, why: str, lines: list[str], details: dict[str, Any]) -> Failure:
+    def _step_ended(self, failure: Failure) -> Failure:
+        is_late = failure.type == "Timeout"
+        why = (
+            f"took longer than its TIMEOUT, {failure.details['timeout']:g} s" if is_late else failure.message
+        )
+        remedy = "It was ended with all that it had started. Give it a longer TIMEOUT in STEPS, or None."
+        lines = failure.details.get("lines", [])
+        return self._step_failure(why, lines, failure.details, remedy if is_late else MEND)
+
+    def _step_failure(
+        self, why: str, lines: list[str], details: dict[str, Any], remedy: str = MEND
+    ) -> Failure:
         return Failure(
             "StepFailed",
             f"step {self._step_name!r} failed: {why}",
-            "Mend it and deploy again.",
+            remedy,
             command=self._step_name,
             exit=details.get("exit", 1),
             applied=details.get("result", {}).get("applied", []),

@@ -33,6 +33,9 @@ OTHER_FILES_REMEDY = (
     "pip install --force-reinstall --no-deps NAME==VERSION"
 )
 
+#: Seconds that uv or pip may take; what they build on the host takes longest.
+INSTALL_TIMEOUT = 3600.0
+
 #: Where installers put uv for one user; a non-login SSH session often lacks these in PATH.
 UV_FOLDERS = ("~/.local/bin", "~/.cargo/bin")
 
@@ -142,7 +145,9 @@ class Installer:
         return (self._login.file,) if self._login and self._login.file is not None else ()
 
     def _succeeds(self, argv: list[str]) -> bool:
-        status, _ = commands.run(argv, env=self._environment(), files=self._files, stop=self._stop)
+        status, _ = commands.run(
+            argv, env=self._environment(), files=self._files, stop=self._stop, timeout=INSTALL_TIMEOUT
+        )
         return status == 0
 
     def _run(self, argv: list[str]) -> None:
@@ -150,7 +155,12 @@ class Installer:
             self._report("install.output", line=line)
 
         status, lines = commands.run(
-            argv, env=self._environment(), files=self._files, on_line=on_line, stop=self._stop
+            argv,
+            env=self._environment(),
+            files=self._files,
+            on_line=on_line,
+            stop=self._stop,
+            timeout=INSTALL_TIMEOUT,
         )
         if status:
             raise Failure(
