@@ -343,8 +343,9 @@ def test_limits_are_as_documented(what, value, constant):
     assert float(number) * UNITS[unit] == look_up(literal(constant))
 
 
-#: Not limits that anybody meets: sizes of buffers and pieces, and what others decide.
+#: Not limits that anybody meets: sizes of buffers and pieces, and what others decide; and defaults of settings.
 UNLISTED = {
+    "target.STEP_TIMEOUT",
     "transport.connection.MAX_ERROR_TEXT",
     "transport.local.MAX_ERROR_TEXT",
     "bundle.wheels.backend.LAST_LINES",

@@ -1,7 +1,8 @@
 """uv's cache under ROOT: what only deleted releases had goes with them.
 
 uv unpacks a wheel once, into ``archive-v*/<id>``, and links its files into each virtualenv: they are the same
-inodes. Links lead there from the other folders of the cache, with files of the same name beside them.
+inodes. Links lead there from the other folders of the cache, with files of the same name beside them. What it
+has found out about an interpreter, it keeps by its path: one file for each virtualenv.
 """
 
 from __future__ import annotations
@@ -23,9 +24,19 @@ def distributions(releases: Iterable[Release]) -> set[Inode]:
     return {inode for folder in folders for inode in _metadata(folder)}
 
 
-def forget(layout: Layout, gone: set[Inode]) -> None:
-    """Delete the unpacked wheels with this metadata, and the links to them."""
+def forget(layout: Layout, releases: Iterable[str], gone: set[Inode]) -> None:
+    """Delete what is known of these releases' interpreters, and the unpacked wheels with this metadata."""
     cache = layout.private / "cache" / "uv"
+    places = [os.fsencode(f"{layout.releases}/{release}/") for release in releases]
+    for file in cache.glob("interpreter-v*/*/*.msgpack"):
+        content = file.read_bytes()
+        if any(place in content for place in places):
+            file.unlink()
+    _forget_wheels(cache, gone)
+
+
+def _forget_wheels(cache: Path, gone: set[Inode]) -> None:
+    """With the links to them."""
     doomed = {archive.name for archive in cache.glob("archive-v*/*") if gone.intersection(_metadata(archive))}
     for link in _links(cache) if doomed else ():
         if os.path.basename(os.readlink(link)) in doomed:

@@ -38,7 +38,7 @@ def prune(layout: Layout, store: Store, keep: int) -> list[str]:
     tools = {Path(path).name for release in kept for path in _read_record(release).get("tools", {}).values()}
     _prune_tools(layout, tools)
     store.prune(tools | _wheels(kept), wheels)
-    cache.forget(layout, unshared)
+    cache.forget(layout, ids, unshared)
     return ids
 
 

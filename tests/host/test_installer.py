@@ -168,7 +168,7 @@ def unpacked(layout):
     return sorted(
         path.relative_to(cache)
         for top in cache.iterdir()
-        if top.name.startswith(("archive-", "wheels-"))
+        if top.name.startswith(("archive-", "wheels-", "interpreter-"))
         for path in (top, *top.rglob("*"))
     )
 
@@ -179,7 +179,7 @@ def test_what_only_deleted_releases_had_leaves_the_cache(layout, tools, tmp_path
     for version in ("1.0", "2.0", "3.0"):
         release = host.release(version, tmp_path, shared)
         sizes.append(len(unpacked(layout)))
-        forget(layout, distributions(old) - distributions([release]))
+        forget(layout, [each.id for each in old], distributions(old) - distributions([release]))
         old = [release]
 
     assert sizes[1] == sizes[2] > sizes[0] == len(unpacked(layout))
@@ -192,7 +192,8 @@ def test_what_only_deleted_releases_had_leaves_the_cache(layout, tools, tmp_path
 
 def test_what_uv_has_forgotten_it_makes_anew(layout, tools, tmp_path):
     host, shared = Host(layout, "uv", tools["uv"]), make_wheel(tmp_path, "acme-shared")
-    forget(layout, distributions([host.release("1.0", tmp_path, shared)]))
+    release = host.release("1.0", tmp_path, shared)
+    forget(layout, [release.id], distributions([release]))
 
     release = host.release("2.0", tmp_path, shared)
 
