@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONFIG = """\
-Host 10.77.0.* 127.0.0.1 localhost
+Host 10.77.0.* fd00:77::* 127.0.0.1 localhost
     User deploy
     IdentityFile {home}/.ssh/id_ed25519
     IdentitiesOnly yes

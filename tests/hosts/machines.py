@@ -85,6 +85,10 @@ class Machine:
     def address(self) -> str:
         return self.slot.address
 
+    @property
+    def address6(self) -> str:
+        return self.slot.address6
+
     # The disk
 
     def _mount(self) -> None:
@@ -107,7 +111,8 @@ class Machine:
     def _make_keys(self) -> None:
         for kind in ("ed25519", "ecdsa"):
             self.chroot("ssh-keygen", "-q", "-t", kind, "-N", "", "-f", f"/etc/ssh/ssh_host_{kind}_key")
-        self.laptop.trust(self.address, self.host_keys)
+        for address in (self.address, self.address6):
+            self.laptop.trust(address, self.host_keys)
         for user, home in (("root", "/root"), ("deploy", "/home/deploy")):
             self.chroot("install", "-d", "-m", "700", "-o", user, "-g", user, f"{home}/.ssh")
             self.put(f"{home}/.ssh/authorized_keys", self.laptop.public_key, owner=user)
@@ -199,7 +204,8 @@ class Machine:
         """Remove it with everything that belongs to it; safe to repeat."""
         if self.slot in self.network.slots:
             self.network.release(self.slot)
-            self.laptop.forget(self.address)
+            for address in (self.address, self.address6):
+                self.laptop.forget(address)
             self._reap()
 
     def _reap(self) -> None:

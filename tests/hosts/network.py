@@ -21,6 +21,8 @@ from .base import RigError, cache_folder, locked, remove
 BRIDGE = "djdeploy0"
 GATEWAY = "10.77.0.1"
 PREFIX = "10.77.0"
+GATEWAY6 = "fd00:77::1"
+PREFIX6 = "fd00:77:"
 SLOTS = range(11, 251)
 
 #: The most that one host may write.
@@ -46,6 +48,7 @@ class Slot:
         self.file = file
         self.name = f"djhost{number}"
         self.address = f"{PREFIX}.{number}"
+        self.address6 = f"{PREFIX6}:{number}"
 
     @classmethod
     def take(cls, number: int) -> Slot | None:
@@ -83,6 +86,7 @@ class Slot:
         ip("link", "add", self.name, "type", "veth", "peer", *end)
         ip("link", "set", self.name, "master", BRIDGE, "up")
         ip("-n", self.name, "address", "add", f"{self.address}/24", "dev", "eth0")
+        ip("-n", self.name, "address", "add", f"{self.address6}/64", "dev", "eth0", "nodad")
         ip("-n", self.name, "link", "set", "lo", "up")
         ip("-n", self.name, "link", "set", "eth0", "up")
         return folder
@@ -213,3 +217,4 @@ def make_bridge() -> None:
         ip("link", "add", BRIDGE, "type", "bridge", "forward_delay", "0")
         ip("address", "add", f"{GATEWAY}/24", "dev", BRIDGE)
         ip("link", "set", BRIDGE, "up")
+    ip("address", "replace", f"{GATEWAY6}/64", "dev", BRIDGE, "nodad")
