@@ -343,7 +343,7 @@ def test_limits_are_as_documented(what, value, constant):
     assert float(number) * UNITS[unit] == look_up(literal(constant))
 
 
-#: Not limits that anybody meets: sizes of buffers and pieces, and what others decide; and defaults of settings.
+#: Not limits that anybody meets: sizes of buffers and pieces, what others decide, defaults of settings.
 UNLISTED = {
     "target.STEP_TIMEOUT",
     "transport.connection.MAX_ERROR_TEXT",

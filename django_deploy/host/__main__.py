@@ -14,7 +14,7 @@ from .lock import Lock
 from .probe import probe
 from .protocol import Failure
 from .store import Store, read_piece
-from .transaction import DRAIN_TIME, Transaction
+from .transaction import DRAIN_TIME, Transaction, note_cleanup
 
 
 class Program:
@@ -191,7 +191,8 @@ class Program:
         if self._lock.take_again("draining"):
             transaction.finish(keep)
             self._lock.release()
-        self._layout.delete_buried()
+        if hindrance := self._layout.delete_buried():
+            note_cleanup(self._layout, hindrance)
 
 
 def _refuse(message: dict[str, Any]) -> dict[str, Any]:

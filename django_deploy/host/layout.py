@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -105,10 +106,18 @@ class Layout:
         fresh.symlink_to(to)
         os.replace(fresh, link)
 
-    def delete_buried(self) -> None:
-        """Delete what was buried; somebody else may be at it, too."""
+    def delete_buried(self) -> str:
+        """Delete what was buried, as far as it goes; somebody else may be at it. Gives what hindered it."""
+        hindrance = ""
         for folder in self.releases.glob(".*.deleted"):
-            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                shutil.rmtree(folder)
+            except FileNotFoundError:
+                shutil.rmtree(folder, ignore_errors=True)
+            except OSError as error:
+                shutil.rmtree(folder, ignore_errors=True)
+                hindrance = f"{error.strerror}; on the host, as root: rm -r {shlex.quote(str(folder))}"
+        return hindrance
 
     def socket_link(self, process: str) -> Path:
         return self.inside("run", f"{process}.sock")

@@ -544,7 +544,6 @@ class Transaction:
 
     def _prune(self, keep: int) -> None:
         """Also after a failure: failed releases are not to fill the disk."""
-        notice = self._layout.private / "cleanup-failed"
         managers = self._managers()
         try:
             removed = prune(self._layout, self._store, keep)
@@ -552,10 +551,9 @@ class Transaction:
                 for release in removed:
                     manager.drop(release)
         except OSError as error:
-            with suppress(OSError):
-                notice.write_text(f"old releases could not be removed: {error}\n")
+            note_cleanup(self._layout, str(error))
         else:
-            notice.unlink(missing_ok=True)
+            note_cleanup(self._layout, "")
             if removed:
                 self._link.report("pruned", releases=removed)
 
@@ -667,6 +665,16 @@ class Transaction:
         if self._steps is not None:
             self._steps.kill()
             self.close_steps()
+
+
+def note_cleanup(layout: Layout, hindrance: str) -> None:
+    """For the next deployment to warn of: the deployer of this one has left, or waits for no such thing."""
+    notice = layout.private / "cleanup-failed"
+    with suppress(OSError):
+        if hindrance:
+            notice.write_text(f"old releases could not be removed: {hindrance}\n")
+        else:
+            notice.unlink(missing_ok=True)
 
 
 def read_journal(layout: Layout) -> dict[str, Any]:

@@ -144,6 +144,31 @@ def test_singleton_that_was_stopped_runs_again(host: Machine, bookshop: Bookshop
     assert_reverted(result, host, old, "process 'web' of the new release does not stay up")
 
 
+def test_an_old_release_that_cannot_be_deleted_is_warned_of(host: Machine, bookshop: Bookshop) -> None:
+    """Somebody ran its manage.py as root."""
+    old = live(host)
+    roots = f"{host.root}/releases/{old}/venv/of-root"
+    host.run("sh", "-c", f"mkdir {roots}; touch {roots}/file", user="root")
+    bookshop.target["KEEP_RELEASES"] = 1
+    for _ in range(2):
+        bookshop.new_edition()
+        release = bookshop.deployed()
+    assert_serves(host, release)
+
+    warned = bookshop.deploy()
+    host.run("rm", "-r", f"{host.root}/releases/.{old}.deleted", user="root")
+
+    assert warned.status == 0, warned
+    assert (
+        f"deploy@{host.address}: old releases could not be removed: Permission denied;"
+        f" on the host, as root: rm -r {host.root}/releases/.{old}.deleted\n" in warned.out
+    ), warned
+    bookshop.new_edition()
+    bookshop.deployed()
+    assert_serves(host, live(host))
+    assert "could not be removed" not in bookshop.deploy().out
+
+
 def test_failed_releases_are_kept_to_look_at_but_not_to_go_back_to(host: Machine, bookshop: Bookshop) -> None:
     old = live(host)
     bookshop.write("bookshop/wsgi.py", "import bookshop.nothing\n")
