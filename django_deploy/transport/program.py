@@ -51,14 +51,19 @@ DOCSTRING = re.compile(r'(\A|:\n +)"""(.*?)"""', re.DOTALL)
 
 def command(hello: Mapping[str, Any]) -> list[str]:
     """The argv that starts the host program with its first message."""
-    bundle = {"sources": sources(), "hello": {"hello": protocol.VERSION, **hello}}
-    payload = zlib.compress(json.dumps(bundle, separators=(",", ":")).encode())
-    return ["python3", "-I", "-S", "-c", BOOT, base64.b64encode(payload).decode()]
+    return ["python3", "-I", "-S", "-c", BOOT, _payload(json.dumps({"hello": protocol.VERSION, **hello}))]
 
 
 def shell_command(hello: Mapping[str, Any]) -> str:
     """The same for an SSH exec, which the user's login shell reads."""
     return "exec " + shlex.join(command(hello))
+
+
+@functools.lru_cache(maxsize=8)
+def _payload(hello: str) -> str:
+    """All hosts of a target get the same: to pack it takes longer than to send it."""
+    bundle = {"sources": sources(), "hello": json.loads(hello)}
+    return base64.b64encode(zlib.compress(json.dumps(bundle, separators=(",", ":")).encode())).decode()
 
 
 @functools.cache

@@ -79,6 +79,23 @@ def test_second_host_is_not_healthy(pair: list[Machine], bookshop: Bookshop) -> 
     assert visitor.lost == []
 
 
+def test_what_is_wrong_with_each_host_is_told(pair: list[Machine], bookshop: Bookshop) -> None:
+    old = live(pair[0])
+    for machine in pair:
+        make_moody(bookshop, machine)
+
+    result = bookshop.deploy()
+    for machine in pair:
+        machine.run("rm", f"{machine.root}/shared/ill")
+
+    assert result.status == 1, result
+    for machine in pair:
+        socket = f"{machine.root}/run/web.sock:/moody/"
+        message = f"deploy@{machine.address}: {socket} answered status 500; expected status 200\n"
+        assert message in result.err, result
+        assert_serves(machine, old)
+
+
 def test_second_host_of_a_second_batch_cannot_start(pair: list[Machine], bookshop: Bookshop) -> None:
     first, second = pair
     old = live(first)
