@@ -418,7 +418,10 @@ def _lacks_room(target: Target, plan: HostPlan, facts: Mapping[str, Any]) -> lis
     found, bytes, inodes = [], facts["free_bytes"], facts["free_inodes"]
     if bytes is not None and bytes < need.bytes:
         found.append(
-            (f"{_size(bytes)} are free under {root}, and this takes up to {_size(need.bytes)}.", "-xhd1")
+            (
+                f"{size_text(bytes)} are free under {root}, and this takes up to {size_text(need.bytes)}.",
+                "-xhd1",
+            )
         )
     if inodes is not None and inodes < need.inodes:
         found.append(
