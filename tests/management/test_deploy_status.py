@@ -157,7 +157,7 @@ def test_a_host_that_does_not_answer():
 
     out = run(HostStatus("web1"), silent, error="Without an answer: web2.")
 
-    assert out == "web1\n  live        nothing yet\nweb2\n  no route to host. Is it on?\n"
+    assert out == "web1\n  live        nothing yet\nweb2\n  no route to host.\n  Is it on?\n"
 
 
 def test_json_is_one_event_a_host():

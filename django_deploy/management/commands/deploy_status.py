@@ -54,8 +54,8 @@ class Command(DeployCommand):
         """One host for people; ``now`` is in seconds since the epoch."""
         yield self.style.MIGRATE_HEADING(self.presentable(status.host))
         if status.error:
-            error = status.error.removeprefix(f"{status.host}: ")
-            yield f"  {self.style.ERROR(self._line(error))}"
+            error = self.presentable(status.error).removeprefix(f"{status.host}: ")
+            yield from (f"  {self.style.ERROR(line)}" for line in error.splitlines())
             return
         yield from self._live(status, now)
         yield from self._deployments(status, now)
