@@ -27,7 +27,7 @@ from .plan import Plan, make_plan, platform_of
 from .rollout import Clock, Rollout, is_stale
 from .shipment import fetch_tools, fit_bundle, fit_bundles, measure_room, shorten
 from .stages import activation_stages, begin_stages, deploy_stages
-from .target import Host, Target, did_you_mean
+from .target import Host, Target
 from .transport.fleet import Fleet
 from .transport.session import HostSession
 from .transport.ssh import Prompts, no_prompts
@@ -251,8 +251,7 @@ def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> st
         others = sorted(offered - live)
         remedy = f"There is: {', '.join(others) or 'no other release'}."
         if not any(wanted == release["id"] for fact in facts for release in fact["releases"]):
-            message = f"There is no release {wanted!r}."
-            raise ConfigError(message, remedy=did_you_mean(wanted, others) or remedy)
+            raise ConfigError(f"There is no release {wanted!r}.", remedy=remedy)
         raise DeployError(f"Not every host has a release {wanted} that was live.", remedy=remedy)
     newest_live = max((name for name in live if name), default=None)
     older = sorted(name for name in offered if newest_live is not None and name < newest_live)

@@ -294,14 +294,11 @@ def test_rollback_to_a_release_that_is_not_there(shop):
     shop.change_mark("second edition")
     second = shop.deploy()["release"]
 
-    for wanted, remedy in {
-        "20200101T000000Z-0000000": r"There is: (2\S+, )*" + before + r"(, 2\S+)*\.",
-        before[:-1]: f"Did you mean '{before}'\\?",
-    }.items():
-        status, _out, err = shop.run("deploy_rollback", "demo", wanted)
+    status, _out, err = shop.run("deploy_rollback", "demo", "yesterday")
 
-        assert status == 2
-        assert re.fullmatch(f"CommandError: There is no release '{wanted}'.\n{remedy}\n", err), err
+    assert status == 2
+    remedy = rf"There is: (2\S+, )*{before}(, 2\S+)*\."
+    assert re.fullmatch(rf"CommandError: There is no release 'yesterday'\.\n{remedy}\n", err), err
     assert shop.live == second
 
 
