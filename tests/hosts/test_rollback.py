@@ -61,7 +61,8 @@ def test_unknown_release(host: Machine, bookshop: Bookshop) -> None:
 
     assert result.status == 2, result
     assert result.err == (
-        f"CommandError: There is no release '20200101T000000Z-0123456'.\nThere is: {', '.join(others)}.\n"
+        "CommandError: There is no release '20200101T000000Z-0123456'.\n"
+        f"There is: {', '.join(others) or 'no other release'}.\n"
     )
     assert_serves(host, old)
 
