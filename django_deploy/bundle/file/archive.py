@@ -15,7 +15,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 from zipfile import ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
 
@@ -39,6 +39,10 @@ MANIFEST = "manifest.json"
 MAX_FILE = (1 << 31) - 1
 MAX_MANIFEST = 32 * 1024 * 1024
 MAX_DIRECTORY = 8 * 1024 * 1024
+
+#: How many times its own size a wheel in a bundle unpacks to at most, and what any may, in bytes.
+MAX_INFLATION = 100
+ALWAYS_ALLOWED = 100 * 1000 * 1000
 
 #: Seconds after which an unpacked bundle leaves the cache.
 KEPT_FOR = 60 * 24 * 3600
@@ -269,3 +273,20 @@ def _unpack(archive: ZipFile, manifest: Manifest, place: Path) -> None:
                 found = _digest_of(source, sink)
             if found != wheel.sha256:
                 raise DocumentError(f"{wheel.path.name} is not what its sha256 says")
+            if wheel.path.suffix == ".whl":
+                _check_wheel(aside, wheel.path.name)
+
+
+def _check_wheel(file: Path, name: str) -> None:
+    """It is a zip file that can be read, no name in it leads elsewhere, and it is no bomb."""
+    try:
+        with ZipFile(file) as wheel:
+            members = wheel.infolist()
+    except (BadZipFile, NotImplementedError, ValueError) as error:
+        raise DocumentError(f"{name} is not a wheel: {error}") from None
+    for member in members:
+        if member.filename.startswith("/") or ".." in PurePosixPath(member.filename).parts:
+            raise DocumentError(f"{name} has a member {member.filename!r}")
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > max(ALWAYS_ALLOWED, MAX_INFLATION * file.stat().st_size):
+        raise DocumentError(f"{name} would unpack to {unpacked / 1e6:.0f} MB")

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 FORMAT = "django-deploy bundle"
 VERSION = 1
 
-#: Items of one list, and characters of one text, that are read at most.
+#: Items of one list, and characters of one text, that are read at most. A number in a longer text, say a
+#: version, could have more digits than Python reads (4300).
 MAX_ITEMS = 20_000
-MAX_TEXT = 20_000
+MAX_TEXT = 4_000
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,250}\.whl")
 _SDIST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,250}\.(tar\.gz|zip)")

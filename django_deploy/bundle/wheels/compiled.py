@@ -38,9 +38,10 @@ def needed_glibc(wheel: Path) -> str:
     versions = set()
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
-            content = archive.read(name)
-            if content.startswith(_ELF):
-                versions |= {(int(major), int(minor)) for major, minor in _SYMBOL.findall(content)}
+            with archive.open(name) as file:
+                if (start := file.read(len(_ELF))) == _ELF:
+                    found = _SYMBOL.findall(start + file.read())
+                    versions |= {(int(major), int(minor)) for major, minor in found}
     return "{}.{}".format(*max(versions)) if versions else ""
 
 

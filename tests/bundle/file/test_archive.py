@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import stat
@@ -439,6 +440,52 @@ def test_another_wheel_in_the_place_of_one(written, tmp_path):
     assert found == f"{name.rpartition('/')[2]} is not what its sha256 says."
 
 
+def replaced(written, content):
+    """The bundle with other content for its first wheel, and a manifest that says so."""
+    (manifest, text), *entries = members(written)
+    listed = json.loads(text)
+    wheel = listed["wheels"][0]
+    rest = [entry for entry in entries if wheel["sha256"] not in entry[0].filename]
+    wheel |= {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    place = archive._member(f"files/{wheel['sha256']}/{wheel['file']}")
+    rewrite(written, [(manifest, json.dumps(listed).encode()), (place, content), *rest])
+    return wheel["file"]
+
+
+def zipped(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as wheel:
+        for name, content in members.items():
+            wheel.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", " is not a wheel: File is not a zip file."),
+        (b"hello", " is not a wheel: File is not a zip file."),
+        (zipped(x=b"y" * 99)[:-30], " is not a wheel: File is not a zip file."),
+        (zipped(**{"../../x": b""}), " has a member '../../x'."),
+        (zipped(**{"a/../../x": b""}), " has a member 'a/../../x'."),
+        (zipped(**{"/etc/passwd": b""}), " has a member '/etc/passwd'."),
+    ],
+)
+def test_wheels_that_are_none(written, tmp_path, content, why):
+    name = replaced(written, content)
+
+    assert refusal(written, tmp_path / "cache") == f"{name}{why}"
+
+
+def test_a_wheel_that_would_unpack_to_too_much(written, tmp_path, monkeypatch):
+    content = zipped(x=bytes(2_000_000), y=bytes(2_000_000))
+    name = replaced(written, content)
+    read_bundle(written, cache=tmp_path / "allowed")
+    monkeypatch.setattr(archive, "ALWAYS_ALLOWED", 3_999_999)
+
+    assert refusal(written, tmp_path / "cache") == f"{name} would unpack to 4 MB."
+
+
 # Documents
 
 
@@ -482,6 +529,12 @@ MISTAKES = [
     (put("reviews\n", "project", "name"), "'project.name' must be a line of text"),
     (put("other", "project", "name"), "it does not have the project other"),
     (put("one", "project", "version"), "'project.version' must be a version"),
+    (put("9" * 5_000, "project", "version"), "'project.version' must be a line of text"),
+    (
+        put("9" * 5_000, "environment", "python_version"),
+        "'environment.python_version' must be a line of text",
+    ),
+    (put(">=" + "9" * 5_000, "requires_python", "shop"), "'requires_python.shop' must be a line of text"),
     (put(["; rm"], "project", "extras"), "'project.extras[0]' must be a text like "),
     (remove("environment", "os_name"), "'environment' must be an object with the keys "),
     (put(3, "environment", "os_name"), "'environment.os_name' must be a line of text"),
@@ -509,7 +562,7 @@ MISTAKES = [
     (put("5 --index-url=http://evil", "pins", 0, "version"), "'pins[0].version' must be a text like "),
     (put("nonsense", "pins", 0, "marker"), "'pins[0].marker' must be an environment marker"),
     (put('os_name ~= "posix"', "pins", 0, "marker"), "'pins[0].marker' must be an environment marker"),
-    (put("(" * 9_000 + "x", "pins", 0, "marker"), "'pins[0].marker' must be an environment marker"),
+    (put("(" * 3_900 + "x", "pins", 0, "marker"), "'pins[0].marker' must be an environment marker"),
     (put({"shop": ['x; os_name ~= "x"']}, "requires"), "'requires.shop' must be a list of requirements"),
     (put("django\n-r x", "pins", 0, "name"), "'pins[0].name' must be a line of text"),
     (put({"Shop": []}, "requires"), "'requires' must be an object of distributions by canonical name"),
