@@ -121,16 +121,22 @@ def test_dependencies_that_changed(host: Machine, bookshop: Bookshop) -> None:
     changed = bookshop.deploy()
     assert changed.status == 0, changed
     second = visit(host).release
+    bookshop.pip("uninstall", "six")
+    removed = bookshop.deploy()
+    assert removed.status == 0, removed
+    third = visit(host).release
 
     assert "    + six 1.16.0\n" in added.out
     assert "    ~ six 1.16.0 -> 1.17.0\n" in changed.out
-    assert_serves(host, second)
-    assert [version_of_six(host, release) for release in (first, second)] == ["1.16.0\n", "1.17.0\n"]
+    assert "    - six 1.17.0\n" in removed.out
+    assert_serves(host, third)
+    found = [version_of_six(host, release) for release in (first, second, third)]
+    assert found == ["1.16.0\n", "1.17.0\n", ""]
 
 
 def version_of_six(host: Machine, release: str) -> str:
     python = f"{host.root}/releases/{release}/venv/bin/python"
-    return host.run(python, "-c", "import six; print(six.__version__)").stdout
+    return host.run(python, "-c", "import six; print(six.__version__)", check=False).stdout
 
 
 def test_nothing_changed(host: Machine, bookshop: Bookshop) -> None:

@@ -77,9 +77,11 @@ def _make_bom(manifest: Manifest, index_url: str) -> Bom:
     # Without a time of its own, the library writes none.
     bom.metadata.timestamp = None  # type: ignore[assignment]
     everything = {**made, manifest.project: project}
+    needed = {name: {*_requires(manifest, name)} & everything.keys() for name in everything}
+    # What nobody declares that he needs it is there for the project: a plain one declares nothing.
+    needed[manifest.project] |= made.keys() - set().union(*needed.values())
     for name, component in everything.items():
-        needed = (everything[other] for other in _requires(manifest, name) if other in everything)
-        bom.register_dependency(component, needed)
+        bom.register_dependency(component, (everything[other] for other in sorted(needed[name])))
     return bom
 
 

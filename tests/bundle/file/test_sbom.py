@@ -132,6 +132,14 @@ def test_who_requires_whom(manifest, tmp_path):
     }
 
 
+def test_a_project_that_declares_nothing_needs_all_that_nobody_else_does(manifest, tmp_path, recwarn):
+    found = bill(replace(manifest, requires=manifest.requires[1:]), tmp_path)
+
+    (needed,) = (item["dependsOn"] for item in found["dependencies"] if item["ref"] == "shop==1.0")
+    assert needed == ["django==5.2.19", "fork==2.0"]
+    assert not recwarn.list
+
+
 LICENCES = [
     ("License-Expression: BSD-3-Clause", [{"license": {"id": "BSD-3-Clause"}}]),
     ("License-Expression: MIT OR Apache-2.0", [{"expression": "MIT OR Apache-2.0"}]),
