@@ -22,6 +22,7 @@ from zipfile import ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
 from django_deploy.bundle.assembly import deployer
 from django_deploy.bundle.cache import prune, read_record, write_aside, write_record
 from django_deploy.bundle.file.document import DocumentError, read_document, write_document
+from django_deploy.bundle.manifest import size_text
 from django_deploy.bundle.wheels.audit import read_metadata
 from django_deploy.exceptions import BundleError
 
@@ -42,7 +43,7 @@ MAX_DIRECTORY = 8 * 1024 * 1024
 
 #: How many times its own size a wheel in a bundle unpacks to at most, and what any may, in bytes.
 MAX_INFLATION = 100
-ALWAYS_ALLOWED = 100 * 1000 * 1000
+MAX_SMALL_WHEEL = 100 * 1000 * 1000
 
 #: Seconds after which an unpacked bundle leaves the cache.
 KEPT_FOR = 60 * 24 * 3600
@@ -288,5 +289,5 @@ def _check_wheel(file: Path, name: str) -> None:
         if member.filename.startswith("/") or ".." in PurePosixPath(member.filename).parts:
             raise DocumentError(f"{name} has a member {member.filename!r}")
     unpacked = sum(member.file_size for member in members)
-    if unpacked > max(ALWAYS_ALLOWED, MAX_INFLATION * file.stat().st_size):
-        raise DocumentError(f"{name} would unpack to {unpacked / 1e6:.0f} MB")
+    if unpacked > max(MAX_SMALL_WHEEL, MAX_INFLATION * file.stat().st_size):
+        raise DocumentError(f"{name} would unpack to {size_text(unpacked)}")

@@ -481,9 +481,9 @@ def test_a_wheel_that_would_unpack_to_too_much(written, tmp_path, monkeypatch):
     content = zipped(x=bytes(2_000_000), y=bytes(2_000_000))
     name = replaced(written, content)
     read_bundle(written, cache=tmp_path / "allowed")
-    monkeypatch.setattr(archive, "ALWAYS_ALLOWED", 3_999_999)
+    monkeypatch.setattr(archive, "MAX_SMALL_WHEEL", 3_999_999)
 
-    assert refusal(written, tmp_path / "cache") == f"{name} would unpack to 4 MB."
+    assert refusal(written, tmp_path / "cache") == f"{name} would unpack to 4.0 MB."
 
 
 # Documents
