@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from django_deploy.plan import RESERVED_BYTES, RESERVED_INODES
+
 from .inspection import assert_serves, live, look, visit, visit_when_up
 
 if TYPE_CHECKING:
@@ -28,18 +30,38 @@ def test_first_deployment_to_a_minimal_host(machine: Machine, bookshop: Bookshop
 
     assert result.status == 0, result
     assert result.one("install.finished")["installer"] == installer
-    assert result.one("plan.ready")["plan"]["hosts"][0]["live"] is None
+    [plan] = result.one("plan.ready")["plan"]["hosts"]
+    assert plan["live"] is None
     assert_serves(machine, result.release, mark)
+    assert_room_was(machine, plan["room"], {"bytes": 0, "inodes": 0})
+
+
+def taken(machine: Machine) -> dict[str, int]:
+    """Of the disk, under ROOT."""
+    script = f"du -sk {machine.root}; du -s --inodes {machine.root}"
+    kilobytes, inodes = machine.run("sh", "-c", script).stdout.split()[::2]
+    return {"bytes": int(kilobytes) * 1024, "inodes": int(inodes)}
+
+
+def assert_room_was(machine: Machine, said: dict[str, int], before: dict[str, int]) -> None:
+    """As much as the plan said, but for what is left free anyway; and no small part of it."""
+    after = taken(machine)
+    for kind, reserve in (("bytes", RESERVED_BYTES), ("inodes", RESERVED_INODES)):
+        used = after[kind] - before[kind]
+        print(f"{kind}: {used} used, {said[kind]} planned")
+        assert used < said[kind] + reserve / 2
+        assert said[kind] < 3 * used + reserve / 2
 
 
 def test_one_changed_line(host: Machine, bookshop: Bookshop) -> None:
     old = live(host)
-    mark = bookshop.new_edition()
+    mark, before = bookshop.new_edition(), taken(host)
 
     result = bookshop.deploy("--json")
 
     assert result.status == 0, result
     [plan] = result.one("plan.ready")["plan"]["hosts"]
+    assert_room_was(host, plan["room"], before)
     assert [change["name"] for change in plan["changes"]] == ["bookshop"]
     assert plan["send"] == ["bookshop-1.0-py3-none-any.whl"]
     assert_serves(host, result.release, mark)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from .bookshop import WEB
 from .inspection import assert_serves
-from .visitor import Visitor
 
 if TYPE_CHECKING:
     from .bookshop import Bookshop
@@ -65,19 +64,3 @@ def wait_until_it_stops(host: Machine, release: str) -> None:
     """Until the web server of that release has lost its socket, and has heard that it shall stop."""
     socket = f"{host.root}/run/web.{release}.sock"
     host.run("timeout", "20", "sh", "-c", f"while test -e {socket}; do sleep 0.05; done; sleep 1.5")
-
-
-def test_ten_deployments_in_a_row_lose_no_request(host: Machine, bookshop: Bookshop) -> None:
-    first = bookshop.deployed()
-    editions = []
-
-    with Visitor(f"http://{host.address}/", mark="edition [0-9]+", connections=1) as visitor:
-        for _ in range(10):
-            editions.append(bookshop.new_edition())
-            release = bookshop.deployed()
-            visitor.stay()
-
-    assert visitor.lost == []
-    assert visitor.marks[-10:] == editions
-    assert release != first
-    assert_serves(host, release)
