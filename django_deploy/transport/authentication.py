@@ -12,7 +12,7 @@ from django_deploy.exceptions import AuthenticationFailed, ConnectionFailed
 from django_deploy.transport import identities, remembered_keys
 from django_deploy.transport._paramiko import paramiko
 from django_deploy.transport.identities import Agent, Identity, SigningKey
-from django_deploy.transport.key_files import KeyRing, UnusableKey
+from django_deploy.transport.key_files import CERTIFICATE_SUFFIX, KeyRing, UnusableKey
 from django_deploy.transport.login import Login
 from django_deploy.transport.printable import printable
 
@@ -23,6 +23,16 @@ class Transport(paramiko.Transport):
     """Offers several keys in one login, and keeps the reason of a server that hangs up in ``last_words``."""
 
     last_words = ""
+    #: Whether a host that has both shall show a certificate, and no plain key.
+    prefers_certificates = False
+
+    @property
+    def preferred_keys(self) -> tuple[str, ...]:
+        """As in paramiko, which puts certificates behind plain keys."""
+        names = super().preferred_keys
+        return tuple(
+            sorted(names, key=lambda name: name.endswith(CERTIFICATE_SUFFIX) != self.prefers_certificates)
+        )
 
     def auth_publickey(
         self, username: str, key: paramiko.PKey, event: threading.Event | None = None

@@ -6,7 +6,7 @@ from django_deploy.exceptions import ConnectionFailed, HostUnreachable
 from django_deploy.transport import host_keys
 from django_deploy.transport._paramiko import paramiko
 from django_deploy.transport.authentication import Transport, authenticate
-from django_deploy.transport.key_files import public_key
+from django_deploy.transport.key_files import PublicKey, public_key
 from django_deploy.transport.login import Login
 from django_deploy.transport.printable import printable
 from django_deploy.transport.wire import Wire
@@ -32,8 +32,8 @@ def log_in(login: Login, wire: Wire) -> Transport:
         options = transport.get_security_options()
         options.ciphers, options.digests = CIPHERS, DIGESTS
         options.key_types = host_keys.prefer_known(options.key_types, entries)
-        host_key = _negotiate(login, transport, wire)
-        host_keys.verify(login, public_key(host_key.asbytes()), entries)
+        transport.prefers_certificates = host_keys.has_authority(entries)
+        host_keys.verify(login, _public_key(_negotiate(login, transport, wire)), entries)
         authenticate(login, transport, wire.address)
     except BaseException:
         wire.close()
@@ -52,6 +52,11 @@ def _negotiate(login: Login, transport: Transport, wire: Wire) -> paramiko.PKey:
     except (paramiko.SSHException, EOFError, OSError) as error:
         wire.close()
         raise _explain(error, login, transport, wire) from error
+
+
+def _public_key(host_key: paramiko.PKey) -> PublicKey:
+    """The key or the certificate that the host has shown."""
+    return public_key(host_key.public_blob.key_blob if host_key.public_blob else host_key.asbytes())
 
 
 def _explain(error: Exception, login: Login, transport: Transport, wire: Wire) -> ConnectionFailed:

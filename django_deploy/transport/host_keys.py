@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Sequence
 
 from django_deploy.exceptions import HostKeyError
-from django_deploy.transport import known_hosts
+from django_deploy.transport import host_certificates, known_hosts
 from django_deploy.transport.key_files import PublicKey
-from django_deploy.transport.known_hosts import CERT_AUTHORITY, Entry, Verdict
+from django_deploy.transport.known_hosts import CERT_AUTHORITY, REVOKED, Entry, Verdict
 from django_deploy.transport.login import Login
 
 #: The signatures that a host with an RSA key may use (RFC 8332).
@@ -33,9 +33,20 @@ def prefer_known(key_types: Sequence[str], entries: Sequence[Entry]) -> list[str
     return sorted(key_types, key=lambda key_type: key_type not in known)
 
 
+def has_authority(entries: Sequence[Entry]) -> bool:
+    """Whether known_hosts names an authority for the host's certificates."""
+    return any(entry.marker == CERT_AUTHORITY for entry in entries)
+
+
 def verify(login: Login, key: PublicKey, entries: Sequence[Entry]) -> None:
-    """Accept the host's ``key`` or raise ``HostKeyError``. ``entries`` are what is known of the host."""
-    _refuse_revoked(login, key)
+    """Accept the host's ``key`` or raise ``HostKeyError``. ``entries`` are what is known of the host.
+
+    As in OpenSSH a certificate of an authority that is not known counts as the plain key in it.
+    """
+    _refuse_revoked(login, key.plain)
+    if key.is_certificate and _is_certified(login, key, entries):
+        return
+    key = key.plain
     verdict, lines = known_hosts.judge(entries, key.blob)
     if verdict is Verdict.REVOKED:
         raise _revoked(login, key, f"{lines[0].file}:{lines[0].line}")
@@ -45,6 +56,23 @@ def verify(login: Login, key: PublicKey, entries: Sequence[Entry]) -> None:
         if not _is_accepted(login, key):
             raise _unknown(login, key, entries)
         _note(login, key)
+
+
+def _is_certified(login: Login, key: PublicKey, entries: Sequence[Entry]) -> bool:
+    certificate = host_certificates.read(key)
+    line = host_certificates.find_authority(certificate, entries)
+    if line is None:
+        return False
+    _refuse_revoked(login, certificate.authority)
+    for each in (certificate.authority, key.plain):
+        if any(entry.marker == REVOKED and entry.blob == each.blob for entry in entries):
+            raise _revoked(login, each, str(line.file))
+    if complaint := host_certificates.complaint(certificate, login.certified_name):
+        where = f"by the authority of {line.file}:{line.line}"
+        message = f"the host's certificate, {where}, is not accepted: {complaint}"
+        remedy = "Whoever keeps the authority has to sign the host's key anew (ssh-keygen -s … -h)."
+        raise HostKeyError(login.host.name, message, remedy=remedy)
+    return True
 
 
 def _is_accepted(login: Login, key: PublicKey) -> bool:
@@ -95,8 +123,8 @@ def _changed(login: Login, key: PublicKey, line: Entry) -> HostKeyError:
 
 def _unknown(login: Login, key: PublicKey, entries: Sequence[Entry]) -> HostKeyError:
     message = f"the host key is unknown: {key.type} {key.fingerprint}"
-    if any(entry.marker == CERT_AUTHORITY for entry in entries):
-        message += " (host certificates, for which known_hosts has an authority, are not supported)"
+    if has_authority(entries):
+        message += " (it has no certificate by an authority that known_hosts names for it)"
     remedy = (
         "Compare it with the fingerprint that the host itself shows "
         f"(ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub), then connect once with: {login.command()}"

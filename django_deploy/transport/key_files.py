@@ -56,9 +56,14 @@ class PublicKey:
         type = self.type.removesuffix(CERTIFICATE_SUFFIX)
         key = paramiko.Message()
         key.add_string(type)
-        for _ in range(_KEY_FIELDS.get(type, _ECDSA_KEY_FIELDS)):
+        for _ in range(self.key_fields):
             key.add_string(message.get_binary())
         return PublicKey(type, key.asbytes())
+
+    @property
+    def key_fields(self) -> int:
+        """How many fields after the type, and a certificate's nonce, are the key."""
+        return _KEY_FIELDS.get(self.type.removesuffix(CERTIFICATE_SUFFIX), _ECDSA_KEY_FIELDS)
 
     @property
     def fingerprint(self) -> str:

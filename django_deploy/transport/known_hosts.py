@@ -40,9 +40,9 @@ class Entry:
             return _matches_hash(self.patterns, name)
         is_match = False
         for pattern in self.patterns.lower().split(","):
-            if pattern.startswith("!") and _matches_wildcard(pattern[1:], name):
+            if pattern.startswith("!") and matches_pattern(pattern[1:], name):
                 return False
-            is_match = is_match or _matches_wildcard(pattern, name)
+            is_match = is_match or matches_pattern(pattern, name)
         return is_match
 
 
@@ -152,7 +152,8 @@ def _matches_hash(hashed: str, name: str) -> bool:
         return False
 
 
-def _matches_wildcard(pattern: str, name: str) -> bool:
+def matches_pattern(pattern: str, name: str) -> bool:
+    """Whether a pattern of OpenSSH's, with ``*`` and ``?``, is of the name."""
     # Not fnmatch: brackets stand for themselves here, as in [host]:2222.
     expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     return re.fullmatch(expression, name) is not None

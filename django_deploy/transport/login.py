@@ -48,6 +48,11 @@ class Login:
         ports = (self.config.port, known_hosts.DEFAULT_PORT)
         return [known_hosts.host_name(self.config.hostname, port) for port in ports]
 
+    @property
+    def certified_name(self) -> str:
+        """The name that a host's certificate must be for."""
+        return (self.config.host_key_alias or self.config.hostname).lower()
+
     def command(self, *options: str) -> str:
         """The ssh command that does the same, for people to copy."""
         words = ["ssh", *options]

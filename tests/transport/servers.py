@@ -144,7 +144,7 @@ def run_server(kind: str, folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def start_openssh(folder: Path, home: Path) -> Iterator[tuple[int, int]]:
+def start_openssh(folder: Path, home: Path, options: str = "") -> Iterator[tuple[int, int]]:
     assert SSHD is not None
     if os.getuid() == 0:
         PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
@@ -161,7 +161,7 @@ def start_openssh(folder: Path, home: Path) -> Iterator[tuple[int, int]]:
         "UsePAM no\n"
         "PasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\n"
-        "PermitRootLogin prohibit-password\n" + _without_penalties()
+        "PermitRootLogin prohibit-password\n" + options + _without_penalties()
     )
     log = folder / "log"
     with log.open("wb") as output:

@@ -170,6 +170,4 @@ def test_an_authority_is_not_enough(ssh_server, tmp_path):
 
     error = failure(HostKeyError, ssh_server)
 
-    assert error.message.endswith(
-        " (host certificates, for which known_hosts has an authority, are not supported)"
-    )
+    assert error.message.endswith(" (it has no certificate by an authority that known_hosts names for it)")
