@@ -14,11 +14,11 @@ from typing import Any
 
 from .bundle.assembly import build_bundle, bundle_ready, deployer
 from .bundle.cache import default_cache, digest
-from .bundle.file.archive import read_bundle
+from .bundle.file.archive import MAX_FILE, read_bundle
 from .bundle.file.document import DocumentError
 from .bundle.file.promotion import digest_of, find_file, read_release
 from .bundle.file.signing import verify_file
-from .bundle.manifest import Manifest, Wheel
+from .bundle.manifest import Manifest, Wheel, size_text
 from .bundle.wheels.audit import provides_module
 from .exceptions import BundleError, DeployError, HostError, RequestFailed
 from .host.protocol import Event, Report
@@ -156,6 +156,9 @@ def _promote(source: Target, session: HostSession, record: Mapping[str, Any], re
             f"release {release} cannot be promoted: {error.args[0]}.",
             remedy=f"Deploy to {source.name} again, then promote.",
         ) from None
+    if sum(wheel.size for wheel in manifest.wheels) > MAX_FILE:
+        message = f"release {release} has more than {size_text(MAX_FILE)}, which no bundle may have."
+        raise HostError(session.host.name, message, remedy=f"Deploy to {source.name} again, then promote.")
     wheels = tuple(_provide(wheel, session, cache) for wheel in manifest.wheels)
     sha256 = digest_of(manifest.pins, wheels)
     report(Event("bundle.promoted", fields={"target": source.name, "release": release, "sha256": sha256}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import hashlib
 import json
 import shlex
@@ -287,10 +288,13 @@ def _after(now: float, facts: Sequence[Mapping[str, Any]] | Any) -> float:
     return now
 
 
-def _seconds(stamp: str) -> float:
-    import calendar
+def _seconds(stamp: str) -> int:
+    """Of a release id's time, which may name a day that its month does not have."""
+    return calendar.timegm((*(int(stamp[slice(*part)]) for part in _TIME_PARTS), 0, 0, 0))
 
-    return calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
+
+#: Where year, month, day, hour, minute and second stand in a release id.
+_TIME_PARTS = ((0, 4), (4, 6), (6, 8), (9, 11), (11, 13), (13, 15))
 
 
 def _release_to_join(prints: Mapping[Host, str], facts: Mapping[Host, Mapping[str, Any]]) -> str | None:
@@ -366,6 +370,10 @@ def _changes(before: Mapping[str, str], bundle: HostBundle, live_wheels: set[str
     )
 
 
+def _enable_linger(facts: Mapping[str, Any]) -> str:
+    return shlex.join(["loginctl", "enable-linger", facts["user"]])
+
+
 def _is_up(facts: Mapping[str, Any]) -> bool:
     processes = [process for process in facts["processes"] if process["release"] == facts["live"]]
     return not facts["unfinished"] and all(process["state"] in UP for process in processes)
@@ -400,11 +408,9 @@ def _problems(
         message = f"Python {version} there needs {needs}, not installed here."
         return [HostError(host.name, message, remedy=remedy)]
     if facts["manager"] == "systemd" and not facts["systemd"]:
-        user = facts["user"]
-        remedy = (
-            f"On the host, as root: loginctl enable-linger {user}. Or set PROCESS_MANAGER to 'supervisor'."
-        )
-        return [HostError(host.name, f"no systemd user manager runs for {user}.", remedy=remedy)]
+        command = _enable_linger(facts)
+        remedy = f"On the host, as root: {command}. Or set PROCESS_MANAGER to 'supervisor'."
+        return [HostError(host.name, f"no systemd user manager runs for {facts['user']}.", remedy=remedy)]
     if obstacle := facts["obstacle"]:
         return [HostError(host.name, str(obstacle["message"]), remedy=str(obstacle["remedy"]))]
     return []
@@ -446,7 +452,7 @@ def _warnings(host: Host, manifest: Manifest, facts: Mapping[str, Any]) -> list[
     if facts["manager"] == "systemd" and not facts["lingers"]:
         found.append(
             f"{host.name}: processes end with the last login of {facts['user']};"
-            f" on the host, as root: loginctl enable-linger {facts['user']}."
+            f" on the host, as root: {_enable_linger(facts)}."
         )
     down = [p for p in facts["processes"] if p["release"] == facts["live"] and p["state"] not in UP]
     found += [f"{host.name}: process {p['name']!r} of the live release is {p['state']}." for p in down]

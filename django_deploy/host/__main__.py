@@ -8,12 +8,13 @@ import time
 from typing import Any, Callable, Optional
 
 from . import protocol
-from .layout import Layout
+from .layout import RECORD, RELEASE_ID, SHA256, Layout
 from .link import BlobReader, Link
 from .lock import Lock
 from .probe import probe
-from .protocol import Failure
-from .store import Store, read_piece
+from .protocol import Failure, ProtocolError
+from .shape import Shape, check
+from .store import FILE_NAME, Store, read_piece
 from .transaction import DRAIN_TIME, Transaction, note_cleanup
 
 
@@ -52,11 +53,18 @@ class Program:
             self._transaction.tell_what_runs()
 
     def _answer(self, message: dict[str, Any]) -> None:
-        work = REQUESTS.get(str(message["request"]))
-        if work is None:
-            self._reply(message["id"], _refuse, message)
-        else:
-            self._reply(message["id"], lambda fields: work(self, fields), message)
+        self._reply(message["id"], self._work, message)
+
+    def _work(self, message: dict[str, Any]) -> dict[str, Any]:
+        name = message["request"]
+        if name not in REQUESTS:
+            raise Failure("BadRequest", f"unknown request {name[:60]!r}")
+        work, fields = REQUESTS[name]
+        try:
+            check(message, fields, name)
+        except ProtocolError as error:
+            raise Failure("BadRequest", str(error)) from None
+        return work(self, message)
 
     def _reply(
         self, id: int, work: Callable[[dict[str, Any]], dict[str, Any]], message: dict[str, Any]
@@ -195,21 +203,38 @@ class Program:
             note_cleanup(self._layout, hindrance)
 
 
-def _refuse(message: dict[str, Any]) -> dict[str, Any]:
-    raise Failure("BadRequest", f"unknown request {message['request']!r}")
+_FILE: Shape = {"sha256": SHA256, "name": FILE_NAME}
+_OFFSET = range(1 << 40)
 
-
-#: The whitelist: what a deployer may ask for.
-REQUESTS: dict[str, Callable[[Program, dict[str, Any]], dict[str, Any]]] = {
-    "fetch": Program._fetch,
-    "lock": Program._take_lock,
-    "begin": Program._begin,
-    "prepare": Program._prepare,
-    "preflight": Program._preflight,
-    "step": Program._step,
-    "activate": Program._activate,
-    "hold": Program._hold,
-    "confirm": Program._confirm,
+#: The whitelist: what a deployer may ask for, and the fields of that.
+REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], Shape]] = {
+    "fetch": (
+        Program._fetch,
+        ({"release": RELEASE_ID, "offset": _OFFSET}, {"sha256": str, "file": str, "offset": _OFFSET}),
+    ),
+    "lock": (Program._take_lock, {"holder": {str: object}, "wait": float}),
+    "begin": (Program._begin, {"expect_live": (None, str)}),
+    "prepare": (
+        Program._prepare,
+        {
+            "release": {**RECORD, "id": RELEASE_ID},
+            "lock": str,
+            "distributions": {str: [object]},
+            "artifacts": [_FILE],
+            "tools": {str: _FILE},
+            "installer": {"name": str, "index_url": (None, str), "vendored": bool, "offline_first": bool},
+            "python": str,
+            "environment": {str: str},
+        },
+    ),
+    "preflight": (Program._preflight, {"commands": [str]}),
+    "step": (
+        Program._step,
+        {"command": [str], "isolated": bool, "timeout": (None, float), "requires_app": str},
+    ),
+    "activate": (Program._activate, {"release": RELEASE_ID}),
+    "hold": (Program._hold, {"seconds": float}),
+    "confirm": (Program._confirm, {"by": str, "action": str, "left_out": [str], "keep": int}),
 }
 
 

@@ -12,16 +12,52 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from .protocol import Failure
+from .protocol import Failure, ProtocolError
+from .shape import Shape, check
 
 #: The states of a release, in the order of its life.
 PREPARING, READY, LIVE, RETIRED, FAILED = STATES = ("preparing", "ready", "live", "retired", "failed")
 
-#: What the host itself needs to know of a release, in its ``release.json``.
-RECORD_KEYS = frozenset({"settings_module", "processes", "manager", "restart", "health"})
-
 #: A release id: UTC time chosen by the deployer, and the start of the release's fingerprint.
-RELEASE_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{7}")
+RELEASE_ID = re.compile(
+    r"[12]\d{3}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3])[0-5]\d[0-5]\dZ-[0-9a-f]{7}"
+)
+
+#: The sha256 of a file.
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+#: What ``release.json`` tells whoever plans and lists; all of it may be missing.
+DESCRIPTION: Shape = {
+    **{f"{name}?": (None, str) for name in ("project", "version", "created_by", "fingerprint", "manager")},
+    "created?": (None, float),
+    "revision?": (None, {str: (None, str, bool)}),
+    "distributions?": (None, {str: str}),
+    "wheels?": (None, [{"name": str, "sha256": SHA256}]),
+    "processes?": (
+        None,
+        [{"name": str, "command": [str], "singleton": bool, "stop_timeout": float}],
+    ),
+}
+
+#: What the host itself needs to know beside that.
+RECORD: Shape = {
+    **DESCRIPTION,
+    "settings_module": str,
+    "processes": DESCRIPTION["processes?"][1],
+    "manager": str,
+    "restart": [[str]],
+    "health": (
+        None,
+        {
+            "path": str,
+            "host": (None, str),
+            "status": (None, int),
+            "timeout": float,
+            "headers": {str: str},
+        },
+    ),
+    "tools?": {str: str},
+}
 
 
 class Layout:
@@ -58,8 +94,8 @@ class Layout:
         return None
 
     def _unfit(self, what: str, why: str | None) -> Failure:
-        remedy = f"On the host, as root: install -d -o {_user_name()} {self.root}"
-        return Failure("HostUnfit", f"{what}: {why}", remedy)
+        command = shlex.join(["install", "-d", "-o", _user_name(), str(self.root)])
+        return Failure("HostUnfit", f"{what}: {why}", f"On the host, as root: {command}")
 
     def inside(self, *parts: str) -> Path:
         """The one function that joins names from elsewhere to ROOT; refuses to leave it."""
@@ -92,7 +128,7 @@ class Layout:
             raise Failure(
                 "HostUnfit",
                 f"{self.current} is not a symbolic link",
-                f"Move it out of the way: mv {self.current} {self.current}.old",
+                "Move it out of the way: " + shlex.join(["mv", str(self.current), f"{self.current}.old"]),
             ) from None
         return name if RELEASE_ID.fullmatch(name) else None
 
@@ -154,8 +190,11 @@ class Release:
             record = json.loads((self.path / "release.json").read_text())
         except (OSError, ValueError) as error:
             raise Failure("NoSuchRelease", f"release {self.id} is damaged: {error}") from None
-        if not isinstance(record, dict) or not record.keys() >= RECORD_KEYS:
-            raise Failure("NoSuchRelease", f"release {self.id} is damaged: release.json is no record")
+        try:
+            check(record, RECORD, "release.json")
+        except ProtocolError as error:
+            raise Failure("NoSuchRelease", f"release {self.id} is damaged: {error}") from None
+        assert isinstance(record, dict)
         return record
 
     @property

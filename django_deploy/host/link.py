@@ -12,9 +12,18 @@ from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
 from . import protocol
+from .shape import Shape, check
 
 #: How much is read at a time, in bytes.
 PIECE = 1 << 18
+
+#: Requests that may wait for those before them.
+MAX_WAITING = 1000
+
+_SIZE = range(1 << 40)
+_REQUEST: Shape = {"id": int, "request": str}
+_BLOB: Shape = {"blob": str, "size": _SIZE, "name": str}
+_RECIPE: Shape = {**_BLOB, "base": str, "whole": _SIZE}
 
 #: Called with a blob's header and a reader of exactly its bytes.
 Receive = Callable[[dict[str, Any], "BlobReader"], None]
@@ -97,6 +106,8 @@ class Link:
     def send(self, message: dict[str, Any]) -> None:
         """Hand a message to the writer. After a loss it is tried, and dropped where it would block."""
         line = protocol.encode(message)
+        if len(line) > protocol.MAX_LINE:
+            line = protocol.encode(_instead_of(message, len(line)))
         while self._writer.is_alive():
             try:
                 return self._outgoing.put(line, timeout=0.0 if self.lost.is_set() else 0.2)
@@ -127,6 +138,9 @@ class Link:
             self.lose("the link ended")
         except (OSError, protocol.ProtocolError) as error:
             self.lose(str(error))
+        except BaseException as error:
+            self.lose(f"{type(error).__name__}: {error}")  # a bug: nobody is left waiting for it
+            raise
 
     def _read_message(self) -> None:
         line = self._source.readline(protocol.MAX_LINE)
@@ -135,10 +149,14 @@ class Link:
             raise EOFError
         message = protocol.decode(line)
         if "blob" in message:
-            self._receive(message, BlobReader(self._source, int(message["size"]), self._seen))
+            check(message, _RECIPE if "base" in message else _BLOB, "blob")
+            self._receive(message, BlobReader(self._source, message["size"], self._seen))
         elif "abort" in message:
             self.lose("abort")
         elif "request" in message:
+            check(message, _REQUEST, "request")
+            if self._requests.qsize() > MAX_WAITING:
+                raise protocol.ProtocolError(f"more than {MAX_WAITING} requests wait")
             self._requests.put(message)
 
     def _watch(self) -> None:
@@ -160,6 +178,15 @@ class Link:
                 _write_all(self._sink, line)
             except OSError as error:
                 return self.lose(str(error))
+
+
+def _instead_of(message: dict[str, Any], size: int) -> dict[str, Any]:
+    """What is sent for a message that would be longer than one may be."""
+    text = f"what the host has to say is {size} bytes long, and {protocol.MAX_LINE} are possible"
+    if "id" not in message:
+        return {"event": "warning", "at": round(time.time(), 3), "message": text, "remedy": ""}
+    failure = protocol.Failure("HostUnfit", text, "Keep fewer releases there: KEEP_RELEASES.")
+    return {"id": message["id"], "error": {**failure.as_dict(), "reverted": False}}
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -10,11 +10,25 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from .protocol import Failure
+from .protocol import Failure, ProtocolError, decode
+from .shape import Shape, check
 
 #: A holder in one of these phases is nearly done: the next one waits this long for it, in seconds.
 ENDING_PHASES = ("reverting", "draining")
 ENDING_PATIENCE = 60.0
+
+#: The end of all times that are shown, in seconds since the epoch.
+LAST_TIME = 1e11
+
+#: Bytes of the lock file's text that are read.
+MAX_HOLDER = 65_536
+
+#: What it says; ``since`` is a time that a calendar has.
+HOLDER: Shape = {
+    **dict.fromkeys(("by?", "phase?", "target?"), str),
+    "since?": float,
+    "pid?": int,
+}
 
 
 class Lock:
@@ -97,7 +111,7 @@ class Lock:
 
 def describe(holder: dict[str, Any]) -> str:
     """For people: who, since when, doing what."""
-    since = time.strftime("%H:%M:%S UTC", time.gmtime(float(holder.get("since", 0))))
+    since = time.strftime("%H:%M:%S UTC", time.gmtime(min(max(holder.get("since", 0), 0), LAST_TIME)))
     by, phase = holder.get("by", "somebody"), holder.get("phase", "starting")
     return f"another deployment is running: {by}, since {since}, {phase}"
 
@@ -119,7 +133,8 @@ def _try_lock(descriptor: int) -> bool:
 
 def _read_holder(descriptor: int) -> dict[str, Any]:
     try:
-        holder = json.loads(os.pread(descriptor, 4096, 0) or b"{}")
-    except ValueError:
+        holder = decode(os.pread(descriptor, MAX_HOLDER, 0) or b"{}")
+        check(holder, HOLDER, "holder")
+    except ProtocolError:
         return {}
-    return holder if isinstance(holder, dict) else {}
+    return holder

@@ -6,10 +6,11 @@ Standard library only and fit for Python 3.9: it runs on the host as well.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 VERSION = 1
 
@@ -19,6 +20,10 @@ SILENCE = 15.0
 
 #: No line may be longer, in bytes: what comes from the other side is bounded.
 MAX_LINE = 4 * 1024 * 1024
+
+#: How deep lists and objects of a message may lie in each other, and how many characters a number has.
+MAX_DEPTH = 32
+MAX_DIGITS = 40
 
 #: Every kind of event with its fields, in the order of a deployment.
 EVENTS = {
@@ -60,6 +65,15 @@ EVENTS = {
     "rollout.finished": "outcome release left_out seconds phases",
 }
 
+#: Those of them that hosts report: a line of output, of which there may be very many, or anything else.
+OUTPUT_EVENTS = frozenset({"install.output", "step.output"})
+HOST_EVENTS = OUTPUT_EVENTS | {
+    *("lock.waiting", "recovered", "install.started", "install.finished"),
+    *("step.started", "step.finished", "step.awaited", "step.skipped"),
+    *("process.started", "process.stopping"),
+    *("health.checked", "switched", "confirmed", "reverted", "pruned", "warning"),
+}
+
 
 @dataclass(frozen=True)
 class Event:
@@ -99,14 +113,47 @@ def encode(message: Mapping[str, Any]) -> bytes:
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """The message of one line; raises ``ProtocolError``."""
+    """The message of one line; raises ``ProtocolError``.
+
+    Whoever reads it need not fear its depth or its numbers: all are finite, and short.
+    """
     try:
-        message = json.loads(line)
-    except ValueError:
+        message = json.loads(line, parse_int=_whole_number, parse_float=_number, parse_constant=_refuse)
+    except (ValueError, RecursionError):
         raise ProtocolError(f"not a message: {line[:200]!r}") from None
     if not isinstance(message, dict):
         raise ProtocolError(f"not a message: {line[:200]!r}")
+    # Brackets are counted, which is fast and may be too many, before anybody looks closer.
+    if line.count(b"[") + line.count(b"{") > MAX_DEPTH and _is_deep(message):
+        raise ProtocolError(f"a message of more than {MAX_DEPTH} levels: {line[:200]!r}")
     return message
+
+
+def _whole_number(text: str) -> int:
+    return int(text) if len(text) <= MAX_DIGITS else _refuse(text)
+
+
+def _number(text: str) -> float:
+    number = float(text) if len(text) <= MAX_DIGITS else math.nan
+    return number if math.isfinite(number) else _refuse(text)
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(text[:MAX_DIGITS])
+
+
+def _is_deep(message: Any) -> bool:
+    level = [message]
+    for _ in range(MAX_DEPTH):
+        level = [
+            item
+            for value in level
+            for item in (value.values() if isinstance(value, dict) else value)
+            if isinstance(item, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
 
 
 class Failure(Exception):

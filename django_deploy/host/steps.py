@@ -17,7 +17,8 @@ from typing import Any, Optional
 from .commands import LineSplitter, OnLine, Output, end_group
 from .launch import working_folder
 from .layout import Release
-from .protocol import MAX_LINE, Failure
+from .protocol import MAX_LINE, Failure, ProtocolError, decode
+from .shape import Shape, check
 
 #: Seconds that the step process gets to leave after its input has ended.
 LEAVE_TIMEOUT = 10.0
@@ -56,6 +57,18 @@ def suggest_remedy(lines: Sequence[str]) -> str:
             if match:
                 return remedy.format(*match.groups())
     return "Mend it and deploy again."
+
+
+#: What ``deploy_steps`` answers, as far as it is looked at here.
+REPLY: Shape = {
+    "ok": bool,
+    "exit?": int,
+    **dict.fromkeys(("error?", "skipped?"), str),
+    **{name: [str] for name in ("errors?", "warnings?", "lines?", "installed_apps?", "allowed_hosts?")},
+    "result?": {"applied?": [str]},
+    "static_root?": (None, str),
+    "ssl_header?": (None, [str, str]),
+}
 
 
 class StepProcess:
@@ -136,8 +149,13 @@ class StepProcess:
             pass  # it died: ask() says how
 
     def _parse(self, line: str) -> dict[str, Any]:
-        reply = json.loads(line)
-        assert isinstance(reply, dict)
+        try:
+            reply = decode(line.encode())
+            check(reply, REPLY, "it")
+        except ProtocolError as error:
+            # Something of the site writes to descriptors that are not its own, or has very much to say.
+            message = f"manage.py deploy_steps was not understood: {error}"
+            raise Failure("StepFailed", message, lines=self.last_lines()) from None
         return reply
 
     def _died(self) -> dict[str, Any]:

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any, Union
 
 from .delta import DeltaError, rebuild
-from .layout import Layout
+from .layout import SHA256, Layout
 from .link import BlobReader
 from .protocol import Failure
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
 #: Seconds for which a received file stays, wanted or not: a deployment that failed is soon tried again.
 YOUNG = 24 * 3600.0
 

@@ -19,8 +19,9 @@ from . import commands, health, launch
 from .layout import FAILED, LIVE, PREPARING, READY, RETIRED, STATES, Layout, Release, write_atomically
 from .link import Link
 from .processes import ENDED, KILL_TIME, ProcessManager, Watch, open_manager, wait_for_end
-from .protocol import Failure
+from .protocol import Failure, ProtocolError
 from .pruning import prune
+from .shape import check
 from .static_files import carry_static_files, static_root
 from .steps import StepProcess, suggest_remedy
 from .store import Store
@@ -690,10 +691,11 @@ def _is_sound(journal: dict[str, Any], layout: Layout) -> bool:
     """It names releases that are there: nothing is stopped or switched on the word of a damaged file."""
     release, previous = journal.get("release"), journal.get("previous")
     try:
+        check(journal, {"at?": float}, "journal")
         layout.release(str(release))
         if previous is not None:
             _ = layout.release(str(previous)).record
-    except Failure:
+    except (Failure, ProtocolError):
         return False
     return journal.get("phase") in PHASES and journal.get("was", FAILED) in STATES
 

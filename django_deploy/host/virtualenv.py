@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -20,7 +19,7 @@ from typing import Any, Callable, Optional
 from . import commands, facts, inventory
 from .layout import Layout, Release
 from .login import Login, login
-from .protocol import Failure
+from .protocol import Failure, ProtocolError, decode
 
 Report = Callable[..., None]
 
@@ -312,6 +311,7 @@ def describe_python(python: str) -> dict[str, Any]:
     status, lines = commands.run([path, "-I", "-S", "-c", program], timeout=20)
     if status or not lines:
         return {"error": f"{python} does not run: {' '.join(lines)[:200]}"}
-    found = json.loads(lines[-1])
-    assert isinstance(found, dict)
-    return found
+    try:
+        return decode(lines[-1].encode())
+    except ProtocolError:
+        return {"error": f"{python} is no Python: {lines[-1][:200]}"}

@@ -75,6 +75,7 @@ class _Board:
     notes: dict[str, str] = field(default_factory=dict)
     rows: dict[str, _Row] = field(default_factory=dict)
     checked: list[str] = field(default_factory=list)
+    answers: int = 0
     steps: list[str] = field(default_factory=list)
     end: Event | None = None
     is_over: bool = False
@@ -157,8 +158,10 @@ class _Board:
 
     def _take_answer(self, event: Event) -> None:
         host = f"{event.host}: " if len(self.rows) > 1 else ""
-        self.checked.append(f"{host}{sentence(event)}")
-        self.notes["activate"] = f"{count('answer', str(len(self.checked)))} to the health check"
+        self.answers += 1
+        if self.answers <= _ANSWERS:
+            self.checked.append(f"{host}{sentence(event)}")
+        self.notes["activate"] = f"{count('answer', str(self.answers))} to the health check"
 
 
 @dataclass(frozen=True)
@@ -278,8 +281,8 @@ class _View:
         if end is None:
             return []
         lines = [self._line(), self._line(" ", self._glyph("done"), (f" {sentence(end)}.", "bold"))]
-        lines += [self._line((f"   {answer}", "dim")) for answer in self._board.checked[:_ANSWERS]]
-        if (others := len(self._board.checked) - _ANSWERS) > 0:
+        lines += [self._line((f"   {answer}", "dim")) for answer in self._board.checked]
+        if (others := self._board.answers - _ANSWERS) > 0:
             lines.append(self._line((f"   and {count('other', str(others))}", "dim")))
         return lines
 

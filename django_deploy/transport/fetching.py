@@ -8,6 +8,7 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,21 @@ from django_deploy.transport.session import HostSession, Reply
 #: Pieces that are asked for before the first of them has come.
 AT_ONCE = 4
 
+#: Seconds in which a piece must come; several share the line.
+PIECE_TIMEOUT = 300.0
+
 #: Bytes of a release's lock, at most.
 MAX_LOCK = 32 * 1024 * 1024
 
 
 def fetch_lock(session: HostSession, release: str) -> str:
     """The requirements file that a release was installed from; ``HostError`` when it is not to be had."""
-    first = session.request("fetch", release=release, offset=0).result()
+    what = f"the lock of {release}"
+    first = _wait(session, session.request("fetch", release=release, offset=0), what)
     size = first.get("size")
     if not isinstance(size, int) or not 0 <= size <= MAX_LOCK:
-        raise _odd(session, f"the lock of {release}")
-    pieces = _pieces(session, size, f"the lock of {release}", release=release)
+        raise _odd(session, what)
+    pieces = _pieces(session, size, what, release=release)
     return b"".join(pieces).decode("utf-8", "replace")
 
 
@@ -52,11 +57,19 @@ def _pieces(session: HostSession, size: int, what: str, **fields: Any) -> Iterat
         while asked < size and len(waiting) < AT_ONCE:
             waiting.append(session.request("fetch", offset=asked, **fields))
             asked += FETCHED
-        piece = _content(waiting.popleft().result())
+        piece = _content(_wait(session, waiting.popleft(), what))
         if len(piece) != min(FETCHED, size - done):
             raise _odd(session, what)
         done += len(piece)
         yield piece
+
+
+def _wait(session: HostSession, future: Future[Reply], what: str) -> Reply:
+    try:
+        return future.result(PIECE_TIMEOUT)
+    except FutureTimeout:
+        message = f"no more of {what} has come for {PIECE_TIMEOUT:g} s."
+        raise HostError(session.host.name, message, remedy="Look at the host, and try again.") from None
 
 
 def _content(reply: Reply) -> bytes:

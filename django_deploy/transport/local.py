@@ -6,6 +6,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from django_deploy.transport import program
@@ -13,6 +14,8 @@ from django_deploy.transport import program
 #: Of standard error, the last bytes that are kept.
 MAX_ERROR_TEXT = 64 * 1024
 
+#: Seconds that a program gets to leave once nobody listens to it; it may take longer, and does so alone.
+LEAVE_TIMEOUT = 2.0
 
 #: What a login would have set. The rest of our environment is the developer's and not the site's.
 INHERITED = frozenset({"HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "SSL_CERT_FILE"})
@@ -46,11 +49,13 @@ class LocalChannel:
         return os.read(self._process.stdout.fileno(), size)
 
     def finish(self) -> tuple[int | None, str]:
-        status = self._process.wait()
-        self._drain.join()
-        for pipe in (self._process.stdout, self._process.stderr):
-            assert pipe is not None
-            pipe.close()
+        status: int | None = None
+        assert self._process.stdout is not None and self._process.stderr is not None
+        self._process.stdout.close()
+        with suppress(subprocess.TimeoutExpired):
+            status = self._process.wait(LEAVE_TIMEOUT)
+            self._drain.join()
+            self._process.stderr.close()
         return status, self._errors.decode("utf-8", "replace")
 
     def close(self) -> None:

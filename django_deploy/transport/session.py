@@ -6,21 +6,35 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import Any
 
 from django_deploy.bundle.delta import Delta
-from django_deploy.exceptions import ConnectionFailed, ConnectionLost, DeployError, HostLocked, RequestFailed
+from django_deploy.bundle.manifest import size_text
+from django_deploy.exceptions import (
+    ConnectionFailed,
+    ConnectionLost,
+    DeployError,
+    HostError,
+    HostLocked,
+    RequestFailed,
+)
 from django_deploy.host import protocol
 from django_deploy.host.protocol import Event, Report
+from django_deploy.host.shape import shown
 from django_deploy.target import Host, Target
 from django_deploy.transport import program
+from django_deploy.transport.answers import MAX_OUTPUT, Budget, kind_of, read_error, read_reply
 from django_deploy.transport.channel import Channel
 from django_deploy.transport.local import LocalChannel
 from django_deploy.transport.ssh import RETRY_FOR, Connection, Prompts, connect
 
 #: How much of a file is read and handed to the channel at a time, in bytes.
 CHUNK = 1 << 20
+
+#: Seconds in which a host tells what it is and has: its process manager may take a while.
+HELLO_TIMEOUT = 150.0
 
 Reply = dict[str, Any]
 
@@ -78,6 +92,7 @@ class HostSession:
         self._state = threading.Lock()
         self._pending: dict[int, Future[Reply]] = {}
         self._offers: dict[str, tuple[str, Callable[[], None]]] = {}
+        self._budget = Budget()
         self._next_id = 1
         self._ended = threading.Event()
         self._end: ConnectionLost | ConnectionFailed | None = None
@@ -92,7 +107,13 @@ class HostSession:
         self._pending[0] = first
         for work in (self._listen, self._beat):
             threading.Thread(target=work, name=f"{work.__name__} {self.host.name}", daemon=True).start()
-        self.facts = first.result()
+        try:
+            self.facts = first.result(HELLO_TIMEOUT)
+        except FutureTimeout:
+            self.close()
+            message = f"the host program has not answered within {HELLO_TIMEOUT:g} s"
+            remedy = "Is the host overloaded? Look there, and deploy again."
+            raise ConnectionFailed(self.host.name, message, remedy=remedy) from None
         self._has_answered = True
 
     @property
@@ -109,9 +130,20 @@ class HostSession:
                     future.set_exception(self._end)
                     return future
                 id, self._next_id = self._next_id, self._next_id + 1
+                line = protocol.encode({"id": id, "request": name, **fields})
+                if len(line) > protocol.MAX_LINE:
+                    future.set_exception(self._too_long(name, len(line)))
+                    return future
                 self._pending[id] = future
-            self._send(protocol.encode({"id": id, "request": name, **fields}))
+            self._send(line)
         return future
+
+    def _too_long(self, name: str, size: int) -> HostError:
+        return HostError(
+            self.host.name,
+            f"the request {name!r} has {size_text(size)}, and {size_text(protocol.MAX_LINE)} are possible",
+            remedy="Shorten what is long in the target's settings.",
+        )
 
     def send_file(self, path: Path, sha256: str, name: str, progress: Progress) -> None:
         """Send an artifact to the host's store; ``progress`` is called with bytes as they leave."""
@@ -177,25 +209,39 @@ class HostSession:
                 if len(rest) > protocol.MAX_LINE:
                     raise protocol.ProtocolError("a message of more than 4 MB")
                 for line in lines:
-                    self._take(protocol.decode(line))
+                    self._take(protocol.decode(line), len(line))
             self._over("the link to the host ended")
         except protocol.ProtocolError as error:
             self._over(f"the host program was not understood: {error}")
         except (OSError, EOFError) as error:
             self._over(f"the link to the host broke: {error}")
+        except BaseException:
+            self._over("we could not go on listening, which is a bug of django-deploy")
+            raise
 
-    def _take(self, message: Reply) -> None:
-        if "event" in message:
-            self._pass_on(message)
-        elif "id" in message:
-            with self._state:
-                future = self._pending.pop(message["id"], None)
-            if future is not None and "error" in message:
-                future.set_exception(self._error(message["error"]))
-            elif future is not None:
-                future.set_result(message["result"])
-        elif "wanted" in message:
+    def _take(self, message: Reply, size: int) -> None:
+        kind = kind_of(message)
+        if kind == "event":
+            self._take_event(message, size)
+        elif kind == "id":
+            self._take_reply(message)
+        elif kind == "wanted":
             self._send_whole(str(message["wanted"]), str(message.get("why")))
+
+    def _take_reply(self, message: Reply) -> None:
+        id = message["id"]
+        with self._state:
+            future = self._pending.get(id) if type(id) is int else None
+        if future is None:
+            raise protocol.ProtocolError(f"a reply to {shown(id)}, which nobody asked")
+        # It waits until it is known that there is something to tell: else nobody would.
+        answer = self._error(id, message["error"]) if "error" in message else read_reply(id, message)
+        with self._state:
+            self._pending.pop(id, None)
+        if isinstance(answer, DeployError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
 
     def _send_whole(self, sha256: str, why: str) -> None:
         """Send what the host could not make of its difference, or has damaged; once, if it was offered."""
@@ -213,23 +259,31 @@ class HostSession:
         self._report(Event("warning", self.host.name, fields=fields))
         threading.Thread(target=work, name=f"sending again {self.host.name}", daemon=True).start()
 
+    def _take_event(self, message: Reply, size: int) -> None:
+        was_over = self._budget.is_output_over
+        if self._budget.spend(message, size):
+            self._pass_on(message)
+        if self._budget.is_output_over and not was_over:
+            text = f"There was more than {size_text(MAX_OUTPUT)} of output: the rest is not shown."
+            self._report(Event("warning", self.host.name, fields={"message": text, "remedy": ""}))
+
     def _pass_on(self, message: Reply) -> None:
         fields = {name: value for name, value in message.items() if name not in ("event", "at", "host")}
         if message["event"] == "reverted":
             self.reverted = fields
-        self._report(Event(str(message["event"]), self.host.name, float(message.get("at", 0)), fields))
+        self._report(Event(message["event"], self.host.name, float(message["at"]), fields))
 
-    def _error(self, error: Reply) -> DeployError:
-        message, remedy = str(error["message"]), str(error.get("remedy", ""))
+    def _error(self, id: int, message: Any) -> DeployError:
+        error = read_error(id, message)
         if error["type"] == "Locked":
-            return HostLocked(self.host.name, message, remedy=remedy)
+            return HostLocked(self.host.name, error["message"], remedy=error["remedy"])
         return RequestFailed(
             self.host.name,
-            message,
-            type=str(error["type"]),
-            remedy=remedy,
-            details=error.get("details", {}),
-            reverted=bool(error.get("reverted", True)),
+            error["message"],
+            type=error["type"],
+            remedy=error["remedy"],
+            details=error["details"],
+            reverted=error["reverted"],
         )
 
     def _over(self, why: str) -> None:
@@ -258,9 +312,10 @@ class HostSession:
                 remedy="Install it there (Debian: apt install python3), 3.9 or newer.",
             )
         detail = f": {last}" if last else ""
+        status_text = "" if status is None else f", exit status {status}"
         return ConnectionFailed(
             self.host.name,
-            f"the host program did not start ({why}, exit status {status}){detail}",
+            f"the host program did not start ({why}{status_text}){detail}",
             remedy="Does its login shell print text or need a terminal? Try: ssh HOST python3 --version",
         )
 

@@ -98,13 +98,21 @@ class Site:
         begun = self.session.request("begin", expect_live=None)
         prepared = self.session.request(
             "prepare",
-            release={"id": f"20261124T03000{self.releases}Z-0000000"},
+            release={
+                "id": f"20261124T03000{self.releases}Z-0000000",
+                "settings_module": "shop.settings",
+                "processes": [],
+                "manager": "supervisor",
+                "restart": [],
+                "health": None,
+            },
             artifacts=[{"sha256": sha256(data), "name": NAME}],
             lock="",
-            installer={"name": "pip", "index_url": None, "offline_first": False},
+            installer={"name": "pip", "index_url": None, "vendored": False, "offline_first": False},
             tools={"pip": {"sha256": sha256(TOOL), "name": NAME}},
             python="no-python",
             distributions={},
+            environment={},
         )
         assert begun.result(timeout=20) == {"live": None}
         with pytest.raises(RequestFailed) as caught:
@@ -207,6 +215,6 @@ def test_what_is_damaged_in_the_store_is_sent_again(site):
 
 def test_a_host_cannot_ask_for_other_files(site):
     with site.asleep(), pytest.raises(ProtocolError, match="it asks for a file that was not offered"):
-        site.session._take({"wanted": sha256(OLD), "why": "curiosity"})
+        site.session._take({"wanted": sha256(OLD), "why": "curiosity"}, 100)
 
     assert site.warnings() == []

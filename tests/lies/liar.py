@@ -1,0 +1,238 @@
+"""A host program that lies: ``python liar.py LIE``. It knows the protocol, and nothing of us is imported.
+
+A lie is a function below. Most answer the hello as an honest host would, and go wrong later.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+import time
+
+ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31m\u202e\x9b1mred"
+PIECE = b"x" * (1 << 16)
+FACTS = {
+    "user": "deploy",
+    "node": "web1",
+    "python": {
+        "version": list(sys.version_info[:3]),
+        "implementation": "cpython",
+        "machine": os.uname().machine,
+        "system": "linux",
+        "glibc": "2.36",
+        "musl": None,
+        "free_threaded": False,
+    },
+    "uv": True,
+    "supervisor": True,
+    "manager": "supervisor",
+    "systemd": False,
+    "lingers": False,
+    "lock": None,
+    "live": None,
+    "current": None,
+    "releases": [],
+    "store": [],
+    "tools": [],
+    "processes": [],
+    "free_bytes": 10**12,
+    "unfinished": False,
+    "transaction": {"release": None, "phase": None},
+    "cleanup_failed": "",
+}
+RELEASE = {"id": "20261122T174500Z-3f9c2a1", "state": "live"}
+
+
+def write(data):
+    view = memoryview(data)
+    while view:
+        view = view[os.write(1, view) :]
+
+
+def say(**message):
+    write(json.dumps(message).encode() + b"\n")
+
+
+def event(kind, **fields):
+    say(event=kind, at=1.0, **fields)
+
+
+def hello(**changes):
+    say(id=0, result={**FACTS, **changes})
+
+
+def requests():
+    """Those of the deployer, to the end of its input."""
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        if "blob" in message:
+            sys.stdin.buffer.read(message["size"])
+        elif "request" in message:
+            yield message
+
+
+def answer(on, work):
+    """Answer all requests as an honest host, but do ``work`` for the one named ``on``."""
+    hello()
+    for message in requests():
+        if message["request"] == on:
+            work(message["id"])
+        else:
+            say(id=message["id"], result={})
+
+
+def fail(id, **fields):
+    error = {"type": "StepFailed", "message": "no", "remedy": "", "details": {}, "reverted": True}
+    say(id=id, error={**error, **fields})
+
+
+def wait():
+    """Until nobody listens."""
+    while sys.stdin.buffer.read(1):
+        pass
+
+
+def endlessly(data, rest=()):
+    for piece in rest:
+        write(piece)
+    while True:
+        write(data)
+
+
+def beat():
+    while True:
+        say(heartbeat=True)
+        time.sleep(0.1)
+
+
+def fetches(content):
+    """Each piece is what ``content`` makes of its offset and the host's patience."""
+    hello()
+    for message in requests():
+        content(message)
+
+
+def piece(message, data, size=1 << 20):
+    say(id=message["id"], result={"size": size, "data": base64.b64encode(data).decode()})
+
+
+#: Before or in the answer to the hello.
+HELLOS = {
+    "greets": lambda: write(f"Welcome to web1 {ESCAPES}\n".encode()),
+    "says nothing": lambda: None,
+    "talks binary": lambda: write(bytes(range(256)) * 100 + b"\n"),
+    "never ends a line": lambda: endlessly(PIECE),
+    "only ends lines": lambda: endlessly(b"\n" * 1000),
+    "goes deep": lambda: write(b"[" * 1_000_000 + b"\n"),
+    "goes deep in an object": lambda: write(b'{"event":' + b'{"a":' * 500 + b"1" + b"}" * 501 + b"\n"),
+    "counts high": lambda: write(b'{"id":' + b"9" * 1_000_000 + b"}\n"),
+    "is not a number": lambda: write(b'{"id":0,"at":NaN}\n'),
+    "is infinite": lambda: write(b'{"id":0,"at":1e999}\n'),
+    "invents a message": lambda: say(**{f"exec{ESCAPES}": "rm -rf /"}),
+    "answers what nobody asked": lambda: say(id=7, result={}),
+    "answers to a list": lambda: say(id=[0], result={}),
+    "answers with true": lambda: say(id=True, result={}),
+    "answers nothing": lambda: say(id=0),
+    "answers a text": lambda: say(id=0, result="fine"),
+    "fails without words": lambda: say(id=0, error="no"),
+    "fails in a list": lambda: say(id=0, error={"type": [], "message": "no"}),
+    "beats and never answers": beat,
+    "invents an event": lambda: event(f"own{ESCAPES}"),
+    "has no time": lambda: say(event="warning", message="x"),
+    "reports the deployer's own events": lambda: event("rollout.finished", outcome="deployed"),
+    "has an odd release": lambda: hello(releases=[{**RELEASE, "id": "../../etc"}]),
+    "has a release of no day": lambda: hello(releases=[{**RELEASE, "id": "20269999T999999Z-0000000"}]),
+    "has an odd state": lambda: hello(releases=[{**RELEASE, "state": ESCAPES}]),
+    "created a text": lambda: hello(releases=[{**RELEASE, "created": "today"}]),
+    "has an old glibc": lambda: hello(python={**FACTS["python"], "glibc": "2.1000000000"}),
+    "has a new python": lambda: hello(python={**FACTS["python"], "version": [3, 10**30, 0]}),
+    "has a short python": lambda: hello(python={**FACTS["python"], "version": [3]}),
+    "is an odd machine": lambda: hello(python={**FACTS["python"], "machine": "../../x"}),
+    "stores what is no hash": lambda: hello(store=["../../../etc/passwd"]),
+    "has processes of no name": lambda: hello(processes=[{"state": "running"}]),
+    "has no facts": lambda: say(id=0, result={}),
+}
+
+
+def flood_of_output(id):
+    line = "o" * 8000
+    for number in range(1_000_000):
+        event("step.output", step="s", stream="stdout", line=line if number < 20_000 else "o")
+    say(id=id, result={})
+
+
+def flood_of_events(id):
+    for number in range(1_000_000):
+        event("warning", message=f"{number}", remedy="")
+    say(id=id, result={})
+
+
+def large_messages(id):
+    many = b"[]," * 1_300_000
+    for _ in range(10):
+        write(b'{"event":"step.output","at":1,"line":[' + many + b"[]]}\n")
+    say(id=id, result={})
+
+
+def says_it_twice(id):
+    say(id=id, result={})
+    say(id=id, result={})
+
+
+def beats_for_ever(id):
+    beat()
+
+
+LINES = [f"{number} {ESCAPES}" for number in range(10_000)]
+
+#: In the middle of a deployment.
+ANSWERS = {
+    "is honest": ("", None),
+    "fails with escapes": ("prepare", lambda id: fail(id, message=f"no {ESCAPES}", remedy=ESCAPES)),
+    "fails at length": ("prepare", lambda id: fail(id, message="no\n" * 100_000, details={"lines": LINES})),
+    "fails with odd lines": ("prepare", lambda id: fail(id, details={"lines": [1, 2]})),
+    "applied a number": ("prepare", lambda id: say(id=id, result={"result": {"applied": 5}})),
+    "applied a number and failed": ("prepare", lambda id: fail(id, details={"applied": 5})),
+    "checked a number": ("activate", lambda id: say(id=id, result={"checked": 5})),
+    "says it twice": ("prepare", says_it_twice),
+    "leaves": ("prepare", lambda id: sys.exit(3)),
+    "beats for ever": ("prepare", beats_for_ever),
+    "has very much output": ("prepare", flood_of_output),
+    "has very many events": ("prepare", flood_of_events),
+    "has large messages": ("prepare", large_messages),
+    "wants files": ("prepare", lambda id: (say(wanted="/etc/passwd", why=ESCAPES), say(id=id, result={}))),
+    "reports escapes": (
+        "prepare",
+        lambda id: (event("warning", message=ESCAPES, remedy=ESCAPES), say(id=id, result={})),
+    ),
+}
+
+#: When a file is fetched.
+FETCHES = {
+    "gives other bytes": lambda message: piece(message, b"y" * (1 << 20)),
+    "gives too much": lambda message: piece(message, b"y" * ((1 << 20) + 1)),
+    "gives nothing": lambda message: piece(message, b""),
+    "gives what is no base64": lambda message: say(id=message["id"], result={"size": 1, "data": "%%%"}),
+    "gives a number": lambda message: say(id=message["id"], result={"size": 1, "data": 5}),
+    "gives an endless lock": lambda message: piece(message, b"y" * (1 << 20), size=10**15),
+    "beats instead": lambda message: beat(),
+}
+
+
+def main(lie):
+    if lie in HELLOS:
+        HELLOS[lie]()
+        wait()
+    elif lie in FETCHES:
+        fetches(FETCHES[lie])
+    else:
+        answer(*ANSWERS[lie])
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1])
+    except BrokenPipeError:
+        os._exit(0)
