@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from django_deploy.bundle.manifest import size_text
 from django_deploy.host.layout import DESCRIPTION, RELEASE_ID, SHA256, STATES
 from django_deploy.host.protocol import HOST_EVENTS, OUTPUT_EVENTS, ProtocolError
 from django_deploy.host.shape import Shape, check, shown
@@ -13,8 +14,9 @@ from django_deploy.host.shape import Shape, check, shown
 #: Bytes of output of steps and installers that one session passes on.
 MAX_OUTPUT = 64 * 1024 * 1024
 
-#: Other events of one session, at most.
+#: Other events of one session, at most, and bytes of one of any kind: a line has 8 kB, or six times that in JSON.
 MAX_EVENTS = 10_000
+MAX_EVENT = 256 * 1024
 
 #: Of an error: characters of its texts and lines, and how many lines.
 MAX_TEXT = 4_000
@@ -103,6 +105,8 @@ class Budget:
 
     def spend(self, event: Mapping[str, Any], size: int) -> bool:
         """Whether an event of ``size`` bytes is passed on; raises ``ProtocolError`` for what is none."""
+        if size > MAX_EVENT:
+            raise ProtocolError(f"an event of {size_text(size)}")
         check(event, {"event": str, "at": float}, "event")
         if event["event"] not in HOST_EVENTS:
             raise ProtocolError(f"an unknown event {shown(event['event'])}")

@@ -157,9 +157,11 @@ HELLOS = {
 
 
 def flood_of_output(id):
-    line = "o" * 8000
-    for number in range(1_000_000):
-        event("step.output", step="s", stream="stdout", line=line if number < 20_000 else "o")
+    for line, thousands in (("o" * 8000, 9), ("o", 20)):
+        output = {"event": "step.output", "at": 1.0, "step": "s", "stream": "stdout", "line": line}
+        some = (json.dumps(output).encode() + b"\n") * 1000
+        for _ in range(thousands):
+            write(some)
     say(id=id, result={})
 
 
@@ -169,11 +171,16 @@ def flood_of_events(id):
     say(id=id, result={})
 
 
-def large_messages(id):
-    many = b"[]," * 1_300_000
-    for _ in range(10):
-        write(b'{"event":"step.output","at":1,"line":[' + many + b"[]]}\n")
+MANY = b"[" + b"[]," * 1_300_000 + b"[]]"
+
+
+def large_event(id):
+    write(b'{"event":"step.output","at":1,"line":' + MANY + b"}\n")
     say(id=id, result={})
+
+
+def large_result(id):
+    write(b'{"id":%d,"result":{"result":{"applied":%s}}}\n' % (id, b"[" + b'"",' * 1_300_000 + b'""]'))
 
 
 def says_it_twice(id):
@@ -201,7 +208,8 @@ ANSWERS = {
     "beats for ever": ("prepare", beats_for_ever),
     "has very much output": ("prepare", flood_of_output),
     "has very many events": ("prepare", flood_of_events),
-    "has large messages": ("prepare", large_messages),
+    "has a large event": ("prepare", large_event),
+    "has a large result": ("prepare", large_result),
     "wants files": ("prepare", lambda id: (say(wanted="/etc/passwd", why=ESCAPES), say(id=id, result={}))),
     "reports escapes": (
         "prepare",
