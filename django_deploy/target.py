@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from django_deploy.exceptions import ConfigError, DeployError, Issue
 
@@ -324,8 +324,23 @@ _RELEASE_ID_LENGTH = len("20261122T174500Z-3f9c2a1")
 _ONCE = frozenset({"migrate", "createcachetable", "loaddata"})
 
 _SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"})
-_AWKWARD = re.compile(r"""[\s%;*?\[\]{}'"\\$`]""")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_AWKWARD = re.compile(r"""[\s%;:*?\[\]{}'"\\$`]""")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+#: What the kernel takes as one word of a command line or one variable, in bytes (MAX_ARG_STRLEN, execve(2)),
+#: and what is left to others of the 2 MB that all of it may have.
+LONGEST_WORD = 128 * 1024 - 1
+LARGEST_ENVIRONMENT = 1024 * 1024
+
+#: Releases that are kept, at most: a host tells of all of them in one message.
+MOST_RELEASES = 200
+
+#: A year: nobody waits longer, and timers can wait so long.
+LONGEST_TIME = 365 * 24 * 3600
+MOST_HOSTS = 100_000
+
+#: A limit that only mistakes reach; messages do not speak of it before.
+OUT_OF_THOUGHT = 100_000
 TARGET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _PROCESS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -484,7 +499,7 @@ def _choice(*choices: str) -> _Reader[str]:
     return read_choice
 
 
-def _whole_number(least: int, most: int | None = None) -> _Reader[int]:
+def _whole_number(least: int, most: int) -> _Reader[int]:
     def read_number(place: _Place, value: object) -> int:
         return int(_in_range(_expect(value, int, "a whole number"), least, most))
 
@@ -496,7 +511,7 @@ def _seconds(*, is_zero_allowed: bool = False) -> _Reader[float]:
         seconds = _expect(value, (int, float), "a number of seconds")
         if not is_zero_allowed and seconds == 0:
             raise _Mistake(Kind.RANGE, "must be more than 0.")
-        return float(_in_range(seconds, 0))
+        return float(_in_range(seconds, 0, LONGEST_TIME))
 
     return read_seconds
 
@@ -542,12 +557,14 @@ _TYPE_NAMES: Mapping[type, str] = {
 }
 
 
-def _in_range(number: float, least: int, most: int | None = None) -> float:
-    # "not (a <= b)", so that a NaN is refused.
-    if not (least <= number and number != float("inf")) or (most is not None and number > most):
-        limits = f"{least} or more" if most is None else f"between {least} and {most}"
-        raise _Mistake(Kind.RANGE, f"must be {limits}, not {number}.")
-    return number
+def _in_range(number: float, least: int, most: int) -> float:
+    if least <= number <= most:  # a NaN is not
+        return number
+    limits = f"between {least} and {most}"
+    if most >= OUT_OF_THOUGHT:
+        limits = f"at most {most}" if number > most and number != float("inf") else f"{least} or more"
+    shown = "a number of many digits" if isinstance(number, int) and abs(number) > 10**20 else number
+    raise _Mistake(Kind.RANGE, f"must be {limits}, not {shown}.")
 
 
 def _resolved(place: _Place, value: object, instead: object, hint: str = "") -> object:
@@ -626,14 +643,19 @@ def _parse_host(text: str) -> Host:
     address = parts["ipv6"] or parts.get("address") or ""
     if not _ADDRESS.fullmatch(address) or (parts["user"] is not None and not _USER.fullmatch(parts["user"])):
         raise _Mistake(Kind.HOST, f"is not a host: {text!r}.", expected)
-    port = int(parts["port"]) if parts["port"] else None
+    port = int(parts["port"][:20]) if parts["port"] else None
     if port is not None:
         _in_range(port, 1, 65535)
     return Host(address, user=parts["user"], port=port)
 
 
 def _read_key_file(place: _Place, value: object) -> str:
-    return str(Path(_read_file_name(place, value)).expanduser())
+    text = _read_file_name(place, value)
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError:
+        user = text.partition("/")[0]
+        raise _Mistake(Kind.PATH, f"is in the home of {user!r}, and nobody has that name.") from None
 
 
 def _read_signing_key(place: _Place, value: object) -> str:
@@ -667,9 +689,21 @@ def _read_root(place: _Place, value: object) -> PurePosixPath:
 
 def _read_file_name(place: _Place, value: object) -> str:
     text: str = _expect(value, str, "a path")
-    if not text or text.startswith("-") or _CONTROL.search(text):
-        raise _Mistake(Kind.PATH, f"is not a path: {text!r}.")
+    if not text or text.startswith("-") or _CONTROL.search(text) or not _is_utf8(text):
+        raise _Mistake(Kind.PATH, f"is not a path: {text!r:.200}.")
     return text
+
+
+def _is_utf8(text: str) -> bool:
+    return not re.search("[\ud800-\udfff]", text)
+
+
+def _size(text: str) -> int:
+    """Its bytes on a host; what is not UTF-8 goes there as Python reads it here (surrogateescape)."""
+    try:
+        return len(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        raise _Mistake(Kind.TYPE, "has a character that no encoding can write (a lone surrogate).") from None
 
 
 def _read_file_pattern(place: _Place, value: object) -> str:
@@ -687,9 +721,14 @@ def _read_file_pattern(place: _Place, value: object) -> str:
 
 def _read_env(place: _Place, value: object) -> Mapping[str, str]:
     env = _expect(_resolved(place, value, instead={}), Mapping, "a dict, or the dotted path of a callable")
+    total = 0
     for name, content in env.items():
         with place[name].gathering():
             _check_variable(name, content)
+            total += len(name) + _size(content)
+    if total > LARGEST_ENVIRONMENT:
+        message = f"is {total} bytes long, and {LARGEST_ENVIRONMENT} are possible."
+        raise _Mistake(Kind.ENVIRONMENT, message, "Put what is long into a file.")
     return MappingProxyType(dict(env))
 
 
@@ -699,8 +738,12 @@ def _check_variable(name: object, value: object) -> None:
     if name == "DJANGO_SETTINGS_MODULE":
         hint = "Write that key instead."
         raise _Mistake(Kind.ENVIRONMENT, "is set from the target's SETTINGS_MODULE.", hint)
-    if "\0" in _expect(value, str, "a string"):
+    text: str = _expect(value, str, "a string")
+    if "\0" in text:
         raise _Mistake(Kind.ENVIRONMENT, "must not contain a NUL character.")
+    if (length := len(f"{name}=") + _size(text)) > LONGEST_WORD:
+        message = f"is {length} bytes long, and {LONGEST_WORD} are possible, which is the kernel's limit."
+        raise _Mistake(Kind.ENVIRONMENT, message, "Put it into a file, and name that.")
 
 
 def _read_requirements(place: _Place, value: object) -> str:
@@ -733,13 +776,21 @@ def _read_index_url(place: _Place, value: object) -> str:
         parts = urlsplit(url)
     except ValueError:
         parts = urlsplit("")
-    is_remote = parts.scheme in {"http", "https"} and parts.hostname
+    is_remote = parts.scheme in {"http", "https"} and parts.hostname and _has_port(parts)
     is_folder = parts.scheme == "file" and parts.path
-    if not (is_remote or is_folder) or _CONTROL.search(url) or " " in url:
+    if not (is_remote or is_folder) or _CONTROL.search(url) or " " in url or not _is_utf8(url):
         # The address is not shown: it may hold a password.
         hint = "Write 'https://…', 'http://…' or 'file:///…'."
         raise _Mistake(Kind.URL, "is not the address of an index.", hint)
     return url
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether its port, where it names one, is one."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def _read_command(place: _Place, value: object) -> tuple[str, ...]:
@@ -750,6 +801,9 @@ def _read_command(place: _Place, value: object) -> tuple[str, ...]:
         raise _Mistake(Kind.COMMAND, "is an empty command line.")
     if any(_CONTROL.search(word) for word in words):
         raise _Mistake(Kind.COMMAND, "has a control character in it.")
+    if (length := max(map(_size, words))) > LONGEST_WORD:
+        message = f"has a word of {length} bytes, and {LONGEST_WORD} are possible, which is the kernel's limit."
+        raise _Mistake(Kind.COMMAND, message, "Put it into a file, and name that.")
     if isinstance(value, str) and (found := [word for word in words if word in _SHELL_WORDS]):
         hint = "Write one command a line, or ['sh', '-c', '…']."
         raise _Mistake(Kind.COMMAND, f"has {found[0]!r} in it, but runs without a shell.", hint)
@@ -829,12 +883,20 @@ def _read_health_check(place: _Place, value: object) -> HealthCheck | None:
 
 def _read_check_path(place: _Place, value: object) -> str:
     text: str = _expect(value, str, "a path or an address")
-    parts = urlsplit(text) if text.startswith("http://") else None
     is_sound = text.isascii() and text.isprintable() and " " not in text
-    if not is_sound or not (text.startswith("/") or (parts and parts.hostname)):
+    if not is_sound or not (text.startswith("/") or (text.startswith("http://") and _is_http_address(text))):
         hint = "Write '/healthz/', or 'http://127.0.0.1/healthz/'."
         raise _Mistake(Kind.HEALTH_CHECK, f"must be a path or an http:// address, not {text!r}.", hint)
     return text
+
+
+def _is_http_address(text: str) -> bool:
+    """``http://host:port/path``, without a user."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return bool(parts.hostname) and _has_port(parts) and "@" not in parts.netloc
 
 
 def _read_headers(place: _Place, value: object) -> Mapping[str, str]:
@@ -848,8 +910,11 @@ def _read_headers(place: _Place, value: object) -> Mapping[str, str]:
 def _check_header(name: object, value: object) -> None:
     if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
         raise _Mistake(Kind.HEALTH_CHECK, "is not the name of a header.")
-    if _CONTROL.search(_expect(value, str, "a string")):
+    text: str = _expect(value, str, "a string")
+    if _CONTROL.search(text):
         raise _Mistake(Kind.HEALTH_CHECK, "must not contain a control character.")
+    if not all(ord(letter) < 256 for letter in text):
+        raise _Mistake(Kind.HEALTH_CHECK, "must be of characters that a header can have (Latin 1).")
 
 
 def _read_batch(place: _Place, value: object) -> Batch:
@@ -861,7 +926,7 @@ def _read_batch(place: _Place, value: object) -> Batch:
 def _read_batch_size(place: _Place, value: object) -> int | str:
     if isinstance(value, str):
         return _pattern(Kind.RANGE, _PERCENTAGE, "a number of hosts or a percentage, say '25%'")(place, value)
-    return _whole_number(1)(place, value)
+    return _whole_number(1, MOST_HOSTS)(place, value)
 
 
 _read_roles = _list_of(
@@ -933,7 +998,7 @@ _TARGET: Mapping[str, _Reader[Any]] = {
     "HEALTH_CHECK": _read_health_check,
     "BATCH": _optional(_read_batch),
     "CANARY_SECONDS": _seconds(is_zero_allowed=True),
-    "KEEP_RELEASES": _whole_number(1),
+    "KEEP_RELEASES": _whole_number(1, MOST_RELEASES),
     "REQUIRE_CLEAN": _read_bool,
     "LOCK_WAIT": _seconds(is_zero_allowed=True),
     "PROJECT_INCLUDE": _list_of(_read_file_pattern, "a list of patterns"),

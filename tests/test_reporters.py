@@ -12,6 +12,7 @@ import sys
 import termios
 import threading
 import time
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
@@ -23,7 +24,7 @@ from django_deploy.reporters.plain import JsonReporter, LineReporter
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.reporters.sentences import sentence
 from django_deploy.reporters.text import duration, printable, size
-from django_deploy.target import Host, Target
+from django_deploy.target import HealthCheck, Host, Target
 
 
 def event(kind, host="", **fields):
@@ -143,6 +144,10 @@ def test_size(count, text):
     assert size(count) == text
 
 
+#: Of no repetition: a key on one line.
+LONG = "".join(f"{number:05}" for number in range(1200))
+
+
 @pytest.mark.parametrize(
     ("value", "text", "shown"),
     [
@@ -164,10 +169,26 @@ def test_size(count, text):
         ("back\\slash", "ENV = 'back\\\\slash'", "ENV = '****'"),
         ("hunter22", "hun\x1b[0mter22", "****"),
         ("http://[", "http://[", "****"),
+        ("hun\x1b[0mter22", "hun\x1b[0mter22", "****"),
+        ("hun\x07ter22", "it is hunter22", "it is ****"),
+        (LONG, f"key {LONG}", "key ****"),
+        (LONG, f"key {LONG[:1000]}", "key " + "****" * 15 + LONG[960:1000]),
     ],
 )
 def test_secrets_are_masked(value, text, shown):
     assert Secrets(target(VARIABLE=value)).clean(text) == shown
+
+
+def test_secrets_that_are_not_in_the_environment():
+    shop = replace(
+        target(A="value"),
+        index_url="https://ann:p%40ssword@pypi.example.com/simple/",
+        health_check=HealthCheck(headers={"Authorization": "Bearer t0ken"}),
+        signing_key="-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n",
+    )
+    text = "p%40ssword, p@ssword, Bearer t0ken, b3BlbnNzaC1rZXk"
+
+    assert Secrets(shop).clean(text) == "****, ****, ****, ****"
 
 
 def test_the_longest_secret_is_masked_first():

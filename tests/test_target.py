@@ -267,7 +267,7 @@ def test_all_mistakes_are_reported_together():
             "is not a key that is known. Did you mean 'COMMAND'?",
         ),
         ("deploy.E003", "['PROCESSES']['web']", "needs the key 'COMMAND'."),
-        ("deploy.E006", "['KEEP_RELEASES']", "must be 1 or more, not 0."),
+        ("deploy.E006", "['KEEP_RELEASES']", "must be between 1 and 200, not 0."),
     ]
 
 
@@ -466,6 +466,64 @@ ONE_MISTAKE = {
     "bool that is a number": ({"REQUIRE_CLEAN": 1}, "E004", "['REQUIRE_CLEAN']", "must be True or False, not a number."),
     "wait": ({"LOCK_WAIT": float("nan")}, "E006", "['LOCK_WAIT']", "must be 0 or more, not nan."),
     "wait for ever": ({"LOCK_WAIT": float("inf")}, "E006", "['LOCK_WAIT']", "must be 0 or more, not inf."),
+    "a wait of many digits": (
+        {"LOCK_WAIT": 10**400}, "E006", "['LOCK_WAIT']", "must be at most 31536000, not a number of many digits.",
+    ),
+    "a port of many digits": ({"HOSTS": ["web1:" + "9" * 5000]}, "E006", "['HOSTS'][0]", "must be between 1 and 65535, not 99999999999999999999."),
+    "more digits than Python writes": (
+        {"KEEP_RELEASES": 10**5000}, "E006", "['KEEP_RELEASES']", "must be between 1 and 200, not a number of many digits.",
+    ),
+    "root with a colon": (
+        {"ROOT": "/srv/a:b"}, "E009", "['ROOT']",
+        "must not have ':' in it, which process managers read as something else: '/srv/a:b'."
+        " Write the whole path, say '/srv/shop'.",
+    ),
+    "root that is not UTF-8": ({"ROOT": "/srv/\udcff"}, "E009", "['ROOT']", "is not a path: '/srv/\\udcff'."),
+    "root with a terminal's command": ({"ROOT": "/srv/\x9b2J"}, "E009", "['ROOT']", "is not a path: '/srv/\\x9b2J'."),
+    "a home of nobody": (
+        {"HOSTS": [{"HOST": "web1", "KEY_FILE": "~nobody-at-all/key"}]}, "E009", "['HOSTS'][0]['KEY_FILE']",
+        "is in the home of '~nobody-at-all', and nobody has that name.",
+    ),
+    "a variable of a lone surrogate": (
+        {"ENV": {"A": "\ud800"}}, "E004", "['ENV']['A']", "has a character that no encoding can write (a lone surrogate).",
+    ),
+    "a long variable": (
+        {"ENV": {"A": "x" * 5_000_000}}, "E011", "['ENV']['A']",
+        "is 5000002 bytes long, and 131071 are possible, which is the kernel's limit. Put it into a file, and name that.",
+    ),
+    "many long variables": (
+        {"ENV": {f"A{number}": "x" * 120_000 for number in range(9)}}, "E011", "['ENV']",
+        "is 1080018 bytes long, and 1048576 are possible. Put what is long into a file.",
+    ),
+    "a long word": (
+        {"RESTART": [["echo", "x" * 5_000_000]]}, "E010", "['RESTART'][0]",
+        "has a word of 5000000 bytes, and 131071 are possible, which is the kernel's limit. Put it into a file, and name that.",
+    ),
+    "a word of a lone surrogate": (
+        {"RESTART": [["echo", "\ud800"]]}, "E004", "['RESTART'][0]", "has a character that no encoding can write (a lone surrogate).",
+    ),
+    "a check of half an address": (
+        {"HEALTH_CHECK": "http://["}, "E015", "['HEALTH_CHECK']",
+        "must be a path or an http:// address, not 'http://['. Write '/healthz/', or 'http://127.0.0.1/healthz/'.",
+    ),
+    "a check at no port": (
+        {"HEALTH_CHECK": "http://localhost:web/"}, "E015", "['HEALTH_CHECK']",
+        "must be a path or an http:// address, not 'http://localhost:web/'."
+        " Write '/healthz/', or 'http://127.0.0.1/healthz/'.",
+    ),
+    "a check with a user": (
+        {"HEALTH_CHECK": "http://ann:pw@localhost/"}, "E015", "['HEALTH_CHECK']",
+        "must be a path or an http:// address, not 'http://ann:pw@localhost/'."
+        " Write '/healthz/', or 'http://127.0.0.1/healthz/'.",
+    ),
+    "a header that is not Latin 1": (
+        {"HEALTH_CHECK": {"HEADERS": {"X-Key": "\u20ac"}}}, "E015", "['HEALTH_CHECK']['HEADERS']['X-Key']",
+        "must be of characters that a header can have (Latin 1).",
+    ),
+    "an index at no port": (
+        {"INDEX_URL": "https://index:99999999/simple/"}, "E017", "['INDEX_URL']",
+        "is not the address of an index. Write 'https://…', 'http://…' or 'file:///…'.",
+    ),
 }  # fmt: skip
 
 

@@ -86,7 +86,7 @@ class Program:
 
     def _fetch(self, message: dict[str, Any]) -> dict[str, Any]:
         """``offset``, and of a stored file ``sha256`` and ``file``, or the ``release`` whose lock it is."""
-        if "release" not in message:
+        if "sha256" in message:
             return self._store.fetch(message["sha256"], message["file"], message["offset"])
         release = self._layout.release(message["release"])
         return read_piece(release.path / "requirements.lock", message["offset"])
@@ -210,7 +210,7 @@ _OFFSET = range(1 << 40)
 REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], Shape]] = {
     "fetch": (
         Program._fetch,
-        ({"release": RELEASE_ID, "offset": _OFFSET}, {"sha256": str, "file": str, "offset": _OFFSET}),
+        ({"sha256": str, "file": str, "offset": _OFFSET}, {"release": RELEASE_ID, "offset": _OFFSET}),
     ),
     "lock": (Program._take_lock, {"holder": {str: object}, "wait": float}),
     "begin": (Program._begin, {"expect_live": (None, str)}),

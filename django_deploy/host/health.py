@@ -103,7 +103,8 @@ def _ask(address: str, socket_path: Optional[str], wanted: dict[str, Any]) -> tu
         connection = http.client.HTTPConnection(url.netloc, timeout=ANSWER_TIMEOUT)
     headers = {"Host": wanted["host"] or url.netloc, "User-Agent": "django-deploy", **wanted["headers"]}
     try:
-        connection.request("GET", wanted["path"] if socket_path else (url.path or "/"), headers=headers)
+        path = urllib.parse.urlunsplit(("", "", url.path or "/", url.query, ""))
+        connection.request("GET", wanted["path"] if socket_path else path, headers=headers)
         response = connection.getresponse()
         return response.status, response.read(4096)
     finally:

@@ -213,8 +213,12 @@ class Supervisor:
         return self._folder / f"{name}@{release}.log"
 
     def _write_program(self, release: str, process: dict[str, Any]) -> None:
+        write_atomically(self._program_file(release, process["name"]), self.program_text(release, process))
+
+    def program_text(self, release: str, process: dict[str, Any]) -> str:
+        """What supervisord reads of a process."""
         folder = self._layout.release(release).path
-        text = PROGRAM.format(
+        return PROGRAM.format(
             program=f"{process['name']}@{release}",
             process=process["name"],
             python=_quoted(folder / "venv" / "bin" / "python"),
@@ -224,7 +228,6 @@ class Supervisor:
             stop_timeout=max(1, process["stop_timeout"]),
             **LOG_LIMITS,
         )
-        write_atomically(self._program_file(release, process["name"]), text)
 
     def _ensure_running(self) -> None:
         if self._is_running():

@@ -55,7 +55,7 @@ WantedBy=default.target
 #: The template belongs to all releases, this to one.
 DROP_IN = """\
 [Service]
-TimeoutStopSec={stop_timeout:g}
+TimeoutStopSec={stop_timeout}
 """
 
 
@@ -162,7 +162,12 @@ class Systemd:
         if process["stop_timeout"] == USUAL_STOP_TIME:
             return False
         path = self._folder / f"{self._unit(process['name'], release)}.d" / "stop.conf"
-        return _write_changed(path, DROP_IN.format(stop_timeout=process["stop_timeout"]))
+        return _write_changed(path, DROP_IN.format(stop_timeout=self.stop_time(process)))
+
+    @staticmethod
+    def stop_time(process: dict[str, Any]) -> str:
+        """As systemd.time(7) reads seconds: without an exponent, and 0 would be for ever."""
+        return f"{max(process['stop_timeout'], 0.001):.3f}".rstrip("0").rstrip(".")
 
     def _state(self, properties: dict[str, str]) -> ProcessState | None:
         pattern = rf"{re.escape(self._prefix)}-(.+)@({RELEASE_ID.pattern})\.service"

@@ -22,8 +22,13 @@ _OWN_WORDS = frozenset(
 _NOT_SECRET = frozenset({"true", "false", "none", "null", "localhost"})
 
 
+#: Of a longer secret each piece of this length is masked by itself, too: whoever shows it may have cut it.
+PIECE = 64
+MOST_PIECES = 256
+
+
 class Secrets:
-    """Masks the values of a target's ENV in text.
+    """Masks the values of a target's ENV in text, its INDEX_URL's password and its health check's headers.
 
     Not masked, because they are no secret and would make output unreadable: values of fewer than four
     characters, true and false and their like, port numbers, and what the target's other settings say
@@ -35,7 +40,7 @@ class Secrets:
         words = set[str]()
         if target is not None:
             public = _public_words(target)
-            words = {word for value in target.env.values() for word in _hidden_words(value)}
+            words = {word for value in _secret_values(target) for word in _hidden_words(value)}
             words = {word for word in words if not any(word in shown for shown in public)}
         longest_first = sorted(words, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if words else None
@@ -46,7 +51,7 @@ class Secrets:
     def clean(self, text: object, longest: int = LONGEST_LINE) -> str:
         """One printable line without secrets."""
         # Cut last: half a secret would not be recognised.
-        return printable(self.mask(printable(text, 4 * longest)), longest)
+        return printable(self.mask(printable(self.mask(str(text)), 4 * longest)), longest)
 
     def clean_text(self, text: str) -> str:
         """The same for a text of several lines."""
@@ -71,14 +76,24 @@ def _public_words(target: Target) -> list[str]:
     return [target.name, str(target.root), target.settings_module, target.python, *hosts]
 
 
+def _secret_values(target: Target) -> Iterator[str]:
+    yield from target.env.values()
+    yield from target.health_check.headers.values() if target.health_check else ()
+    yield from _passwords(target.index_url or "")
+    yield from target.signing_key.splitlines() if target.signing_key else ()
+
+
 def _hidden_words(value: str) -> Iterator[str]:
-    """The pieces of a secret that must not be shown: as it is, as ``repr`` shows it, its password."""
+    """The pieces of a secret that must not be shown: as it is, as a terminal or ``repr`` shows it, its password."""
     for line in value.splitlines():
         word = line.strip()
         if len(word) < 4 or word.lower() in _NOT_SECRET or (word.isdigit() and len(word) <= 5):
             continue
         yield word
+        yield printable(word, len(word) + 1)
         yield repr(word)[1:-1]
+        if len(word) > 2 * PIECE:
+            yield from (word[at : at + PIECE] for at in range(0, min(len(word), MOST_PIECES * PIECE), PIECE))
         yield from _passwords(word)
 
 
