@@ -138,10 +138,15 @@ def _call(value: object) -> object:
 def _hosts(entry: object) -> str:
     hosts = entry.get("HOSTS", "") if isinstance(entry, Mapping) else ""
     if isinstance(hosts, (list, tuple)):
-        return ", ".join(str(host.get("HOST") if isinstance(host, Mapping) else host) for host in hosts)
-    name = hosts if isinstance(hosts, str) else getattr(hosts, "__qualname__", repr(hosts))
+        return ", ".join(_text(host.get("HOST") if isinstance(host, Mapping) else host) for host in hosts)
+    name = hosts if isinstance(hosts, str) else getattr(hosts, "__qualname__", "?")
     return f"from {name}()" if name else ""
 
 
 def _root(entry: object) -> str:
-    return str(entry.get("ROOT", "")) if isinstance(entry, Mapping) else ""
+    return _text(entry.get("ROOT", "")) if isinstance(entry, Mapping) else ""
+
+
+def _text(value: object) -> str:
+    """What is no text there is a mistake, and not to be shown here."""
+    return str(value) if isinstance(value, (str, os.PathLike)) else "?"

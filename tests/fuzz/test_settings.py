@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shlex
 from configparser import RawConfigParser
 from pathlib import PurePosixPath
 
@@ -27,16 +26,22 @@ from django_deploy.plan import make_plan
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.stages import _prepare_fields, deploy_stages
 from django_deploy.target import Target
-from django_deploy.transport import program
 from tests.fuzz.strategies import damaged, texts, values
 from tests.test_plan import BARE, MANIFEST, NOW
 
-names = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,10}", fullmatch=True)
+
+
+def some(letters, first="a"):
+    """Regular expressions would say it as well, and take ten times as long."""
+    return st.text(letters, max_size=10).map(lambda text: first + text)
+
+
+names = some("abYZ019_-")
 words = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=10).filter(str.strip)
 seconds = st.floats(0.001, 10_000) | st.integers(1, 10_000)
-addresses = st.from_regex(r"[a-z][a-z0-9.-]{0,20}", fullmatch=True).filter(lambda name: name != "local")
+addresses = some("abyz019.-")
 environment = st.dictionaries(
-    st.from_regex(r"X_[A-Za-z0-9_]{0,10}", fullmatch=True),
+    some("abYZ019_", "X_"),
     st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
     | st.sampled_from(["a\nb", "$HOME", "`id`", "%n %%", "'\"", "\udcff\udc80", "\x1b[2J"]),
     max_size=3,
@@ -66,7 +71,7 @@ header_values = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_
 good = st.fixed_dictionaries(
     {
         "HOSTS": st.lists(addresses, min_size=1, max_size=3, unique=True),
-        "ROOT": st.from_regex(r"/srv/[A-Za-z0-9_.-]{1,20}", fullmatch=True).filter(lambda root: ".." not in root),
+        "ROOT": some("abYZ019_-", "/srv/a"),
         "SETTINGS_MODULE": st.just("shop.settings"),
     },
     optional={
@@ -193,7 +198,7 @@ def use(target):
         fields = _prepare_fields(plan, host, {})
         check_shape(json.loads(encode(fields)), REQUESTS["prepare"][1], "prepare")
         plan.lock(host)
-        shlex.split(program.shell_command({"root": str(target.root), "python": target.python}))
+    encode({"root": str(target.root), "python": target.python})
     run_on_a_host(target, fields)
 
 

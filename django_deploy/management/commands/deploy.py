@@ -119,5 +119,6 @@ class Command(DeployCommand):
             name_width = max(len(target.name) for target in targets)
             hosts_width = max(len(target.hosts) for target in targets)
             for target in targets:
-                self.say(f"{target.name:{name_width}}  {target.hosts:{hosts_width}}  {target.root}".rstrip())
+                line = f"{target.name:{name_width}}  {target.hosts:{hosts_width}}  {target.root}".rstrip()
+                self.say(self.presentable(line))
         raise ConfigError("Name one of the targets: nothing was deployed.")
