@@ -5,14 +5,17 @@ VENV ?= .venv
 # Tests run side by side; most of the time they wait for programs that they have started.
 WORKERS ?= auto
 HOST_WORKERS ?= 2
+# How long make fuzz looks, in all.
+SECONDS ?= 60
 BIN = $(VENV)/bin
 
-.PHONY: help demo demo-stop test test-hosts lint types docs package clean
+.PHONY: help demo demo-stop test fuzz test-hosts lint types docs package clean
 
 help:
 	@echo 'make demo        deploy the example project to this machine and look at it'
 	@echo 'make demo-stop   stop what make demo started'
 	@echo 'make test        run the tests'
+	@echo 'make fuzz        more of what nobody would write, for SECONDS (60)'
 	@echo 'make test-hosts  deploy to real Debian hosts in namespaces (Linux, root)'
 	@echo 'make lint        style, types, import contracts'
 	@echo 'make docs        build the documentation'
@@ -45,6 +48,9 @@ demo-stop:
 
 test: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
+
+fuzz: $(VENV)/.test
+	DJANGO_DEPLOY_FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/fuzz -n $(WORKERS) $(PYTEST_FLAGS)
 
 test-hosts: $(VENV)/.test
 	$(BIN)/python -m pytest tests/hosts -n $(HOST_WORKERS) --dist loadfile -o addopts="-ra --strict-markers" $(PYTEST_FLAGS)

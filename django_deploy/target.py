@@ -591,7 +591,8 @@ def _read_hosts(place: _Place, value: object) -> tuple[Host, ...]:
     if isinstance(value, str) and not _DOTTED_PATH.fullmatch(value):
         raise _Mistake(Kind.TYPE, "must be a list of hosts, not a string.", f"Write [{value!r}].")
     unknown: tuple[Host, ...] = ()
-    answer = _resolved(place, value, instead=unknown, hint=f"For a host of this name, write [{value!r}].")
+    hint = f"For a host of this name, write [{value!r}]." if isinstance(value, str) else ""
+    answer = _resolved(place, value, instead=unknown, hint=hint)
     if answer is unknown:
         return unknown
     hosts = _list_of(_read_host, "a list of hosts")(place, answer)
@@ -802,7 +803,9 @@ def _read_command(place: _Place, value: object) -> tuple[str, ...]:
     if any(_CONTROL.search(word) for word in words):
         raise _Mistake(Kind.COMMAND, "has a control character in it.")
     if (length := max(map(_size, words))) > LONGEST_WORD:
-        message = f"has a word of {length} bytes, and {LONGEST_WORD} are possible, which is the kernel's limit."
+        message = (
+            f"has a word of {length} bytes, and {LONGEST_WORD} are possible, which is the kernel's limit."
+        )
         raise _Mistake(Kind.COMMAND, message, "Put it into a file, and name that.")
     if isinstance(value, str) and (found := [word for word in words if word in _SHELL_WORDS]):
         hint = "Write one command a line, or ['sh', '-c', '…']."

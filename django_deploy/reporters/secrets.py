@@ -84,7 +84,7 @@ def _secret_values(target: Target) -> Iterator[str]:
 
 
 def _hidden_words(value: str) -> Iterator[str]:
-    """The pieces of a secret that must not be shown: as it is, as a terminal or ``repr`` shows it, its password."""
+    """What of a secret must not be shown: it, as a terminal or ``repr`` shows it, its password."""
     for line in value.splitlines():
         word = line.strip()
         if len(word) < 4 or word.lower() in _NOT_SECRET or (word.isdigit() and len(word) <= 5):

@@ -14,8 +14,10 @@ from django_deploy.host.shape import Shape, check, shown
 #: Bytes of output of steps and installers that one session passes on.
 MAX_OUTPUT = 64 * 1024 * 1024
 
-#: Other events of one session, at most, and bytes of one of any kind: a line has 8 kB, or six times that in JSON.
+#: Other events of one session, at most.
 MAX_EVENTS = 10_000
+
+#: Bytes of one event: a line of output has 8 kB, or six times as much in JSON.
 MAX_EVENT = 256 * 1024
 
 #: Of an error: characters of its texts and lines, and how many lines.

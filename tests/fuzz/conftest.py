@@ -1,4 +1,4 @@
-"""How long is fuzzed: a fixed handful of examples, or with DJANGO_DEPLOY_FUZZ_SECONDS new ones for so long in all."""
+"""How long is fuzzed: a fixed handful of examples, and new ones for DJANGO_DEPLOY_FUZZ_SECONDS in all."""
 
 from __future__ import annotations
 
@@ -34,18 +34,21 @@ def fuzz(request, record_property):
     def run(check, *strategies):
         count, until = 0, time.monotonic() + SECONDS / len(tests)
 
-        def counted(values):
-            nonlocal count
-            count += 1
-            check(*values)
+        def some(how):
+            @how
+            @given(st.tuples(*strategies))
+            def counted(values):
+                nonlocal count
+                count += 1
+                check(*values)
 
-        few = settings(QUIET, max_examples=FEW, derandomize=True)
-        many = settings(QUIET, max_examples=MANY)
+            counted()
+
         warnings.simplefilter("ignore", HypothesisWarning)  # that what fails is long
         try:
-            given(st.tuples(*strategies))(few(counted))()
+            some(settings(QUIET, max_examples=FEW, derandomize=True))
             while time.monotonic() < until:
-                given(st.tuples(*strategies))(many(counted))()
+                some(settings(QUIET, max_examples=MANY))
         finally:
             record_property("fuzz examples", count)
 

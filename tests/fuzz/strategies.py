@@ -95,7 +95,7 @@ def places(value, place=()):
 
 @st.composite
 def damaged(draw, whole, junk=values, most=3):
-    """``whole``, or what that strategy makes, with something else, nothing, or something more at a few places."""
+    """``whole``, or what that strategy makes, with something else, or nothing, at a few places."""
     found = copy.deepcopy(draw(whole) if isinstance(whole, st.SearchStrategy) else whole)
     for _ in range(draw(st.integers(0, most))):
         *path, last = draw(st.sampled_from([place for place in places(found) if place]))

@@ -72,7 +72,19 @@ requirement = st.sampled_from(
     ]
 )
 fragments = st.sampled_from(
-    [*"[](){}'\"\\;@#:=<>!~,.-/$% \t\0\x1b", "==", "--hash=", "egg=", "://", "file:", "~root", "~x/", "[::", " ;"]
+    [
+        *"[](){}'\"\\;@#:=<>!~,.-/$% \t\0\x1b",
+        "==",
+        "--hash=",
+        "egg=",
+        "://",
+        "file:",
+        "~root",
+        "~x/",
+        "[::",
+        " ;",
+        "(" * 3000,
+    ]
 )
 
 
@@ -84,12 +96,15 @@ def garbled(draw):
     return line[:at] + draw(fragments | texts) + line[at + draw(st.integers(0, 3)) :]
 
 
-requirements = st.lists(requirement | garbled() | fragments | st.sampled_from(NASTY), max_size=6).map("\n".join)
+requirements = st.lists(requirement | garbled() | fragments | st.sampled_from(NASTY), max_size=6).map(
+    "\n".join
+)
 pylocks = st.sampled_from(
     [
         'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "django"\nversion = "5.2"\n',
         'lock-version = "1.0"\ncreated-by = "x"\npackages = []\n',
-        f'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "a"\nwheels = [{{name = "a-1-py3-none-any.whl", '
+        'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "a"\n'
+        'wheels = [{name = "a-1-py3-none-any.whl", '
         f'url = "http://[", hashes = {{sha256 = "{SHA}"}}}}]\n',
         'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "a"\ndirectory = {path = "../a"}\n',
     ]

@@ -215,7 +215,13 @@ def test_a_link_hears_anything(fuzz, tmp_path):
 
 def test_requests_are_answered(fuzz, tmp_path):
     """With a result or an error; whatever they say, nothing is written but in ROOT."""
-    hello = {"hello": 1, "root": str(tmp_path / "site"), "python": "python3", "heartbeat": 5.0, "silence": 15.0}
+    hello = {
+        "hello": 1,
+        "root": str(tmp_path / "site"),
+        "python": "python3",
+        "heartbeat": 5.0,
+        "silence": 15.0,
+    }
     program = Program(hello)
     sent = []
     program._link.send = sent.append

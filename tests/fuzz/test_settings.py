@@ -30,7 +30,6 @@ from tests.fuzz.strategies import damaged, texts, values
 from tests.test_plan import BARE, MANIFEST, NOW
 
 
-
 def some(letters, first="a"):
     """Regular expressions would say it as well, and take ten times as long."""
     return st.text(letters, max_size=10).map(lambda text: first + text)
@@ -93,7 +92,9 @@ good = st.fixed_dictionaries(
         "CANARY_SECONDS": seconds,
         "KEEP_RELEASES": st.integers(1, 20),
         "LOCK_WAIT": seconds,
-        "INDEX_URL": st.sampled_from([None, "https://user:p%40ss@pypi.example.com/simple/", "file:///srv/wheels"]),
+        "INDEX_URL": st.sampled_from(
+            [None, "https://user:p%40ss@pypi.example.com/simple/", "file:///srv/wheels"]
+        ),
         "PROJECT_EXCLUDE": st.lists(names, max_size=2),
         "PYTHON": st.sampled_from(["python3", "/opt/python/bin/python3.11"]),
     },
@@ -227,7 +228,7 @@ def units(layout, process):
     ).splitlines()
     assert len(lines) == len(UNIT.splitlines())
     stop = float(Systemd.stop_time(process))
-    assert 0 < stop and abs(stop - process["stop_timeout"]) < 0.01
+    assert stop > 0 and abs(stop - process["stop_timeout"]) < 0.01
     text = Supervisor(layout, None).program_text("20261122T174500Z-3f9c2a1", process)
     parser = RawConfigParser()
     parser.read_string(text)

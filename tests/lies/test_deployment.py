@@ -1,4 +1,4 @@
-"""Deployments to hosts that lie: they fail with a message, or succeed; memory and the terminal stay as they are."""
+"""Deployments to hosts that lie: a message, or success; memory and the terminal stay as they are."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ HELLOS = {
     "has a new python": "reply 0.result.python.version[1] must be a whole number from 0 to 999, not 1000",
     "has a short python": "reply 0.result.python.version must be a list of 3 items, not a list of 1 items",
     "is an odd machine": "reply 0.result.python.machine must be a text like ",
-    "stores what is no hash": "reply 0.result.store[0] must be a text like [0-9a-f]{64}, not '../../../etc/passwd'",
+    "stores what is no hash": "reply 0.result.store[0] must be a text like [0-9a-f]{64}, not '../../../",
     "has processes of no name": "reply 0.result.processes[0] must have 'name'",
     "has no facts": "reply 0.result must have 'user'",
 }

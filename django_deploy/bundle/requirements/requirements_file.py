@@ -11,7 +11,7 @@ import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 from urllib.request import url2pathname
 
 from packaging.markers import InvalidMarker, Marker
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 #: pip's own: a comment stands at the beginning of a line or behind white space.
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME_WITH_EXTRAS = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[([^\[\]]*)\])?")
 _EXTRAS = re.compile(r"(.+?)\[([^\[\]]*)\]")
 _ARCHIVE = re.compile(r"\.(whl|zip|tar\.(gz|bz2|xz)|tgz|tbz)$", re.IGNORECASE)
@@ -151,9 +152,11 @@ class _Reader:
                     f"{place}: {value} is not on this machine.", remedy="Put the file beside the other."
                 )
             included = file.parent / value
+            if _CONTROL.search(value):
+                raise BundleError(f"{place}: {value!r} is not the name of a file.")
             self.read(included, place, entries if name == "--requirement" else self._found.constraints)
         else:
-            if name in ("-f", "--find-links") and (file.parent / value).exists():
+            if name in ("-f", "--find-links") and os.path.exists(file.parent / value):
                 value = str((file.parent / value).absolute())
             self._found.options.append(Option(place, name, value))
 
@@ -202,20 +205,22 @@ def _parse_entry(text: str, place: str, folder: Path, *, is_editable: bool = Fal
     try:
         parsed = Requirement(words[0])
         entry = None if is_editable else _parsed_entry(parsed, place, folder)
-    except InvalidRequirement:
+    except (InvalidRequirement, RecursionError):
         entry = None
     if entry is None:
         # An address may have a semicolon in it: its marker is set off with a space (PEP 508).
         reference, _, marker = words[0].partition(" ;" if "://" in words[0] else ";")
         entry = _parse_reference(reference.strip(), place, folder)
         entry = replace(entry, is_editable=is_editable, marker=_checked(marker, place))
+    _check_marker(entry.marker, place)
     return replace(entry, hashes=hashes)
 
 
 def _parsed_entry(parsed: Requirement, place: str, folder: Path) -> Entry:
     reference = parsed.url or ""
     if reference and ":" not in reference:  # a path: uv allows it there
-        reference = str(_find_path(reference, folder))
+        reference = str(_find_path(reference, place, folder))
+    _split_address(reference, place)
     return Entry(
         place,
         canonicalize_name(parsed.name),
@@ -243,8 +248,31 @@ def _checked(marker: str, place: str) -> str:
     text = marker.strip()
     try:
         return str(Marker(text)) if text else ""
-    except InvalidMarker:
-        raise BundleError(f"{place}: {text!r} is not an environment marker.") from None
+    except (InvalidMarker, RecursionError):
+        raise _no_marker(text, place) from None
+
+
+def _check_marker(text: str, place: str) -> None:
+    """Those that compare what cannot be compared are found when they are asked."""
+    try:
+        if text:
+            Marker(text).evaluate({"extra": ""})
+    except ValueError:
+        raise _no_marker(text, place) from None
+
+
+def _no_marker(text: str, place: str) -> BundleError:
+    return BundleError(
+        f"{place}: {text[:200]!r} is not an environment marker.",
+        remedy="Write one as in: name==1.0; python_version < '3.12'",
+    )
+
+
+def _split_address(text: str, place: str) -> SplitResult:
+    try:
+        return urlsplit(text)
+    except ValueError as error:
+        raise BundleError(f"{place}: {text[:200]!r} is not an address: {error}.") from None
 
 
 def _parse_reference(text: str, place: str, folder: Path) -> Entry:
@@ -254,19 +282,21 @@ def _parse_reference(text: str, place: str, folder: Path) -> Entry:
     bracketed = _EXTRAS.fullmatch(text)
     location, extras = (bracketed[1], _split_extras(bracketed[2])) if bracketed else (text, ())
     is_path = "/" in location or location.startswith(".") or _ARCHIVE.search(location)
-    if not is_path and not (folder / location).is_dir():
+    if _CONTROL.search(location) or not (is_path or os.path.isdir(folder / location)):
         raise BundleError(
             f"{place}: {text!r} is not a requirement.",
             remedy="Write 'name==1.0', or the path or address of what it installs.",
         )
-    return Entry(place, _name_of_archive(location), extras, reference=str(_find_path(location, folder)))
+    return Entry(
+        place, _name_of_archive(location), extras, reference=str(_find_path(location, place, folder))
+    )
 
 
 def _parse_address(text: str, place: str) -> Entry:
     """An address; ``#egg=name[extra]`` tells a name, as the archive's file name does."""
     address, _, fragment = text.partition("#")
     egg = _NAME_WITH_EXTRAS.fullmatch(parse_qs(fragment).get("egg", [""])[0])
-    name = canonicalize_name(egg[1]) if egg else _name_of_archive(urlsplit(address).path)
+    name = canonicalize_name(egg[1]) if egg else _name_of_archive(_split_address(address, place).path)
     subdirectory = parse_qs(fragment).get("subdirectory", [""])[0]
     reference = f"{address}#subdirectory={subdirectory}" if subdirectory else address
     return Entry(place, name, _split_extras(egg[2] or "") if egg else (), reference=reference)
@@ -276,11 +306,15 @@ def _split_extras(text: str) -> tuple[str, ...]:
     return tuple(sorted(part.strip() for part in text.split(",") if part.strip()))
 
 
-def _find_path(text: str, folder: Path) -> Path:
+def _find_path(text: str, place: str, folder: Path) -> Path:
     """pip takes paths from the current folder; where there is nothing, they are the file's neighbours."""
-    path = Path(shlex.split(text)[0] if text.startswith(("'", '"')) else text).expanduser()
+    try:
+        words = shlex.split(text) if text.startswith(("'", '"')) else [text]
+        path = Path(words[0]).expanduser()
+    except (ValueError, RuntimeError) as error:  # half a quote; the home of nobody
+        raise BundleError(f"{place}: {text[:200]!r} is not a path: {error}.") from None
     here = Path.cwd() / path
-    return Path(os.path.normpath(here if here.exists() else folder.absolute() / path))
+    return Path(os.path.normpath(here if os.path.exists(here) else folder.absolute() / path))
 
 
 def _name_of_archive(path: str) -> str:
