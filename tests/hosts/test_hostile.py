@@ -147,11 +147,11 @@ if not os.getuid():
     os.setuid(65534)
 marks, seen = json.loads(sys.stdin.readline()), {}
 print("watching", flush=True)
-while not select.select([0], [], [], 0.005)[0]:
-    for path in pathlib.Path("/proc").glob("[0-9]*/*"):
-        if path.name in ("cmdline", "environ", "comm", "status", "stat"):
+while not select.select([0], [], [], 0.01)[0]:
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        for name in ("cmdline", "environ", "comm", "status", "stat"):
             try:
-                words = path.read_bytes()
+                words = pathlib.Path("/proc", pid, name).read_bytes()
             except OSError:
                 continue
             for mark in marks:

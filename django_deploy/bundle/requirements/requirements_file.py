@@ -312,7 +312,7 @@ def _find_path(text: str, place: str, folder: Path) -> Path:
         words = shlex.split(text) if text.startswith(("'", '"')) else [text]
         path = Path(words[0]).expanduser()
     except (ValueError, RuntimeError) as error:  # half a quote; the home of nobody
-        raise BundleError(f"{place}: {text[:200]!r} is not a path: {error}.") from None
+        raise BundleError(f"{place}: {text[:200]!r} is not a path: {str(error).rstrip('.')}.") from None
     here = Path.cwd() / path
     return Path(os.path.normpath(here if os.path.exists(here) else folder.absolute() / path))
 

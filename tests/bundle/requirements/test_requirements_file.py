@@ -171,6 +171,19 @@ def test_options_are_kept(write, tmp_path):
         ("a==1 --hash=sha512:00", "requirements.txt, line 1 has no sha256, only sha512."),
         ("a==1 --hash=sha256:00", "requirements.txt, line 1: '00' is not a sha256."),
         ("-r https://host/a.txt", "requirements.txt, line 1: https://host/a.txt is not on this machine."),
+        ("-r a\0b", "requirements.txt, line 1: 'a\\x00b' is not the name of a file."),
+        (
+            "https://[/a.zip",
+            "requirements.txt, line 1: 'https://[/a.zip' is not an address: Invalid IPv6 URL.",
+        ),
+        ("a @ https://[/a", "requirements.txt, line 1: 'https://[/a' is not an address: Invalid IPv6 URL."),
+        ("'./a", 'requirements.txt, line 1: "\'./a" is not a path: No closing quotation.'),
+        ("./a\0b", "requirements.txt, line 1: './a\\x00b' is not a requirement."),
+        (
+            "~nobody-at-all/a",
+            "requirements.txt, line 1: '~nobody-at-all/a' is not a path: Could not determine home directory.",
+        ),
+        ("a; " + "(" * 3000, "requirements.txt, line 1: 'a' is not a requirement."),
     ],
 )
 def test_mistakes_are_told_with_their_line(write, text, message):
