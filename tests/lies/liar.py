@@ -38,6 +38,8 @@ FACTS = {
     "tools": [],
     "processes": [],
     "free_bytes": 10**12,
+    "free_inodes": None,
+    "obstacle": None,
     "unfinished": False,
     "transaction": {"release": None, "phase": None},
     "cleanup_failed": "",
