@@ -26,7 +26,7 @@ from .origins import Origin, from_environment
 from .plan import Plan, make_plan, platform_of
 from .rollout import Clock, Rollout, is_stale
 from .shipment import fetch_tools, fit_bundle, fit_bundles, measure_room, shorten
-from .stages import activation_stages, begin_stages, deploy_stages
+from .stages import Accept, activation_stages, begin_stages, deferred_stages, deploy_stages
 from .target import Host, Target
 from .transport.fleet import Fleet
 from .transport.session import HostSession
@@ -77,13 +77,15 @@ def deploy(
     report: Report = ignore,
     prompts: Prompts = no_prompts,
     confirm: Callable[[Plan], bool] = lambda plan: True,
+    accept: Accept | None = None,
     skip_unreachable: bool = False,
 ) -> Outcome:
     """Take what runs here, or a bundle of another origin, to every host of the target.
 
     ``skip_unreachable`` leaves out hosts at whose address nothing answers. ``confirm`` is shown the plan
-    before anything changes. Raises ``DeployError``: with ``RolloutFailed`` and ``Interrupted`` every host
-    that can be reached serves what it served before.
+    before anything changes, ``accept`` the operations of migrations that nobody can look into. Raises
+    ``DeployError``: with ``RolloutFailed`` and ``Interrupted`` every host that can be reached serves what it
+    served before.
     """
     clock = Clock(report)
     while True:
@@ -96,7 +98,7 @@ def deploy(
                     clock,
                     skip_unreachable=skip_unreachable,
                 )
-                return _carry_out(plan, fleet, clock, confirm)
+                return _carry_out(plan, fleet, clock, confirm, accept)
         except RolloutFailed as failure:
             if not (target.lock_wait and all(is_stale(error) for error in failure.errors)):
                 raise
@@ -104,19 +106,33 @@ def deploy(
             report(Event("warning", fields={"message": message, "remedy": ""}))
 
 
-def _carry_out(plan: Plan, fleet: Fleet, clock: Clock, confirm: Callable[[Plan], bool]) -> Outcome:
+def _carry_out(
+    plan: Plan, fleet: Fleet, clock: Clock, confirm: Callable[[Plan], bool], accept: Accept | None
+) -> Outcome:
     target, previous = plan.target, plan.hosts[0].live
     unchanged = Outcome("unchanged", previous or "", previous, _names(target.hosts), (), plan.warnings)
-    if plan.is_empty:
+    if plan.is_empty and not plan.deferring:
         return _finish(target, clock, unchanged)
     if not confirm(plan):
         return _finish(target, clock, replace(unchanged, outcome="declined"))
+    if plan.is_empty:
+        _catch_up(plan, fleet, clock)
+        return _finish(target, clock, unchanged)
     fleet.dismiss([host for host in target.hosts if host not in plan.changing])
     live = {host.host: host.live for host in plan.hosts}
     rollout = Rollout(replace(target, hosts=plan.changing), fleet, clock, plan.release, live)
-    rollout.run(deploy_stages(plan, clock.report))
+    rollout.run(deploy_stages(plan, clock.report, accept))
+    if deferring := rollout.deferring():
+        rollout.finish(deferred_stages(rollout.target, deferring))
     deployed = replace(unchanged, outcome="deployed", release=plan.release, checked=rollout.checked())
     return _finish(target, clock, deployed)
+
+
+def _catch_up(plan: Plan, fleet: Fleet, clock: Clock) -> None:
+    """Nothing is new, but migrations of the live release that followed its confirm were not applied."""
+    live = {host.host: host.live for host in plan.hosts}
+    rollout = Rollout(plan.target, fleet, clock, plan.release, live)
+    rollout.finish([*begin_stages(plan.target, live), *deferred_stages(plan.target, plan.deferring)])
 
 
 def preview(

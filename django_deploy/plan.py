@@ -62,7 +62,8 @@ class Change:
 class HostPlan:
     """What would happen on one host. ``send`` are wheels and tools that its store lacks.
 
-    Nothing happens where the release ``is_current``; one that ``is_installed`` is only made live.
+    Nothing happens where the release ``is_current``, unless migrations of it are ``deferred`` still; one that
+    ``is_installed`` is only made live.
 
     Those whose sha256 is in ``deltas`` are sent as their difference to what it has. ``room`` is what it
     takes of the host's disk.
@@ -81,6 +82,7 @@ class HostPlan:
     same_pins: bool
     deltas: Mapping[str, Delta] = field(default_factory=dict)
     is_installed: bool = False
+    deferred: tuple[str, ...] = ()
     room: Room = NO_ROOM
 
     @property
@@ -122,6 +124,11 @@ class Plan:
     def installing(self) -> tuple[Host, ...]:
         """Those of them on which it is made first."""
         return tuple(host.host for host in self.hosts if not (host.is_current or host.is_installed))
+
+    @property
+    def deferring(self) -> tuple[Host, ...]:
+        """The hosts that serve the release, and where migrations wait that were to follow its confirm."""
+        return tuple(host.host for host in self.hosts if host.is_current and host.deferred)
 
     def host(self, name: str) -> HostPlan:
         return next(plan for plan in self.hosts if plan.host.name == name)
@@ -355,6 +362,7 @@ def _plan_host(
         tools=tools,
         send=tuple(wheel for wheel in needed if wheel.sha256 not in stored),
         changes=changes,
+        deferred=tuple(facts["deferred"]),
         same_pins=all(before.get(pin.name) == pin.version for pin in bundle.pins),
         room=room if needed else NO_ROOM,
     )
@@ -516,6 +524,7 @@ def _host_dict(host: HostPlan) -> dict[str, Any]:
         "host": host.host.name,
         "live": host.live,
         "current": host.is_current,
+        "deferred": list(host.deferred),
         "installed": host.is_installed,
         "installer": host.installer,
         "manager": host.manager,
@@ -531,6 +540,8 @@ def _host_dict(host: HostPlan) -> dict[str, Any]:
 
 
 def _host_lines(host: HostPlan) -> list[str]:
+    if host.is_current and host.deferred:
+        return [f"  {host.host.name}: serves it already; still to be migrated: {', '.join(host.deferred)}"]
     if host.is_current:
         return [f"  {host.host.name}: serves it already"]
     if host.is_installed:

@@ -49,6 +49,10 @@ class Rollout:
             for address in reply.get("checked", ())
         )
 
+    def deferring(self) -> list[Host]:
+        """The hosts on which migrations wait for confirm."""
+        return [host for host, found in self.replies.items() if any(reply.get("deferred") for reply in found)]
+
     def run(self, stages: Sequence[Stage]) -> None:
         try:
             if len(self.target.hosts) == 1:
@@ -62,12 +66,31 @@ class Rollout:
             with _leaving_at_once("Interrupted twice"):
                 raise self._interrupt() from None
 
+    def finish(self, stages: Sequence[Stage]) -> None:
+        """What follows confirm: a failure is told, and takes nothing back."""
+        try:
+            self._run_with_barriers(stages)
+        except RolloutFailed as failure:
+            for error in failure.errors:
+                self._tell_unfinished(f"{error}")
+        except KeyboardInterrupt:
+            self._tell_unfinished("Interrupted.")
+
+    def _tell_unfinished(self, why: str) -> None:
+        message = f"{self.release} is live, but its last migrations were not applied: {why}"
+        remedy = f"Mend it, and run this again: manage.py deploy {self.target.name}."
+        self.clock.report(Event("warning", fields={"message": message, "remedy": remedy}))
+
     def _run_pipelined(self, stages: Sequence[Stage]) -> None:
-        courier = self.fleet.couriers[0]
-        sent = [(stage, self._submit(courier, stage)) for stage in stages if courier.host in stage.hosts]
-        for stage, future in sent:
-            with self._entering(stage):
-                self._collect([courier], [future])
+        """All is sent ahead, up to a stage whose replies have to be looked at."""
+        courier, rest = self.fleet.couriers[0], [s for s in stages if self.fleet.couriers[0].host in s.hosts]
+        while rest:
+            end = next((number for number, stage in enumerate(rest, 1) if stage.then), len(rest))
+            sent = [(stage, self._submit(courier, stage)) for stage in rest[:end]]
+            for stage, future in sent:
+                with self._entering(stage):
+                    self._collect(stage, [courier], [future])
+            rest = rest[end:]
 
     def _run_with_barriers(self, stages: Sequence[Stage]) -> None:
         for stage in stages:
@@ -76,7 +99,7 @@ class Rollout:
                 if stage.name == "confirm":
                     self._require_links()
                 for group in _in_turn(couriers) if stage.is_in_turn else [couriers]:
-                    self._collect(group, [self._submit(courier, stage) for courier in group])
+                    self._collect(stage, group, [self._submit(courier, stage) for courier in group])
 
     def _require_links(self) -> None:
         """Once a host is known to be lost, no other one is told to keep what that one undoes."""
@@ -93,16 +116,22 @@ class Rollout:
     def _submit(self, courier: Courier, stage: Stage) -> Future[list[Future[Reply]]]:
         return courier.submit(lambda: stage.send(courier.session.result()))
 
-    def _collect(self, couriers: Sequence[Courier], sent: Sequence[Future[list[Future[Reply]]]]) -> None:
+    def _collect(
+        self, stage: Stage, couriers: Sequence[Courier], sent: Sequence[Future[list[Future[Reply]]]]
+    ) -> None:
         """Wait for every host's replies, so that all errors are known and not only the first."""
         errors: list[DeployError] = []
+        found: dict[Host, list[Reply]] = {}
         for courier, future in zip(couriers, sent, strict=True):
             try:
-                self.replies.setdefault(courier.host, []).extend(gather(future.result(), ""))
+                found[courier.host] = gather(future.result(), "")
+                self.replies.setdefault(courier.host, []).extend(found[courier.host])
             except RolloutFailed as failure:
                 errors += _causes(failure.errors)
         if errors:
             raise RolloutFailed("", errors=errors)
+        if stage.then is not None:
+            stage.then(found)
 
     # The way back
 

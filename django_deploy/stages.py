@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .bundle.assembly import deployer
 from .bundle.inventory import Inventory, take_inventory
+from .databases import compare_databases
+from .exceptions import DeployError, RolloutFailed
 from .host.protocol import Event, Report
 from .plan import HostPlan, Plan
 from .target import Host, Step, Target
@@ -23,17 +26,23 @@ PROGRESS_INTERVAL = 0.1
 class Stage:
     """What is asked of some hosts between two barriers; ``send`` gives the futures of its replies.
 
-    ``is_in_turn`` asks one host after the other, by name.
+    ``is_in_turn`` asks one host after the other, by name. ``then`` looks at the replies before anything else
+    is asked, and may raise ``RolloutFailed``.
     """
 
     name: str
     hosts: tuple[Host, ...]
     send: Callable[[HostSession], list[Future[Reply]]]
     is_in_turn: bool = False
+    then: Callable[[Mapping[Host, Sequence[Reply]]], None] | None = None
 
 
-def deploy_stages(plan: Plan, report: Report) -> list[Stage]:
-    """A deployment, from the lock to confirm."""
+#: Shown the operations of migrations that nobody can look into; whether to go on.
+Accept = Callable[[Sequence[str]], bool]
+
+
+def deploy_stages(plan: Plan, report: Report, accept: Accept | None = None) -> list[Stage]:
+    """A deployment, from the lock to confirm. ``accept`` is None where there is nobody to ask."""
     changing = replace(plan.target, hosts=plan.changing)
     installing = replace(plan.target, hosts=plan.installing)
     live = {host.host: host.live for host in plan.hosts}
@@ -44,12 +53,10 @@ def deploy_stages(plan: Plan, report: Report) -> list[Stage]:
         _upload(session, host, report)
         return [session.request("prepare", **_prepare_fields(plan, host, inventory))]
 
-    def preflight(session: HostSession) -> list[Future[Reply]]:
-        return [session.request("preflight", commands=[step.command[0] for step in plan.target.steps])]
-
     making = [
         Stage("prepare", installing.hosts, prepare),
-        Stage("preflight", installing.hosts, preflight),
+        _preflight_stage(installing),
+        *_migration_stages(plan, installing, accept),
         *(_step_stage(installing.hosts, steps) for steps in _between_barriers(installing.steps)),
     ]
     return [
@@ -75,6 +82,100 @@ def begin_stages(target: Target, live: Mapping[Host, str | None]) -> list[Stage]
         return [session.request("begin", expect_live=live[session.host])]
 
     return [Stage("lock", target.hosts, lock, is_in_turn=True), Stage("lock", target.hosts, begin)]
+
+
+def _preflight_stage(target: Target) -> Stage:
+    """Where several hosts are to have one database, each says which it has."""
+    commands = [list(step.command) for step in target.steps if step.is_migration and step.on == "once"]
+    is_compared = bool(commands) and len(target.hosts) > 1
+    # Salted anew each time: what is logged tells nobody which databases are the same.
+    identify = {"commands": commands, "salt": secrets.token_hex(16)} if is_compared else None
+
+    def send(session: HostSession) -> list[Future[Reply]]:
+        names = [step.command[0] for step in target.steps]
+        return [session.request("preflight", commands=names, identify=identify)]
+
+    return Stage("preflight", target.hosts, send, then=compare_databases if is_compared else None)
+
+
+def _migration_stages(plan: Plan, target: Target, accept: Accept | None) -> list[Stage]:
+    """Judge the migrations where they will run, by all the code that runs anywhere now."""
+    others: list[dict[str, Any]] = [
+        {"name": f"what runs on {host.name}, which is left out,", "tables": None, "stays": True}
+        for host in plan.target.left_out
+    ]
+    asks = accept is not None and target.migrations != "allow"
+
+    def list_tables(session: HostSession) -> list[Future[Reply]]:
+        return [session.request("list_tables")]
+
+    def remember(replies: Mapping[Host, Sequence[Reply]]) -> None:
+        for host, (reply,) in replies.items():
+            name = f"the live release of {host.name}"
+            others.append({"name": name, "tables": reply["tables"], "stays": False})
+
+    def judge(session: HostSession) -> list[Future[Reply]]:
+        commands = [list(step.command) for step in judged[session.host]]
+        return [
+            session.request(
+                "plan_migrations",
+                commands=commands,
+                policy=target.migrations,
+                target=target.name,
+                shared_with=list(target.database_shared_with),
+                others=others,
+                asks=asks,
+            )
+        ]
+
+    def ask(replies: Mapping[Host, Sequence[Reply]]) -> None:
+        opaque = [line for reply in replies.values() for line in reply[0]["opaque"]]
+        if opaque and accept is not None and not accept(opaque):
+            raise RolloutFailed(
+                "", errors=[DeployError("These migrations are not to be run, as you wished.")]
+            )
+
+    judged = _judged_steps(target)
+    if not judged:
+        return []
+    elsewhere = _other_code(plan, judged)
+    return [
+        *([Stage("preflight", elsewhere, list_tables, then=remember)] if elsewhere else []),
+        Stage("preflight", tuple(judged), judge, then=ask if asks else None),
+    ]
+
+
+def _judged_steps(target: Target) -> dict[Host, list[Step]]:
+    """Which host runs which steps that migrate."""
+    found: dict[Host, list[Step]] = {}
+    for step in target.steps:
+        fit = [host for host in target.hosts if host.is_for(step.roles)]
+        for host in (fit[:1] if step.on == "once" else fit) if step.is_migration else ():
+            found.setdefault(host, []).append(step)
+    return found
+
+
+def _other_code(plan: Plan, judged: Collection[Host]) -> tuple[Host, ...]:
+    """One host for each live release that a host which migrates does not have live itself."""
+    live = {host: plan.host(host.name).live for host in plan.changing}
+    known = set.intersection(*({live[host]} for host in judged))
+    found: dict[str, Host] = {}
+    for host, release in live.items():
+        if release is not None and release not in known:
+            found.setdefault(release, host)
+    return tuple(found.values())
+
+
+def deferred_stages(target: Target, hosts: Sequence[Host]) -> list[Stage]:
+    """After confirm: once nothing else runs anywhere, what waited for that is migrated on ``hosts``."""
+
+    def drain(session: HostSession) -> list[Future[Reply]]:
+        return [session.request("drain")]
+
+    def migrate(session: HostSession) -> list[Future[Reply]]:
+        return [session.request("migrate_deferred", target=target.name)]
+
+    return [Stage("drain", target.hosts, drain), Stage("migrate", tuple(hosts), migrate)]
 
 
 def _step_stage(hosts: Sequence[Host], steps: Sequence[Step]) -> Stage:

@@ -76,6 +76,10 @@ class Step:
     def name(self) -> str:
         return " ".join(self.command)
 
+    @property
+    def is_migration(self) -> bool:
+        return self.command[0] == "migrate"
+
 
 #: What REQUIREMENTS may say, if it names no file.
 REQUIREMENTS = ("environment", "closure", "freeze")
@@ -146,6 +150,10 @@ class Batch:
     pause: float = 0.0
 
 
+#: What becomes of migrations that the code that runs could not bear.
+MIGRATIONS = ("refuse", "allow", "phased")
+
+
 @dataclass(frozen=True)
 class Target:
     """One entry of ``settings.DEPLOY_TARGETS``, validated.
@@ -160,9 +168,10 @@ class Target:
     supervisor). ``batch`` None is all hosts at once; ``canary_seconds`` is for how long the first batch must
     stay healthy before the others follow. ``lock_wait`` is in seconds. ``signing_key`` signs bundle files,
     and only those that one of ``trusted_keys`` has signed are deployed, if there are any. ``left_out`` are
-    hosts of the settings that are no part of this for once. ``data_folders`` are this machine's MEDIA_ROOT
-    and STATIC_ROOT, which are no part of any source tree; ``asset_folders`` are those that settings read
-    templates, static files, translations and fixtures from.
+    hosts of the settings that are no part of this for once. ``migrations`` is one of ``MIGRATIONS``;
+    ``database_shared_with`` are targets that use the same database. ``data_folders`` are this machine's
+    MEDIA_ROOT and STATIC_ROOT, which are no part of any source tree; ``asset_folders`` are those that
+    settings read templates, static files, translations and fixtures from.
     """
 
     name: str
@@ -182,6 +191,8 @@ class Target:
     build_on_host: bool = False
     installer: str | None = None
     steps: tuple[Step, ...] = DEFAULT_STEPS
+    migrations: str = "refuse"
+    database_shared_with: tuple[str, ...] = ()
     processes: tuple[Process, ...] = ()
     process_manager: str | None = None
     restart: tuple[tuple[str, ...], ...] = ()
@@ -995,6 +1006,10 @@ _TARGET: Mapping[str, _Reader[Any]] = {
     "BUILD_ON_HOST": _read_bool,
     "INSTALLER": _optional(_choice("uv", "pip")),
     "STEPS": _list_of(_read_step, "a list of command lines"),
+    "MIGRATIONS": _choice(*MIGRATIONS),
+    "DATABASE_SHARED_WITH": _list_of(
+        _pattern(Kind.NAME, TARGET_NAME, "the name of a target"), "a list of targets"
+    ),
     "PROCESSES": _read_processes,
     "PROCESS_MANAGER": _optional(_choice("systemd", "supervisor")),
     "RESTART": _list_of(_read_command, "a list of command lines"),

@@ -86,7 +86,8 @@ class Migration(migrations.Migration):
     initial = True
     operations = [
         migrations.CreateModel("Post", [
-            ("id", models.BigAutoField(primary_key=True)), ("title", models.CharField(max_length=100)),
+            ("id", models.BigAutoField(
+                auto_created=True, primary_key=True, serialize=False, verbose_name="ID")), ("title", models.CharField(max_length=100)),
         ]),
     ]
 """

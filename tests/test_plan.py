@@ -65,6 +65,7 @@ BARE = {
     "free_inodes": 10**6,
     "unfinished": False,
     "cleanup_failed": "",
+    "deferred": [],
 }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from typing import Any, Callable, Optional
 
 from . import protocol
+from .judgement import POLICIES
 from .layout import RECORD, RELEASE_ID, SHA256, Layout
 from .link import BlobReader, Link
 from .lock import Lock
@@ -122,8 +124,24 @@ class Program:
         return transaction.prepare(message)
 
     def _preflight(self, message: dict[str, Any]) -> dict[str, Any]:
-        """``commands``: the names of the steps' commands."""
+        """``commands``: the names of the steps' commands.
+
+        ``identify``: null, or ``commands`` that migrate and the ``salt`` with which their databases are told.
+        """
         return self._open_transaction().preflight(message)
+
+    def _list_tables(self, message: dict[str, Any]) -> dict[str, Any]:
+        """What the live release uses of the database: ``tables``, null where it cannot say."""
+        return self._open_transaction().list_tables()
+
+    def _plan_migrations(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``commands`` that migrate; ``policy``, ``target`` and ``shared_with`` of the settings.
+
+        ``others`` is code that runs elsewhere: ``name``, ``tables``, and whether it ``stays`` after confirm.
+        ``asks``: there is somebody to ask about the operations that nobody can look into. Gives those as
+        ``opaque``, and the migrations that wait for confirm as ``deferred``.
+        """
+        return self._open_transaction().plan_migrations(message)
 
     def _step(self, message: dict[str, Any]) -> dict[str, Any]:
         """``command``, ``isolated``, ``timeout`` (seconds or null), ``requires_app``."""
@@ -149,7 +167,24 @@ class Program:
         self._confirmed_keep = int(message["keep"])
         return result
 
+    def _drain_processes(self, message: dict[str, Any]) -> dict[str, Any]:
+        """After confirm, or with nothing begun: earlier releases' processes have ended."""
+        transaction = self._settled_transaction()
+        self._lock.show_phase("stopping what ran before")
+        return transaction.drain()
+
+    def _migrate_deferred(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``target``. Runs what waited for confirm; no failure takes the release back."""
+        transaction = self._settled_transaction()
+        self._lock.show_phase("running the migrations that waited")
+        return transaction.migrate_deferred(message)
+
     # The end
+
+    def _settled_transaction(self) -> Transaction:
+        if self._transaction is None:
+            raise Failure("Aborted", "there is no transaction")
+        return self._transaction
 
     def _open_transaction(self) -> Transaction:
         if self._transaction is None or self._confirmed_keep is not None:
@@ -227,7 +262,22 @@ REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], S
             "environment": {str: str},
         },
     ),
-    "preflight": (Program._preflight, {"commands": [str]}),
+    "preflight": (
+        Program._preflight,
+        {"commands": [str], "identify": (None, {"commands": [[str]], "salt": str})},
+    ),
+    "list_tables": (Program._list_tables, {}),
+    "plan_migrations": (
+        Program._plan_migrations,
+        {
+            "commands": [[str]],
+            "policy": re.compile("|".join(POLICIES)),
+            "target": str,
+            "shared_with": [str],
+            "others": [{"name": str, "tables": (None, {str: object}), "stays": bool}],
+            "asks": bool,
+        },
+    ),
     "step": (
         Program._step,
         {"command": [str], "isolated": bool, "timeout": (None, float), "requires_app": str},
@@ -235,6 +285,8 @@ REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], S
     "activate": (Program._activate, {"release": RELEASE_ID}),
     "hold": (Program._hold, {"seconds": float}),
     "confirm": (Program._confirm, {"by": str, "action": str, "left_out": [str], "keep": int}),
+    "drain": (Program._drain_processes, {}),
+    "migrate_deferred": (Program._migrate_deferred, {"target": str}),
 }
 
 

@@ -206,6 +206,23 @@ class Release:
             return {}
         return site if isinstance(site, dict) else {}
 
+    @property
+    def deferred(self) -> list[dict[str, Any]]:
+        """The steps whose ``migrations`` wait until the release is confirmed, or that failed then."""
+        try:
+            steps = json.loads((self.path / "deferred.json").read_text())
+        except (OSError, ValueError):
+            return []
+        return steps if isinstance(steps, list) else []
+
+    def defer(self, step: dict[str, Any] | None) -> None:
+        """Let one more step wait; None: all were run."""
+        file = self.path / "deferred.json"
+        if step is None:
+            file.unlink(missing_ok=True)
+        else:
+            write_atomically(file, json.dumps([*self.deferred, step]))
+
     def bury(self) -> None:
         """Take it away in one step; what is left of it is deleted at leisure, and at the next chance."""
         os.replace(self.path, self.path.with_name(f".{self.id}.deleted"))

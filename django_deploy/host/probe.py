@@ -47,6 +47,7 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
         "live": journal["previous"] if is_cut_off else layout.live(),
         "current": layout.live(),
         "releases": [_describe(release) for release in layout.all_releases()],
+        "deferred": _deferred(layout),
         "store": store.names(),
         "tools": sorted(os.listdir(layout.private / "tools")) if (layout.private / "tools").is_dir() else [],
         "processes": _processes(layout),
@@ -71,6 +72,13 @@ def _describe(release: Release) -> dict[str, Any]:
     except Failure:
         record = {}
     return {"id": release.id, "state": release.state, **{name: record.get(name) for name in RELEASE_FIELDS}}
+
+
+def _deferred(layout: Layout) -> list[str]:
+    """The migrations of the live release that were to be run after confirm, and were not."""
+    live = layout.live()
+    steps = layout.release(live).deferred if live else []
+    return [str(name) for step in steps for name in step["migrations"]]
 
 
 def _processes(layout: Layout) -> list[dict[str, Any]]:

@@ -46,6 +46,7 @@ EVENTS = {
     "install.started": "installer distributions",
     "install.output": "line",
     "install.finished": "installer distributions seconds",
+    "migrations.planned": "database place is_live migrations",
     "step.started": "step",
     "step.output": "step stream line",
     "step.finished": "step seconds result",
@@ -160,8 +161,9 @@ class Failure(Exception):
     """An expected failure on the host, on its way to the deployer as fields.
 
     ``type`` tells what failed: ``Locked``, ``Changed``, ``NoSpace``, ``StoreCorrupt``, ``InstallFailed``,
-    ``PreflightFailed``, ``StepFailed``, ``ProcessFailed``, ``HealthCheckFailed``, ``RestartFailed``,
-    ``NoSuchRelease``, ``CommandFailed``, ``Timeout``, ``Aborted``, ``BadRequest``, ``HostUnfit``.
+    ``PreflightFailed``, ``DatabaseRefused``, ``MigrationsRefused``, ``StepFailed``, ``ProcessFailed``,
+    ``HealthCheckFailed``, ``RestartFailed``, ``NoSuchRelease``, ``CommandFailed``, ``Timeout``, ``Aborted``,
+    ``BadRequest``, ``HostUnfit``.
     """
 
     def __init__(self, type: str, message: str, remedy: str = "", **details: Any) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Callable, Optional
 from . import commands, health, launch
 from .layout import FAILED, LIVE, PREPARING, READY, RETIRED, STATES, Layout, Release, write_atomically
 from .link import Link
+from .migrations import Migrations, Planned
 from .processes import ENDED, KILL_TIME, ProcessManager, Watch, open_manager, wait_for_end
 from .protocol import Failure, ProtocolError
 from .pruning import prune
@@ -79,6 +80,7 @@ class Transaction:
         self._keep_open = -1
         self._tools: dict[str, Path] = {}
         self._watch: Optional[Watch] = None
+        self._migrations: Optional[Migrations] = None
         self._journal_file = layout.private / "transaction.json"
         self.journal: dict[str, Any] = {}
 
@@ -204,6 +206,7 @@ class Transaction:
         try:
             site = self._ask({"do": "describe"}, PREFLIGHT_TIMEOUT)
             found = self._ask({"do": "preflight", "commands": message["commands"]}, PREFLIGHT_TIMEOUT)
+            databases = self._identify(message.get("identify"))
         except Failure as failure:
             raise self._preflight_failure(failure.message, failure.details.get("lines", [])) from None
         if not found["ok"]:
@@ -211,7 +214,22 @@ class Transaction:
         warnings = found.get("warnings", [])
         self._report_new_warnings(warnings)
         write_atomically(release.path / "site.json", json.dumps({**site, "warnings": warnings}), 0o600)
-        return {"site": site, "warnings": warnings}
+        return {"site": site, "warnings": warnings, "databases": databases}
+
+    def _identify(self, wanted: Optional[dict[str, Any]]) -> dict[str, Any]:
+        """The databases that steps migrate, where several hosts are to have the same."""
+        reply = self._ask({"do": "identify", **wanted}) if wanted else {}
+        return reply.get("databases") or {}
+
+    def list_tables(self) -> dict[str, Any]:
+        """What the live release uses of the database: code of this host that another host does not run."""
+        return {"tables": Migrations(self._layout, self._link, self._keep_open).live_tables()}
+
+    def plan_migrations(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Judge what the ``migrate`` steps will do, ahead of all steps."""
+        self._step_name = "preflight"
+        self._migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
+        return self._migrations.plan(self._ask, message)
 
     def _report_new_warnings(self, warnings: list[str]) -> None:
         """Those that the live release does not have as well: who has read them once is not told again."""
@@ -233,8 +251,9 @@ class Transaction:
         self._link.report("step.started", step=name)
         self._warn_of_clearing(message["command"])
         started = time.monotonic()
+        planned = self._migrations.find(message["command"]) if self._migrations else None
         with self._in_step(name):
-            result = self._isolated(message) if message["isolated"] else self._together(message)
+            result = self._migrate(message, planned) if planned else self._run(message)
         seconds = round(time.monotonic() - started, 3)
         if result.get("skipped"):
             self._link.report("step.skipped", step=name, reason=result["skipped"])
@@ -254,6 +273,32 @@ class Transaction:
         """Once we are to undo, from any thread: the step that is waited for first."""
         if name := self._running:
             self._link.report("step.awaited", step=name)
+
+    def _run(self, message: dict[str, Any]) -> dict[str, Any]:
+        return self._isolated(message) if message["isolated"] else self._together(message)
+
+    def _migrate(self, message: dict[str, Any], planned: Planned) -> dict[str, Any]:
+        """The migrations of a step that do not wait for confirm, with the database to ourselves."""
+        assert self._migrations is not None
+        if planned.deferred:
+            release = self._layout.release(self.journal["release"])
+            release.defer({**message, "database": planned.database, "migrations": planned.deferred})
+        if not planned.commands():
+            return {"skipped": "its migrations wait until the release is confirmed"}
+        applied: list[str] = []
+        with self._migrations.guard(self._ask, planned.database):
+            for command in planned.commands():
+                result = self._run_also(applied, {**message, "command": command})
+                applied += result.get("result", {}).get("applied", ())
+        return {**result, "result": {**result.get("result", {}), "applied": applied}}
+
+    def _run_also(self, applied: list[str], message: dict[str, Any]) -> dict[str, Any]:
+        """A failure tells of what was applied before as well: it stays."""
+        try:
+            return self._run(message)
+        except Failure as failure:
+            failure.details["applied"] = [*applied, *failure.details.get("applied", ())]
+            raise
 
     def _warn_of_clearing(self, command: list[str]) -> None:
         release = self._layout.release(self.journal["release"])
@@ -531,6 +576,44 @@ class Transaction:
         with (self._layout.private / "history.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 
+    # What waited for confirm
+
+    def drain(self) -> dict[str, Any]:
+        """No code but the live release's runs here any more: migrations follow that it could not bear."""
+        live = self._settled_release()
+        time.sleep(DRAIN_TIME)
+        times = [process["stop_timeout"] for r in self._layout.all_releases() for process in _processes(r)]
+        there = self._stop_all_but(live.id, patience=max(times, default=0.0) + KILL_TIME)
+        if there:
+            raise Failure("ProcessFailed", f"processes of earlier releases do not stop: {', '.join(there)}")
+        return {}
+
+    def migrate_deferred(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Run the migrations that waited until nobody but the live release uses the database."""
+        release = self._settled_release()
+        self.close_steps()
+        self._steps = StepProcess(release, self._keep_open, self._on_step_line)
+        migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
+        applied: list[str] = []
+        for step in release.deferred:
+            name = self._step_name = " ".join(step["command"])
+            self._link.report("step.started", step=name)
+            started = time.monotonic()
+            with migrations.guard(self._ask, step["database"]):
+                result = self._run_also(applied, step).get("result", {})
+            applied += result.get("applied", ())
+            seconds = round(time.monotonic() - started, 3)
+            self._link.report("step.finished", step=name, seconds=seconds, result=result)
+        release.defer(None)
+        return {"result": {"applied": applied}}
+
+    def _settled_release(self) -> Release:
+        """The live release, unless a deployment could still take it back."""
+        live = self._layout.live()
+        if live is None or self.journal.get("phase", CONFIRM) != CONFIRM:
+            raise Failure("BadRequest", "no release was confirmed")
+        return self._layout.release(live)
+
     def finish(self, keep: int) -> None:
         """After confirm and a while: let the old processes go, prune, close the journal.
 
@@ -605,7 +688,7 @@ class Transaction:
                 self._end(new, names)
             self._manager(old).start(previous, singletons)
 
-    def _stop_all_but(self, live: Optional[str], *, patience: float) -> None:
+    def _stop_all_but(self, live: Optional[str], *, patience: float) -> list[str]:
         """No process or socket of any other release is left, not even one of an earlier crash.
 
         Those that are not gone within ``patience`` seconds have been told to stop, and the sockets that they
@@ -613,6 +696,7 @@ class Transaction:
         is gone already.
         """
         held: set[str] = set()
+        left: list[str] = []
         give_up = time.monotonic() + patience
         for manager in self._managers():
             others: dict[str, list[str]] = {}
@@ -627,9 +711,11 @@ class Transaction:
             for release, names in others.items():
                 killed, there = wait_for_end(manager, release, names, give_up)
                 held |= {self._layout.socket(name, release).name for name in there}
+                left += [f"{name} of {release}" for name in there]
                 for name in killed:
                     self._report_killed(name, release)
         self._remove_sockets(live, held)
+        return left
 
     def _remove_sockets(self, live: Optional[str], held: set[str]) -> None:
         processes = self._layout.release(live).record["processes"] if live else []

@@ -29,7 +29,7 @@ def _as_word(name: str, value: Any) -> str:
         return holder_in_words(value, time.time())
     if name == "phases" and isinstance(value, Mapping):
         return ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in value.items())
-    if name in {"distributions", "wheels", "releases"} and isinstance(value, (list, dict)):
+    if name in {"distributions", "migrations", "wheels", "releases"} and isinstance(value, (list, dict)):
         return str(len(value))
     if isinstance(value, Mapping):
         return ", ".join(
@@ -95,6 +95,7 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
     "install.finished": lambda w: (
         f"installed {count('distribution', w['distributions'])} with {w['installer']} in {w['seconds']}"
     ),
+    "migrations.planned": lambda w: f"{count('migration', w['migrations'])} of {w['place']}",
     "step.started": lambda w: f"{w['step']} ...",
     "step.output": lambda w: f"| {w['line']}",
     "step.finished": lambda w: f"{w['step']}: {w['seconds']}",

@@ -21,6 +21,23 @@ input. End of input ends the process with status 0.
     ``{"ok": false, "seconds": S, "result": {...}, "exit": STATUS, "error": TEXT}`` when it fails.
     ``result`` is structured, and honest after a failure as well: see ``results.py``.
 
+``{"do": "tables"}``
+    ``{"ok": true, "tables": {...}}``: what this release's code uses of the database, see ``tables.py``.
+
+``{"do": "identify", "commands": [[NAME, ARGUMENT...]...], "salt": TEXT}``
+    ``{"ok": true, "databases": {ALIAS: {...}}}``: those that these ``migrate`` commands write to, see
+    ``databases.py``.
+
+``{"do": "plan_migrations", "command": [NAME, ARGUMENT...]}``
+    ``{"ok": true, "plan": {...} | null}``: what a ``migrate`` command would do, see ``migrations.py``; null
+    where the site has no database.
+
+``{"do": "guard", "database": ALIAS, "owner": {"target": T, "root": R, "host": H}, "wait": SECONDS}``
+    Takes the lock of a database's migrations, and writes down whose it is. ``{"ok": true}``.
+
+``{"do": "unguard"}``
+    Gives the lock back. ``{"ok": true}``.
+
 ``{"do": "explain", "path": PATH, "host": HOST, "headers": {NAME: VALUE...}}``
     Asks the site for a page, in this process: ``{"ok": true, "lines": [TEXT...]}``, its traceback, if any.
 
@@ -41,15 +58,23 @@ from django.apps import apps
 from django.core.management import BaseCommand, CommandError, call_command, get_commands, load_command_class
 from django.db import connections
 
+from .databases import identify
 from .description import describe
 from .explanation import explain
+from .migration_lock import MigrationLock
+from .migrations import plan_migrations, read_command
+from .owners import Owner, sign
 from .preflight import preflight
 from .results import Results
+from .tables import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 Reply = dict[str, Any]
+
+#: The locks of databases that this process holds.
+_locks: list[MigrationLock] = []
 
 
 class BadRequest(Exception):
@@ -185,10 +210,38 @@ def _short(error: Exception) -> str:
     return text
 
 
+def _plan(request: dict[str, Any]) -> Reply:
+    return {"ok": True, "plan": plan_migrations(_words(request)) if _has_database() else None}
+
+
+def _identify(request: dict[str, Any]) -> Reply:
+    aliases = dict.fromkeys(read_command(command).alias for command in request["commands"])
+    return {"ok": True, "databases": identify(aliases, request["salt"]) if _has_database() else {}}
+
+
+def _guard(request: dict[str, Any]) -> Reply:
+    lock = MigrationLock(request["database"])
+    lock.take(request["wait"])
+    _locks.append(lock)
+    sign(connections[request["database"]], Owner(**request["owner"]))
+    return {"ok": True}
+
+
+def _unguard(request: dict[str, Any]) -> Reply:
+    while _locks:
+        _locks.pop().release()
+    return {"ok": True}
+
+
 REQUESTS: dict[str, Callable[[dict[str, Any]], Reply]] = {
     "describe": lambda request: {"ok": True, **describe()},
     "preflight": lambda request: preflight(request.get("commands", ())),
     "run": run,
+    "tables": lambda request: {"ok": True, "tables": tables()},
+    "identify": _identify,
+    "plan_migrations": _plan,
+    "guard": _guard,
+    "unguard": _unguard,
     "explain": lambda request: {
         "ok": True,
         "lines": explain(request["path"], request["host"], request["headers"]),

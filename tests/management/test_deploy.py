@@ -52,7 +52,7 @@ class Deployment:
         self.calls = []
         self.origin = None
 
-    def deploy(self, target, origin, *, report, prompts, confirm, skip_unreachable):
+    def deploy(self, target, origin, *, report, prompts, confirm, accept, skip_unreachable):
         self.calls.append(("deploy", target, skip_unreachable))
         self.origin = origin
         self._work(report)

@@ -147,11 +147,17 @@ def test_connections_do_not_outlive_a_request(database):
     ("line", "error"),
     [
         ("{not json\n", "This is not JSON: '{not json'"),
-        ("[]", "A request does one of describe, preflight, run, explain, not this: []"),
-        ('{"do": "rm"}', 'A request does one of describe, preflight, run, explain, not this: {"do": "rm"}'),
+        (
+            "[]",
+            "A request does one of describe, preflight, run, tables, identify, plan_migrations, guard, unguard, explain, not this: []",
+        ),
+        (
+            '{"do": "rm"}',
+            'A request does one of describe, preflight, run, tables, identify, plan_migrations, guard, unguard, explain, not this: {"do": "rm"}',
+        ),
         (
             '{"do": ["run"]}',
-            'A request does one of describe, preflight, run, explain, not this: {"do": ["run"]}',
+            'A request does one of describe, preflight, run, tables, identify, plan_migrations, guard, unguard, explain, not this: {"do": ["run"]}',
         ),
         ('{"do": "run"}', "'command' is a list of words, not this: None"),
         ('{"do": "run", "command": "migrate"}', "'command' is a list of words, not this: 'migrate'"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django_deploy import conf
 from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.host.protocol import Event
+from django_deploy.management import model_changes
 from django_deploy.management.base import DeployCommand, Terminal
 
 if TYPE_CHECKING:
@@ -36,6 +39,11 @@ class Command(DeployCommand):
             "--json", action="store_true", help="Print one event a line, as JSON; asks nothing."
         )
         self.add_view_arguments(parser)
+        parser.add_argument(
+            "--allow-breaking",
+            action="store_true",
+            help="Apply migrations even if the live release cannot go on with them (MIGRATIONS: 'allow').",
+        )
         self.add_host_arguments(parser)
         origins = parser.add_mutually_exclusive_group()
         origins.add_argument(
@@ -57,6 +65,7 @@ class Command(DeployCommand):
         plan: bool,
         yes: bool,
         json: bool,
+        allow_breaking: bool,
         hosts: str | None,
         skip_unreachable: bool,
         wait: float | None,
@@ -65,12 +74,15 @@ class Command(DeployCommand):
         if target is None:
             return self.list_targets(json=json)
         chosen = self.get_target(target, hosts, wait)
+        if allow_breaking:
+            chosen = replace(chosen, migrations="allow")
         title = f"Deployment of {chosen.name}"
         with self.reporting(json=json, options=options, title=title) as reporter:
             terminal = self.terminal(reporter, json=json)
             origin = self.find_origin(chosen, options, terminal)
             for issue in chosen.warnings():
                 reporter(Event("warning", fields={"message": str(issue), "remedy": ""}))
+            self.check_models(chosen, options, reporter)
             if plan:
                 found = self.deployment.preview(
                     chosen, origin, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
@@ -83,6 +95,7 @@ class Command(DeployCommand):
                 report=reporter,
                 prompts=terminal,
                 confirm=lambda found: self.confirm(found, reporter, terminal, yes=yes),
+                accept=self.accept(terminal) if terminal.is_interactive and not yes else None,
                 skip_unreachable=skip_unreachable,
             )
         if outcome.outcome == "declined":
@@ -109,6 +122,27 @@ class Command(DeployCommand):
         if yes or not terminal.is_interactive:
             return True
         return terminal.confirm(f"Deploy to {plan.target.name}?", default=True)
+
+    def check_models(self, target: Target, options: dict[str, Any], reporter: Reporter) -> None:
+        """What is deployed from here has a migration for each change of its models."""
+        if any(options[name] is not None for name in ("bundle", "promote", "revision")):
+            return  # its models are others than those that run here
+        try:
+            model_changes.check()
+        except DeployError as error:
+            if target.migrations != "allow":
+                raise
+            reporter(Event("warning", fields={"message": error.message, "remedy": error.remedy}))
+
+    def accept(self, terminal: Terminal) -> Callable[[Sequence[str]], bool]:
+        """Asks once about all operations of migrations that nobody can look into."""
+
+        def ask(operations: Sequence[str]) -> bool:
+            about = ["Nobody can tell whether the live release bears these migrations:"]
+            about += [f"  {line}" for line in operations]
+            return terminal.confirm("Did you read them, and are they to be run?", default=False, about=about)
+
+        return ask
 
     def list_targets(self, *, json: bool) -> None:
         """Nothing was deployed, so this is no success, lest a script with an empty variable goes on."""

@@ -8,7 +8,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             "Note",
             [
-                ("id", models.BigAutoField(primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("text", models.CharField(max_length=200)),
             ],
         ),

@@ -1,0 +1,170 @@
+"""Whether code that runs now could go on while migrations are applied; which of them can wait. Pure.
+
+The words for what a migration does are the site's, see ``django_deploy/site/effects.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+#: What a target may say of migrations that break the code that runs: MIGRATIONS.
+REFUSE, ALLOW, PHASED = POLICIES = ("refuse", "allow", "phased")
+
+CONTRACT, OPAQUE = "contract", "opaque"
+
+Migration = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Code that runs now; ``tables`` is what it uses, None where nobody knows. After confirm it may stay."""
+
+    name: str
+    tables: Optional[dict[str, Any]]
+    stays: bool = False
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An operation that cannot be done, and why."""
+
+    migration: str
+    operation: str
+    reason: str
+    remedy: str = ""
+
+    def lines(self) -> list[str]:
+        return [f"{self.migration}: {self.operation}", f"    {self.reason}"]
+
+
+@dataclass
+class Verdict:
+    """``planned`` are the migrations with what was found out; ``deferred`` those that wait for confirm.
+
+    ``opaque`` are lines about operations that nobody can look into.
+    """
+
+    planned: list[Migration] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    deferred: list[str] = field(default_factory=list)
+    opaque: list[str] = field(default_factory=list)
+
+
+def has_contract(migrations: Sequence[Migration]) -> bool:
+    """Whether it matters at all what the code that runs uses."""
+    return any(operation["category"] == CONTRACT for m in migrations for operation in m["operations"])
+
+
+def judge(migrations: Sequence[Migration], running: Sequence[Code], policy: str) -> Verdict:
+    """``migrations`` as the site plans them, in their order."""
+    verdict = Verdict()
+    unsafe = [refusal for migration in migrations for refusal in _unsafe(migration, running)]
+    if policy == PHASED:
+        verdict.deferred = _with_dependents(migrations, {refusal.migration for refusal in unsafe})
+        staying = [code for code in running if code.stays]
+        lasting = [refusal for migration in migrations for refusal in _unsafe(migration, staying)]
+        verdict.refusals = [*lasting, *_impatient(migrations, verdict.deferred, unsafe)]
+    elif policy == REFUSE:
+        verdict.refusals = unsafe
+    if running:
+        verdict.opaque = [
+            f"{migration['name']}: {operation['words']}"
+            for migration in migrations
+            for operation in migration["operations"]
+            if _has_opaque(operation)
+        ]
+    verdict.planned = [_describe(migration, unsafe, verdict.deferred) for migration in migrations]
+    return verdict
+
+
+def _unsafe(migration: Migration, running: Sequence[Code]) -> Iterator[Refusal]:
+    for operation in migration["operations"]:
+        for effect in operation["effects"]:
+            if effect["category"] == CONTRACT:
+                for reason in _reasons(effect, running):
+                    yield Refusal(migration["name"], operation["words"], reason, effect["remedy"])
+
+
+def _reasons(effect: dict[str, Any], running: Sequence[Code]) -> Iterator[str]:
+    for code in running:
+        if code.tables is None:
+            yield f"{effect['what']}; whether {code.name} uses it is not known"
+            continue
+        table = code.tables.get(effect["table"])
+        if table is None or effect["mark"] in table["marks"]:
+            continue
+        used = [table["columns"][name] for name in effect["columns"] if name in table["columns"]]
+        if used or not effect["columns"]:
+            yield f"{effect['what']}; {code.name} uses it: {', '.join(used) or table['model']}"
+
+
+def _with_dependents(migrations: Sequence[Migration], unsafe: set[str]) -> list[str]:
+    """Those, and what comes after them because it needs them."""
+    waiting: list[str] = []
+    for migration in migrations:
+        if migration["name"] in unsafe or not set(migration["needs"]).isdisjoint(waiting):
+            waiting.append(migration["name"])
+    return waiting
+
+
+def _impatient(
+    migrations: Sequence[Migration], deferred: Sequence[str], unsafe: Sequence[Refusal]
+) -> Iterator[Refusal]:
+    """What would have to wait, and without which the new release does not run."""
+    for migration in migrations:
+        if migration["name"] not in deferred:
+            continue
+        own = [refusal for refusal in unsafe if refusal.migration == migration["name"]]
+        for operation in migration["operations"]:
+            for effect in operation["effects"]:
+                if effect["is_needed"]:
+                    reason, remedy = _why_needed(effect, own, _first(migration["needs"], deferred))
+                    yield Refusal(migration["name"], operation["words"], reason, effect["remedy"] or remedy)
+
+
+def _why_needed(effect: dict[str, Any], own: Sequence[Refusal], parent: str) -> tuple[str, str]:
+    """Why it cannot wait, and the remedy; ``own`` are the reasons for which its migration has to."""
+    for refusal in own:
+        if refusal.reason.startswith(f"{effect['what']};"):
+            return f"{refusal.reason}; and it cannot wait, as the new release needs it", ""
+    if own:
+        why = f"the same migration has to wait, as it {own[0].reason}"
+        remedy = "Split the migration: first what is new, then, with nothing else in it, what goes."
+    else:
+        why = f"it comes after {parent}, which has to wait"
+        remedy = f"Let it come before {parent}."
+    return f"{effect['what']}; the new release needs that before the switch, but {why}", remedy
+
+
+def _first(names: Sequence[str], among: Sequence[str]) -> str:
+    return next((name for name in names if name in among), "")
+
+
+def _has_opaque(operation: dict[str, Any]) -> bool:
+    return any(effect["category"] == OPAQUE for effect in operation["effects"])
+
+
+def _describe(migration: Migration, unsafe: Sequence[Refusal], deferred: Sequence[str]) -> Migration:
+    """For the event: words only."""
+    return {
+        "name": migration["name"],
+        "when": "after confirm" if migration["name"] in deferred else "before the switch",
+        "operations": [
+            {
+                "words": operation["words"],
+                "category": operation["category"],
+                "reversible": operation["reversible"],
+                "does": [effect["what"] for effect in operation["effects"]],
+                "tables": sorted({effect["table"] for effect in operation["effects"] if effect["table"]}),
+                "hint": operation["hint"],
+                "unsafe": [
+                    refusal.reason
+                    for refusal in unsafe
+                    if (refusal.migration, refusal.operation) == (migration["name"], operation["words"])
+                ],
+            }
+            for operation in migration["operations"]
+        ],
+    }

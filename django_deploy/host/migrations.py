@@ -1,0 +1,223 @@
+"""The migrations of a release on this host: judged ahead of all steps, run in two parts if need be."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+from .judgement import ALLOW, PHASED, REFUSE, Code, Refusal, Verdict, has_contract, judge
+from .layout import Layout
+from .link import Link
+from .protocol import Failure
+from .steps import StepProcess
+
+#: Seconds that the live release gets to say what it uses of the database.
+TABLES_TIMEOUT = 60.0
+
+#: Seconds that a migration waits for another one of the same database to end.
+GUARD_PATIENCE = 60.0
+
+#: Asks the release's Django.
+Ask = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What one ``migrate`` command does: before the switch, ``now``; after confirm, what is ``deferred``.
+
+    ``now`` leaves out what others of them bring along.
+    """
+
+    command: list[str]
+    database: str
+    now: list[str]
+    deferred: list[str]
+
+    def commands(self) -> list[list[str]]:
+        """Those that run before the switch."""
+        if not self.deferred:
+            return [self.command]
+        return [[*self.command, *name.split(".", 1)] for name in self.now]
+
+
+class Migrations:
+    """Those of one transaction of a target."""
+
+    def __init__(self, layout: Layout, link: Link, keep_open: int, target: str = "") -> None:
+        self._layout = layout
+        self._link = link
+        self._keep_open = keep_open
+        self._target = target
+        self._planned: list[Planned] = []
+
+    # Planning
+
+    def plan(self, ask: Ask, message: dict[str, Any]) -> dict[str, Any]:
+        """See ``Program._plan_migrations``; refuses what the code that runs could not bear."""
+        found = [self._ask_plan(ask, command) for command in message["commands"]]
+        plans = [(command, plan) for command, plan in zip(message["commands"], found) if plan]
+        for _, plan in plans:
+            self._check_owners(plan, message["shared_with"])
+            _check_leaves(plan)
+        running = self._running(message, [plan for _, plan in plans])
+        verdicts = []
+        for command, plan in plans:
+            _check_ahead(plan, message["policy"], self._link)
+            verdicts.append(judge(plan["migrations"], running, _policy(plan, message["policy"])))
+            self._remember(command, plan, verdicts[-1])
+        for (_, plan), verdict in zip(plans, verdicts):
+            self._report(plan, verdict)
+        _refuse([refusal for verdict in verdicts for refusal in verdict.refusals], message["policy"])
+        opaque = [line for verdict in verdicts for line in verdict.opaque]
+        if opaque and not message["asks"] and message["policy"] != ALLOW:
+            self._warn_of(opaque)
+        return {
+            "opaque": opaque,
+            "deferred": [name for verdict in verdicts for name in verdict.deferred],
+        }
+
+    def _ask_plan(self, ask: Ask, command: list[str]) -> Optional[dict[str, Any]]:
+        reply = ask({"do": "plan_migrations", "command": command})
+        if not reply["ok"]:
+            raise Failure(
+                "MigrationsRefused",
+                f"the migrations cannot be planned: {reply.get('error', '')}",
+                "Mend it and deploy again.",
+            )
+        plan: Optional[dict[str, Any]] = reply["plan"]
+        return plan
+
+    def _check_owners(self, plan: dict[str, Any], shared_with: Sequence[str]) -> None:
+        for owner in plan["owners"]:
+            if owner["target"] not in (self._target, *shared_with):
+                when = time.strftime("%Y-%m-%d", time.gmtime(owner["at"]))
+                raise Failure(
+                    "DatabaseRefused",
+                    f"the database {plan['database']!r} of {self._target!r} is that of {owner['target']!r}:"
+                    f" {plan['place']}, which {owner['target']!r} ({owner['root']} on {owner['host']})"
+                    f" migrated last on {when}",
+                    f"Give {self._target!r} a database of its own: look at its ENV and SETTINGS_MODULE."
+                    f" If the two are to share it, or {owner['target']!r} was renamed, say"
+                    f' "DATABASE_SHARED_WITH": ["{owner["target"]}"] in the entry of {self._target!r}.',
+                )
+
+    def _running(self, message: dict[str, Any], plans: Sequence[dict[str, Any]]) -> list[Code]:
+        """The code that runs now, here and on other hosts, with what it uses of the database."""
+        live = self._layout.live()
+        is_asked = any(has_contract(plan["migrations"]) for plan in plans)
+        here = [Code("the live release", self.live_tables() if is_asked else None)] if live else []
+        others = [Code(other["name"], other["tables"], other["stays"]) for other in message["others"]]
+        return [*here, *others]
+
+    def live_tables(self) -> Optional[dict[str, Any]]:
+        """What the live release uses of the database; None where it cannot say, say as it is too old."""
+        live = self._layout.live()
+        if live is None:
+            return None
+        steps: Optional[StepProcess] = None
+        try:
+            steps = StepProcess(self._layout.release(live), self._keep_open, lambda stream, line: None)
+            tables: Optional[dict[str, Any]] = steps.ask(
+                {"do": "tables"}, TABLES_TIMEOUT, self._link.lost
+            ).get("tables")
+        except (Failure, OSError):
+            return None
+        finally:
+            if steps is not None:
+                steps.close()
+        return tables
+
+    def _remember(self, command: list[str], plan: dict[str, Any], verdict: Verdict) -> None:
+        early = [migration for migration in plan["migrations"] if migration["name"] not in verdict.deferred]
+        needed = {name for migration in early for name in migration["needs"]}
+        now = [migration["name"] for migration in early if migration["name"] not in needed]
+        self._planned.append(Planned(command, plan["database"], now, verdict.deferred))
+
+    def _report(self, plan: dict[str, Any], verdict: Verdict) -> None:
+        if verdict.planned:
+            self._link.report(
+                "migrations.planned",
+                database=plan["database"],
+                place=plan["place"],
+                is_live=self._layout.live() is not None,
+                migrations=verdict.planned,
+            )
+
+    def _warn_of(self, opaque: Sequence[str]) -> None:
+        message = f"nobody can tell whether the live release bears these migrations: {'; '.join(opaque)}"
+        self._link.report("warning", message=message, remedy="Read them before you deploy.")
+
+    # Running
+
+    def find(self, command: list[str]) -> Optional[Planned]:
+        """What was planned for a step, if it is one that migrates."""
+        return next((planned for planned in self._planned if planned.command == command), None)
+
+    @contextmanager
+    def guard(self, ask: Ask, database: str) -> Iterator[None]:
+        """While the database is locked against other migrations, and after it is written down whose it is."""
+        owner = {"target": self._target, "root": str(self._layout.root), "host": os.uname().nodename}
+        request = {"do": "guard", "database": database, "owner": owner, "wait": GUARD_PATIENCE}
+        reply = ask(request)
+        if not reply["ok"]:
+            ask({"do": "unguard"})
+            raise Failure("StepFailed", f"not migrated: {reply['error']}", "Deploy again.")
+        try:
+            yield
+        finally:
+            try:
+                ask({"do": "unguard"})
+            except Failure:
+                pass  # the process has ended, and the lock with it
+
+
+def _check_leaves(plan: dict[str, Any]) -> None:
+    for app, names in plan["conflicts"].items():
+        raise Failure(
+            "MigrationsRefused",
+            f"the app {app!r} has several last migrations: {', '.join(names)}",
+            "Make one that follows all of them: manage.py makemigrations --merge.",
+        )
+
+
+def _check_ahead(plan: dict[str, Any], policy: str, link: Link) -> None:
+    if not plan["ahead"]:
+        return
+    names = ", ".join(plan["ahead"])
+    message = f"the database {plan['database']!r} is ahead of this code, which lacks: {names}"
+    remedy = (
+        "Is this an older revision, or another branch? Bring it up to date. If the migrations are gone for"
+        " good and it fits the tables nevertheless: deploy --allow-breaking."
+    )
+    if policy != ALLOW:
+        raise Failure("MigrationsRefused", message, remedy)
+    link.report("warning", message=message, remedy="")
+
+
+def _policy(plan: dict[str, Any], policy: str) -> str:
+    """What is for one app, or back to a certain migration, is done at once or not at all."""
+    return REFUSE if policy == PHASED and not plan["is_for_all"] else policy
+
+
+def _refuse(refusals: Sequence[Refusal], policy: str) -> None:
+    if not refusals:
+        return
+    remedies = list(dict.fromkeys(filter(None, (refusal.remedy for refusal in refusals))))
+    if policy == REFUSE:
+        remedies.append('What is not needed any more goes after the switch with "MIGRATIONS": "phased".')
+    remedies.append(
+        "To bear the errors that the live release shows until the switch: deploy --allow-breaking."
+    )
+    raise Failure(
+        "MigrationsRefused",
+        "the release that is live could not go on while these migrations are applied",
+        "\n".join(remedies),
+        lines=[line for refusal in refusals for line in refusal.lines()],
+        operations=[
+            {"migration": r.migration, "operation": r.operation, "reason": r.reason} for r in refusals
+        ],
+    )

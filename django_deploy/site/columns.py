@@ -1,0 +1,171 @@
+"""Columns, as the fields of models describe them, and what it means to change one.
+
+A *mark* is a short text about a column, true of the fields that fit it: ``isbn``, ``isbn not null``,
+``isbn is varchar(13)``. Code whose field has the mark of a change lives with that change already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.state import ModelState
+
+from .effects import CONTRACT, EXPAND, INDEX, REWRITE, SCAN, Effect, changed, renamed, unique
+
+_TEXTS = frozenset({"CharField", "SlugField", "FileField", "FilePathField", "TextField"})
+
+
+def bound(model: ModelState, name: str) -> Any:
+    """The field as a part of the model: it knows its name and its column."""
+    field = model.fields[name].clone()
+    field.set_attributes_from_name(name)
+    return field
+
+
+def is_optional(column: Any) -> bool:
+    """Whoever does not know the column may leave it out of an INSERT."""
+    return bool(column.null or column.has_db_default() or column.generated)
+
+
+def related(field: Any) -> str:
+    """What a relation points to; empty for other fields."""
+    if not field.remote_field:
+        return ""
+    target = field.remote_field.model
+    return str(target if isinstance(target, str) else target._meta.label).lower()
+
+
+def marks(field: Any, connection: BaseDatabaseWrapper) -> list[str]:
+    """All that is true of a field with a column."""
+    found = [field.column, _type_mark(field, connection), _collation_mark(field)]
+    if not field.null:
+        found.append(f"{field.column} not null")
+    if field.unique:
+        found.append(f"{field.column} unique")
+    if field.primary_key:
+        found.append(f"{field.column} primary key")
+    if not field.has_db_default():
+        found.append(f"{field.column} without a default")
+    if field.remote_field and field.db_constraint:
+        found.append(f"{field.column} references")
+    return found
+
+
+def _type_mark(field: Any, connection: BaseDatabaseWrapper) -> str:
+    if field.remote_field:
+        return f"{field.column} points to {related(field)}"
+    if field.generated:
+        return f"{field.column} generated"
+    return f"{field.column} is {field.db_parameters(connection)['type']}"
+
+
+def _collation_mark(field: Any) -> str:
+    return f"{field.column} sorted as {getattr(field, 'db_collation', None)}"
+
+
+def alterations(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper) -> Iterator[Effect]:
+    """What becomes of a column, aspect by aspect."""
+    yield from renamed(table, old.column, new.column)
+    yield from _alter_type(table, old, new, connection)
+    yield from _alter_null(table, old, new)
+    yield from _alter_keys(table, old, new)
+    yield from _alter_default(table, old, new)
+    if getattr(old, "db_collation", None) != getattr(new, "db_collation", None):
+        what = f"changes the collation of {table}.{old.column}"
+        yield changed(table, old.column, what, _collation_mark(new))
+
+
+def _alter_type(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper) -> Iterator[Effect]:
+    column, place, mark = old.column, f"{table}.{old.column}", _type_mark(new, connection)
+    if old.remote_field or new.remote_field:
+        yield from _alter_relation(table, old, new, mark)
+        return
+    if old.generated or new.generated:
+        if old.deconstruct()[1:] != new.deconstruct()[1:]:
+            yield changed(table, column, f"computes {place} in another way", mark)
+        return
+    was, is_now = (each.db_parameters(connection) for each in (old, new))
+    is_narrower = _is_narrower(old, new, connection)
+    if was["type"] == is_now["type"] and was["check"] == is_now["check"] and not is_narrower:
+        return
+    text = f"{place} from {was['type']} to {is_now['type']}"
+    if is_narrower is None:
+        yield changed(table, column, f"changes {text}", mark)
+    elif is_narrower:
+        yield Effect(CONTRACT, f"narrows {text}", table, (column,), mark, work=REWRITE)
+    else:
+        work = REWRITE if _is_integer(old, connection) else ""
+        yield Effect(EXPAND, f"widens {text}", table, (column,), is_needed=True, work=work)
+
+
+def _alter_relation(table: str, old: Any, new: Any, mark: str) -> Iterator[Effect]:
+    column, place = old.column, f"{table}.{old.column}"
+    if related(old) != related(new) or old.remote_field.field_name != new.remote_field.field_name:
+        yield changed(table, column, f"lets {place} point elsewhere", mark)
+    elif new.db_constraint and not old.db_constraint:
+        what = f"lets {place} have only what it points to"
+        yield Effect(CONTRACT, what, table, (column,), f"{column} references", work=SCAN)
+    elif old.db_constraint and not new.db_constraint:
+        yield Effect(EXPAND, f"loosens {place}", table, (column,), is_needed=True)
+
+
+def _alter_null(table: str, old: Any, new: Any) -> Iterator[Effect]:
+    column, place = old.column, f"{table}.{old.column}"
+    if new.null and not old.null:
+        yield Effect(EXPAND, f"lets {place} be null", table, (column,), is_needed=True)
+    elif old.null and not new.null:
+        what = f"does not let {place} be null any more"
+        yield Effect(CONTRACT, what, table, (column,), f"{column} not null", work=SCAN)
+
+
+def _alter_keys(table: str, old: Any, new: Any) -> Iterator[Effect]:
+    column, place = old.column, f"{table}.{old.column}"
+    if old.primary_key != new.primary_key:
+        what = f"makes {place} the primary key" if new.primary_key else f"takes the primary key {place} away"
+        yield changed(table, column, what, f"{column} primary key" if new.primary_key else "")
+    elif new.unique and not old.unique:
+        yield unique(table, (column,), f"{column} unique")
+    elif old.unique and not new.unique:
+        what = f"lets {place} have the same value twice"
+        yield Effect(EXPAND, what, table, (column,), is_needed=True)
+    elif new.db_index and not old.db_index:
+        yield Effect(EXPAND, f"adds an index to {place}", table, (column,), work=INDEX)
+
+
+def _alter_default(table: str, old: Any, new: Any) -> Iterator[Effect]:
+    column, place = old.column, f"{table}.{old.column}"
+    if old.has_db_default() and not new.has_db_default():
+        what = f"takes the default of {place} away"
+        yield Effect(CONTRACT, what, table, (column,), f"{column} without a default")
+    elif new.has_db_default() and _default(old) != _default(new):
+        yield Effect(EXPAND, f"gives {place} a default", table, (column,), is_needed=True)
+
+
+def _default(field: Any) -> object:
+    return field.deconstruct()[3].get("db_default")
+
+
+def _is_narrower(old: Any, new: Any, connection: BaseDatabaseWrapper) -> bool | None:
+    """Whether a value of before may not fit any more; None where the types are not akin."""
+    kinds = old.get_internal_type(), new.get_internal_type()
+    if all(kind in _TEXTS for kind in kinds):
+        return _longest(new) < _longest(old)
+    if kinds == ("DecimalField", "DecimalField"):
+        digits = [(each.max_digits or 10**6, each.decimal_places or 0) for each in (old, new)]
+        (old_digits, old_places), (new_digits, new_places) = digits
+        return bool(new_places < old_places or new_digits - new_places < old_digits - old_places)
+    if _is_integer(old, connection) and _is_integer(new, connection):
+        ranges = connection.ops.integer_field_ranges
+        (old_least, old_most), (new_least, new_most) = (ranges[kind] for kind in kinds)
+        return bool(new_least > old_least or new_most < old_most)
+    return False if type(old) is type(new) else None
+
+
+def _longest(text: Any) -> float:
+    return float("inf") if text.get_internal_type() == "TextField" or not text.max_length else text.max_length
+
+
+def _is_integer(number: Any, connection: BaseDatabaseWrapper) -> bool:
+    return number.get_internal_type() in connection.ops.integer_field_ranges

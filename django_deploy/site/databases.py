@@ -1,0 +1,90 @@
+"""Which database a connection leads to, whatever it is called in the settings."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Collection
+from pathlib import Path
+
+from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+def place(connection: BaseDatabaseWrapper) -> str:
+    """For people: ``postgresql shop on db1:5432``. No user, no password."""
+    settings = connection.settings_dict
+    host, port = settings.get("HOST") or "this machine", settings.get("PORT")
+    if connection.vendor == "sqlite":
+        return f"sqlite {settings['NAME']}"
+    return f"{connection.vendor} {settings['NAME']} on {host}{f':{port}' if port else ''}"
+
+
+def fingerprint(connection: BaseDatabaseWrapper, salt: str) -> str:
+    """Equal for two connections to the same database, under the same salt."""
+    facts = "\n".join([salt, connection.vendor, *_identity(connection)])
+    return hashlib.sha256(facts.encode()).hexdigest()[:32]
+
+
+def _identity(connection: BaseDatabaseWrapper) -> list[str]:
+    """Asked of the server, where it knows: one server has many names, and ``localhost`` is many servers."""
+    if connection.vendor == "sqlite":
+        return [_machine(), os.path.realpath(str(connection.settings_dict["NAME"]))]
+    try:
+        found = _ask(connection, _IDENTITY[connection.vendor])
+    except (KeyError, DatabaseError):  # Oracle and others; a role that may not ask
+        settings = connection.settings_dict
+        host = str(settings.get("HOST") or "")
+        here = [_machine()] if host in ("", "localhost", "127.0.0.1", "::1") or host.startswith("/") else []
+        return [*here, host, str(settings.get("PORT") or ""), str(settings["NAME"])]
+    return found
+
+
+#: One row of what tells a database from all others, also from a dump of it under the same name elsewhere.
+_IDENTITY = {
+    "postgresql": "SELECT system_identifier::text, current_database() FROM pg_control_system()",
+    "mysql": "SELECT {uid}, database()",
+}
+
+
+def _ask(connection: BaseDatabaseWrapper, query: str) -> list[str]:
+    if connection.vendor == "mysql":
+        query = query.format(uid=_mysql_server(connection))
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        row = cursor.fetchone()
+    return [str(value) for value in row or ()]
+
+
+def _mysql_server(connection: BaseDatabaseWrapper) -> str:
+    """What names the server, or the cluster whose servers are one database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'")
+        row = cursor.fetchone()
+        if row and row[1]:
+            return f"'{uuid.UUID(row[1])}'"
+        cursor.execute("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('server_uid', 'server_uuid')")
+        row = cursor.fetchone()
+    return f"@@{row[0]}" if row else "concat(@@hostname, ' ', @@port, ' ', @@datadir)"
+
+
+def _machine() -> str:
+    try:
+        return Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return os.uname().nodename
+
+
+def identify(aliases: Collection[str], salt: str) -> dict[str, dict[str, str]]:
+    """By alias: ``place``, ``vendor`` and ``fingerprint``, or why there is none: ``error``."""
+    found = {}
+    for alias in aliases:
+        connection = connections[alias]
+        entry = {"vendor": connection.vendor, "place": place(connection)}
+        try:
+            entry["fingerprint"] = fingerprint(connection, salt)
+        except DatabaseError as error:
+            entry["error"] = f"{type(error).__name__}: {error}".strip()
+        found[alias] = entry
+    return found

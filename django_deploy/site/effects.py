@@ -1,0 +1,87 @@
+"""What becomes of the database, seen by code that runs beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+EXPAND, CONTRACT, OPAQUE = "expand", "contract", "opaque"
+
+#: How an effect makes those wait who use the table: its rows are written anew, read, or put into an index.
+REWRITE, SCAN, INDEX = "rewrite", "scan", "index"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One change of the database.
+
+    ``what`` says it to people. Without ``columns`` it concerns the whole table. Code whose table has the
+    ``mark`` (``columns.py``) lives with it already. ``is_needed`` tells that the code which brings the
+    migration does not run without it. ``work`` is REWRITE, SCAN, INDEX or empty.
+    """
+
+    category: str
+    what: str
+    table: str = ""
+    columns: tuple[str, ...] = ()
+    mark: str = ""
+    is_needed: bool = False
+    work: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An operation with its effects; none means that the database stays as it is.
+
+    ``hint`` says what it means for those who use a large table meanwhile.
+    """
+
+    words: str
+    is_reversible: bool
+    effects: tuple[Effect, ...] = ()
+    hint: str = ""
+
+    @property
+    def category(self) -> str:
+        """The worst of its effects."""
+        found = {effect.category for effect in self.effects}
+        return next((name for name in (CONTRACT, OPAQUE) if name in found), EXPAND)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "words": self.words,
+            "category": self.category,
+            "reversible": self.is_reversible,
+            "hint": self.hint,
+            "effects": [asdict(effect) for effect in self.effects],
+        }
+
+
+def dropped(table: str, column: str, *, is_optional: bool) -> Effect:
+    """A column that must be filled, and that the new code does not know, keeps that from inserting."""
+    remedy = (
+        ""
+        if is_optional
+        else f"Let {table}.{column} be null, or give it a db_default, one deployment before."
+    )
+    what = f"drops {table}.{column}"
+    return Effect(CONTRACT, what, table, (column,), is_needed=not is_optional, remedy=remedy)
+
+
+def renamed(table: str, old: str, new: str) -> Iterator[Effect]:
+    """Nothing, where the column keeps its name."""
+    if old != new:
+        yield Effect(CONTRACT, f"renames {table}.{old} to {new}", table, (old,), is_needed=True)
+
+
+def unique(table: str, columns: tuple[str, ...], mark: str) -> Effect:
+    """Whoever writes these columns may be refused from now on."""
+    place = f"{table}.{columns[0]}" if len(columns) == 1 else f"{', '.join(columns)} of {table} together"
+    return Effect(CONTRACT, f"lets {place} have no value twice", table, columns, mark, work=INDEX)
+
+
+def changed(table: str, column: str, what: str, mark: str = "") -> Effect:
+    """A column that neither code can use as the other one does."""
+    return Effect(CONTRACT, what, table, (column,), mark, is_needed=True, work=REWRITE)

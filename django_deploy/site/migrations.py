@@ -1,0 +1,162 @@
+"""The migrations that are pending, and what each would do to the code that is running."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.core.management import get_commands, load_command_class
+from django.core.management.base import BaseCommand
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+
+from .databases import place
+from .effects import Judged
+from .operations import judge_operation, judge_reversal
+from .owners import owners
+from .table_sizes import hint, row_counts
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a ``migrate`` command line asks for. ``is_for_all`` without an app: everything that is pending."""
+
+    alias: str
+    app_label: str | None
+    name: str | None
+    is_dry: bool
+    is_fake: bool
+
+    @property
+    def is_for_all(self) -> bool:
+        return self.app_label is None
+
+
+def read_command(command: Sequence[str]) -> Request:
+    """The command's own parser reads it; what it refuses, it refuses itself when it runs."""
+    name, *arguments = command
+    found = get_commands().get(name)
+    loaded = load_command_class(found, name) if isinstance(found, str) else found
+    if not isinstance(loaded, BaseCommand):
+        return Request(DEFAULT_DB_ALIAS, None, None, is_dry=False, is_fake=False)
+    options = vars(loaded.create_parser("manage.py", name).parse_args(arguments))
+    is_dry = any(options.get(option) for option in ("plan", "check_unapplied", "prune"))
+    return Request(
+        alias=options.get("database") or DEFAULT_DB_ALIAS,
+        app_label=options.get("app_label"),
+        name=options.get("migration_name"),
+        is_dry=is_dry,
+        is_fake=bool(options.get("fake")),
+    )
+
+
+def plan_migrations(command: Sequence[str]) -> dict[str, Any]:
+    """What a ``migrate`` command would do.
+
+    ``database`` (alias), ``place``, ``owners``; ``is_for_all``; ``conflicts``: by app, leaf nodes that are
+    several; ``ahead``: migrations that are applied and that this code lacks; ``migrations``: in order, each
+    with ``name``, ``needs`` (others of them) and ``operations``.
+    """
+    request = read_command(command)
+    connection = connections[request.alias]
+    connection.prepare_database()
+    executor = MigrationExecutor(connection)
+    conflicts = executor.loader.detect_conflicts()
+    is_idle = request.is_dry or conflicts
+    pending = [] if is_idle else _pending(executor, request)
+    return {
+        "database": request.alias,
+        "place": place(connection),
+        "owners": owners(connection),
+        "is_for_all": request.is_for_all,
+        "conflicts": {app: sorted(names) for app, names in conflicts.items()},
+        "ahead": [] if request.is_dry else ahead(executor.loader),
+        "migrations": pending,
+    }
+
+
+def _pending(executor: MigrationExecutor, request: Request) -> list[dict[str, Any]]:
+    steps = executor.migration_plan(_goals(executor.loader, request))
+    if request.is_fake:
+        judged: list[tuple[Migration, list[Judged]]] = [(migration, []) for migration, _ in steps]
+    else:
+        judged = _with_hints(executor.connection, _judge(executor, steps))
+    keys = {(migration.app_label, migration.name) for migration, _ in judged}
+    return [
+        {
+            "name": f"{migration.app_label}.{migration.name}",
+            "needs": _needs(executor.loader, migration, keys),
+            "operations": [operation.as_dict() for operation in operations],
+        }
+        for migration, operations in judged
+    ]
+
+
+def _goals(loader: MigrationLoader, request: Request) -> list[tuple[str, str | None]]:
+    app, name = request.app_label, request.name
+    if app is None or name is None:
+        return [key for key in loader.graph.leaf_nodes() if app in (None, key[0])]
+    if name == "zero":
+        return [(app, None)]
+    return [(app, loader.get_migration_by_prefix(app, name).name)]
+
+
+def _judge(
+    executor: MigrationExecutor, steps: Iterable[tuple[Migration, bool]]
+) -> list[tuple[Migration, list[Judged]]]:
+    state = executor._create_project_state(with_applied_migrations=True)  # type: ignore[attr-defined]
+    found = []
+    for migration, is_backwards in steps:
+        operations = []
+        for operation in migration.operations:
+            if is_backwards:
+                operations.append(judge_reversal(operation))
+            else:
+                operations.append(judge_operation(operation, migration.app_label, state, executor.connection))
+                operation.state_forwards(migration.app_label, state)
+        found.append((migration, operations))
+    return found
+
+
+def _with_hints(
+    connection: BaseDatabaseWrapper, judged: Sequence[tuple[Migration, list[Judged]]]
+) -> list[tuple[Migration, list[Judged]]]:
+    """Of large tables, what the wait will be."""
+    effects = [effect for _, operations in judged for each in operations for effect in each.effects]
+    rows = row_counts(connection, {effect.table for effect in effects if effect.work})
+
+    def told(operation: Judged) -> Judged:
+        hints = (hint(connection.vendor, e.table, e.work, rows.get(e.table, 0)) for e in operation.effects)
+        return replace(operation, hint="; ".join(dict.fromkeys(filter(None, hints))))
+
+    return [(migration, [told(operation) for operation in operations]) for migration, operations in judged]
+
+
+def _needs(loader: MigrationLoader, migration: Migration, keys: Collection[Key]) -> list[str]:
+    parents = loader.graph.node_map[migration.app_label, migration.name].parents
+    return sorted(f"{parent.key[0]}.{parent.key[1]}" for parent in parents if parent.key in keys)
+
+
+def ahead(loader: MigrationLoader) -> list[str]:
+    """Applied migrations of this site's apps that this code does not have.
+
+    What squashing left behind in the records is older than a migration of the app that is known.
+    """
+    applied: dict[Key, Any] = dict(loader.applied_migrations)
+    replaced = {key for migration in loader.replacements.values() for key in migration.replaces}
+    known = loader.disk_migrations.keys() | replaced
+    newest: dict[str, int] = {}
+    for key, record in applied.items():
+        if key in known:
+            newest[key[0]] = max(newest.get(key[0], 0), record.pk)
+    return [
+        f"{app}.{name}"
+        for (app, name), record in sorted(applied.items(), key=lambda item: item[1].pk)
+        if (app, name) not in known and app in loader.migrated_apps and record.pk > newest.get(app, 0)
+    ]

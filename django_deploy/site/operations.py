@@ -1,0 +1,343 @@
+"""What an operation of a migration does to the database, seen by code that runs beside it.
+
+An operation is *expand* (code that does not know of it goes on working), *contract* (it breaks code that
+still uses the table or column) or *opaque* (nobody can tell: SQL, Python, operations of third parties).
+It is read from the states before and after it; no model is rendered for that, and nothing is asked of
+the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from django.db import models, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import strip_quotes, truncate_name
+from django.db.migrations import RunPython, RunSQL, SeparateDatabaseAndState
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ModelState, ProjectState
+
+from .columns import alterations, bound, is_optional, related
+from .effects import (
+    CONTRACT,
+    EXPAND,
+    INDEX,
+    OPAQUE,
+    REWRITE,
+    SCAN,
+    Effect,
+    Judged,
+    changed,
+    dropped,
+    renamed,
+    unique,
+)
+
+
+def judge_operation(
+    operation: Operation, app_label: str, before: ProjectState, connection: BaseDatabaseWrapper
+) -> Judged:
+    """``before`` is the state ahead of the operation, and stays as it is."""
+    effects = tuple(_Reading(operation, app_label, before, connection).effects())
+    return Judged(_words(operation), _is_reversible(operation), effects)
+
+
+def judge_reversal(operation: Operation) -> Judged:
+    """An operation that is taken back: what that means for code that runs is anybody's guess."""
+    what = "takes back what the migration had done"
+    return Judged(_words(operation), _is_reversible(operation), (Effect(OPAQUE, what, is_needed=True),))
+
+
+def _words(operation: Operation) -> str:
+    """As Django says it; with the name of the function or the statement, where it says nothing."""
+    words = str(operation.describe())
+    if isinstance(operation, RunPython) and words == "Raw Python operation":
+        return f"{words}: {getattr(operation.code, '__name__', 'a callable')}"
+    if isinstance(operation, RunSQL) and words == "Raw SQL operation" and isinstance(operation.sql, str):
+        return f"{words}: {' '.join(operation.sql.split())[:80]}"
+    return words
+
+
+def _is_reversible(operation: Operation) -> bool:
+    if isinstance(operation, SeparateDatabaseAndState):
+        return all(map(_is_reversible, operation.database_operations))
+    return bool(operation.reversible)
+
+
+class _Reading:
+    """One operation between the states before and after it."""
+
+    def __init__(
+        self, operation: Any, app_label: str, before: ProjectState, connection: BaseDatabaseWrapper
+    ) -> None:
+        self.operation = operation
+        self.app_label = app_label
+        self.connection = connection
+        self.before = before
+        self.after = before.clone()
+        operation.state_forwards(app_label, self.after)
+
+    def effects(self) -> Iterator[Effect]:
+        read = _READERS.get(type(self.operation).__name__)
+        if read is None or not type(self.operation).__module__.startswith("django."):
+            yield Effect(OPAQUE, "cannot be looked into", is_needed=True)
+        else:
+            yield from read(self)
+
+    # The states
+
+    def model(self, state: ProjectState, name: str) -> ModelState | None:
+        """The model, if it has a table in this database that Django looks after."""
+        model = state.models[self.app_label, name.lower()]
+        is_real = model.options.get("managed", True) and not model.options.get("proxy")
+        return model if is_real and self._is_here(state, model) else None
+
+    def _is_here(self, state: ProjectState, model: ModelState) -> bool:
+        name = model.name.lower()
+        # Rendering takes long: without a router nobody asks for it.
+        hints = {"model": state.apps.get_model(self.app_label, name)} if router.routers else {}
+        return bool(router.allow_migrate(self.connection.alias, self.app_label, model_name=name, **hints))
+
+    def table(self, model: ModelState) -> str:
+        given = model.options.get("db_table")
+        return str(given or self._shortened(f"{model.app_label}_{model.name.lower()}"))
+
+    def between(self, model: ModelState, name: str, relation: Any) -> str:
+        """The table of a many-to-many field; empty where it has a model of its own."""
+        if relation.remote_field.through is not None:
+            return ""
+        own = f"{strip_quotes(self.table(model))}_{name}"
+        return str(relation.db_table or self._shortened(own))
+
+    def _shortened(self, name: str) -> str:
+        return truncate_name(name, self.connection.ops.max_name_length())
+
+    def column(self, model: ModelState, name: str) -> str:
+        return str(bound(model, name).column)
+
+    # Models
+
+    def create_model(self) -> Iterator[Effect]:
+        if model := self.model(self.after, self.operation.name):
+            table = self.table(model)
+            yield Effect(EXPAND, f"creates the table {table}", table, is_needed=True)
+
+    def delete_model(self) -> Iterator[Effect]:
+        if model := self.model(self.before, self.operation.name):
+            table = self.table(model)
+            yield Effect(CONTRACT, f"drops the table {table}", table)
+
+    def rename_model(self) -> Iterator[Effect]:
+        old = self.model(self.before, self.operation.old_name)
+        new = self.model(self.after, self.operation.new_name)
+        if old and new:
+            yield from self._rename_table(self.table(old), self.table(new))
+
+    def alter_table(self) -> Iterator[Effect]:
+        old, new = (self.model(state, self.operation.name) for state in (self.before, self.after))
+        if old and new:
+            yield from self._rename_table(self.table(old), self.table(new))
+
+    def _rename_table(self, old: str, new: str) -> Iterator[Effect]:
+        if old != new:
+            yield Effect(CONTRACT, f"renames the table {old} to {new}", old, is_needed=True)
+
+    def alter_order(self) -> Iterator[Effect]:
+        old, new = (self.model(state, self.operation.name) for state in (self.before, self.after))
+        if not old or not new:
+            return
+        was, is_now = (model.options.get("order_with_respect_to") for model in (old, new))
+        if is_now and not was:
+            yield self._required(self.table(new), "_order")
+        elif was and not is_now:
+            yield dropped(self.table(old), "_order", is_optional=False)
+
+    # Fields
+
+    def add_field(self) -> Iterator[Effect]:
+        model = self.model(self.after, self.operation.model_name)
+        if model is None:
+            return
+        table, added = self.table(model), bound(model, self.operation.name)
+        if added.many_to_many:
+            if between := self.between(model, added.name, added):
+                yield Effect(EXPAND, f"creates the table {between}", between, is_needed=True)
+        elif is_optional(added) and not added.primary_key:
+            work = REWRITE if getattr(added, "db_persist", False) else ""
+            what = f"adds the column {table}.{added.column}"
+            yield Effect(EXPAND, what, table, (added.column,), is_needed=True, work=work)
+        else:
+            yield self._required(table, added.column)
+
+    def _required(self, table: str, column: str) -> Effect:
+        """Code that does not know the column cannot insert rows any more; reading goes on."""
+        what = f"adds {table}.{column}, which has no default in the database, so that others cannot insert"
+        remedy = "Give the new field a db_default, or let it be null."
+        return Effect(CONTRACT, what, table, mark=column, is_needed=True, remedy=remedy)
+
+    def remove_field(self) -> Iterator[Effect]:
+        model = self.model(self.before, self.operation.model_name)
+        if model is None:
+            return
+        table, removed = self.table(model), bound(model, self.operation.name)
+        if removed.many_to_many:
+            if between := self.between(model, removed.name, removed):
+                yield Effect(CONTRACT, f"drops the table {between}", between)
+        else:
+            yield dropped(table, removed.column, is_optional=is_optional(removed))
+
+    def rename_field(self) -> Iterator[Effect]:
+        old, new = (self.model(state, self.operation.model_name) for state in (self.before, self.after))
+        if not old or not new:
+            return
+        was, is_now = bound(old, self.operation.old_name), bound(new, self.operation.new_name)
+        if was.many_to_many:
+            yield from self._rename_table(
+                self.between(old, was.name, was), self.between(new, is_now.name, is_now)
+            )
+        else:
+            yield from renamed(self.table(old), was.column, is_now.column)
+
+    def alter_field(self) -> Iterator[Effect]:
+        old, new = (self.model(state, self.operation.model_name) for state in (self.before, self.after))
+        if not old or not new:
+            return
+        name, table = self.operation.name, self.table(old)
+        was, is_now = bound(old, name), bound(new, name)
+        if was.many_to_many and is_now.many_to_many:
+            yield from self._alter_between(
+                self.between(old, name, was), self.between(new, name, is_now), was, is_now
+            )
+        elif was.many_to_many or is_now.many_to_many:
+            yield changed(table, is_now.column, f"turns {name} into another kind of field")
+        else:
+            yield from alterations(table, was, is_now, self.connection)
+
+    def _alter_between(self, old: str, new: str, was: Any, is_now: Any) -> Iterator[Effect]:
+        yield from self._rename_table(old, new)
+        if old and related(was) != related(is_now):
+            yield Effect(CONTRACT, f"lets {new} point to another table", old, is_needed=True)
+
+    # Indexes and constraints
+
+    def add_index(self) -> Iterator[Effect]:
+        if model := self.model(self.after, self.operation.model_name):
+            table = self.table(model)
+            work = "" if type(self.operation).__name__.endswith("Concurrently") else INDEX
+            yield Effect(EXPAND, f"adds an index to {table}", table, work=work)
+
+    def remove_index(self) -> Iterator[Effect]:
+        if model := self.model(self.before, self.operation.model_name):
+            table = self.table(model)
+            yield Effect(EXPAND, f"drops an index of {table}", table)
+
+    def rename_index(self) -> Iterator[Effect]:
+        if model := self.model(self.before, self.operation.model_name):
+            table = self.table(model)
+            yield Effect(EXPAND, f"renames an index of {table}", table)
+
+    def alter_together(self) -> Iterator[Effect]:
+        operation = self.operation
+        old, new = (self.model(state, operation.name) for state in (self.before, self.after))
+        if not old or not new:
+            return
+        was, is_now = (set(map(tuple, m.options.get(operation.option_name) or ())) for m in (old, new))
+        table = self.table(new)
+        for names in sorted(is_now - was):
+            columns = tuple(self.column(new, name) for name in names)
+            if operation.option_name == "unique_together":
+                yield unique(table, columns, f"unique {' '.join(columns)}")
+            else:
+                yield Effect(EXPAND, f"adds an index to {table}", table, columns, work=INDEX)
+        if was - is_now:
+            yield Effect(EXPAND, f"loosens {table}", table, is_needed=True)
+
+    def add_constraint(self) -> Iterator[Effect]:
+        model = self.model(self.after, self.operation.model_name)
+        if model is None:
+            return
+        table, constraint = self.table(model), self.operation.constraint
+        is_unique = isinstance(constraint, models.UniqueConstraint)
+        names = constraint.fields if is_unique and constraint.nulls_distinct is not False else ()
+        mark = f"constraint {constraint.name}"
+        if names:  # who leaves them out inserts nulls, and those differ
+            yield unique(table, tuple(self.column(model, name) for name in names), mark)
+        else:
+            work = INDEX if is_unique else SCAN
+            what = f"lets {table} accept only what fits the constraint {constraint.name}"
+            yield Effect(CONTRACT, what, table, mark=mark, work=work)
+
+    def remove_constraint(self) -> Iterator[Effect]:
+        if model := self.model(self.before, self.operation.model_name):
+            table = self.table(model)
+            yield Effect(EXPAND, f"drops the constraint {self.operation.name}", table, is_needed=True)
+
+    def validate_constraint(self) -> Iterator[Effect]:
+        if model := self.model(self.before, self.operation.model_name):
+            yield Effect(EXPAND, f"checks the rows of {self.table(model)}", self.table(model))
+
+    # All else
+
+    def separate(self) -> Iterator[Effect]:
+        """Only what is done to the database counts, with the state that this part makes of it."""
+        state = self.before
+        for operation in self.operation.database_operations:
+            reading = _Reading(operation, self.app_label, state, self.connection)
+            yield from reading.effects()
+            state = reading.after
+
+    def run(self) -> Iterator[Effect]:
+        is_here = router.allow_migrate(self.connection.alias, self.app_label, **self.operation.hints)
+        if isinstance(self.operation, RunPython):
+            is_nothing, what = self.operation.code is RunPython.noop, "runs code that cannot be looked into"
+        else:
+            is_nothing, what = not self.operation.sql, "runs SQL that cannot be looked into"
+        if is_here and not is_nothing:
+            yield Effect(OPAQUE, what, is_needed=True)
+
+    def extend(self) -> Iterator[Effect]:
+        yield Effect(EXPAND, "adds to what the database knows", is_needed=True)
+
+    def nothing(self) -> Iterator[Effect]:
+        yield from ()
+
+
+#: Django's own operations; those of ``contrib.postgres`` by their names, which need a driver to be imported.
+_READERS: Mapping[str, Callable[[_Reading], Iterator[Effect]]] = {
+    "CreateModel": _Reading.create_model,
+    "DeleteModel": _Reading.delete_model,
+    "RenameModel": _Reading.rename_model,
+    "AlterModelTable": _Reading.alter_table,
+    "AlterOrderWithRespectTo": _Reading.alter_order,
+    "AddField": _Reading.add_field,
+    "RemoveField": _Reading.remove_field,
+    "RenameField": _Reading.rename_field,
+    "AlterField": _Reading.alter_field,
+    "AddIndex": _Reading.add_index,
+    "AddIndexConcurrently": _Reading.add_index,
+    "RemoveIndex": _Reading.remove_index,
+    "RemoveIndexConcurrently": _Reading.remove_index,
+    "RenameIndex": _Reading.rename_index,
+    "AlterUniqueTogether": _Reading.alter_together,
+    "AlterIndexTogether": _Reading.alter_together,
+    "AddConstraint": _Reading.add_constraint,
+    "AddConstraintNotValid": _Reading.add_constraint,
+    "ValidateConstraint": _Reading.validate_constraint,
+    "RemoveConstraint": _Reading.remove_constraint,
+    "SeparateDatabaseAndState": _Reading.separate,
+    "RunPython": _Reading.run,
+    "RunSQL": _Reading.run,
+    **dict.fromkeys(
+        (
+            *("CreateExtension", "BloomExtension", "BtreeGinExtension", "BtreeGistExtension"),
+            *("CITextExtension", "CryptoExtension", "HStoreExtension", "TrigramExtension"),
+            *("UnaccentExtension", "CreateCollation"),
+        ),
+        _Reading.extend,
+    ),
+    **dict.fromkeys(
+        ("AlterConstraint", "AlterModelManagers", "AlterModelOptions", "AlterModelTableComment"),
+        _Reading.nothing,
+    ),
+}
