@@ -87,7 +87,8 @@ class Migration(migrations.Migration):
     operations = [
         migrations.CreateModel("Post", [
             ("id", models.BigAutoField(
-                auto_created=True, primary_key=True, serialize=False, verbose_name="ID")), ("title", models.CharField(max_length=100)),
+                auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+            ("title", models.CharField(max_length=100)),
         ]),
     ]
 """

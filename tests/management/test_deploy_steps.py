@@ -2,62 +2,19 @@
 
 import json
 import os
-import subprocess
-import sys
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-
-
-class StepProcess:
-    def __init__(self, folder, **environment):
-        read, write = os.pipe()
-        self.replies = os.fdopen(read)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "django", "deploy_steps", "--reply-fd", str(write)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=[write],
-            text=True,
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "tests.settings",
-                "PYTHONPATH": str(REPOSITORY),
-                "TESTSITE_FOLDER": str(folder),
-                **environment,
-            },
-        )
-        os.close(write)
-
-    def ask(self, **request):
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.replies.readline())
-
-    def run(self, *command):
-        return self.ask(do="run", command=command)
-
-    def end(self):
-        """Ends the input; answers exit status, standard output and error."""
-        out, err = self.process.communicate()
-        return self.process.returncode, out, err
-
-    def close(self):
-        self.process.kill()
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr, self.replies):
-            stream.close()
-        self.process.wait()
+from tests.step_process import StepProcess
 
 
 @pytest.fixture
 def start(tmp_path):
     """Starts the command, with more environment."""
     with ExitStack() as stack:
-        yield lambda **environment: stack.enter_context(closing(StepProcess(tmp_path, **environment)))
+        place = {"DJANGO_SETTINGS_MODULE": "tests.settings", "TESTSITE_FOLDER": str(tmp_path)}
+        yield lambda **environment: stack.enter_context(closing(StepProcess(**place, **environment)))
 
 
 @pytest.fixture

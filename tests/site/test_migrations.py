@@ -1,0 +1,179 @@
+"""A chain of twelve migrations on real databases: what each does, and whether the code before bears it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+
+import pytest
+
+from django_deploy.host.judgement import Code, judge
+from tests.database_servers import create_database, mariadb, postgresql
+from tests.library.editions import LAST, MIGRATIONS, Edition
+
+SERVERS = {"postgresql": postgresql, "mysql": mariadb}
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql", "mysql"])
+def server(request, tmp_path_factory):
+    """The vendor, and what makes a new database of it."""
+    if request.param == "sqlite":
+        folder = tmp_path_factory.mktemp("sqlite")
+        yield "sqlite", lambda name: {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / name)}
+    else:
+        with SERVERS[request.param]() as settings:
+            yield request.param, lambda name: create_database(settings, name)
+
+
+@pytest.fixture(scope="session")
+def story(server, tmp_path_factory):
+    """Edition by edition: its plan, how old and new code judge it, and what was applied."""
+    vendor, create = server
+    database, folder = create("chain"), tmp_path_factory.mktemp("editions")
+    told, before = {}, None
+    with ExitStack() as stack:
+        for number in range(1, LAST + 1):
+            edition = stack.enter_context(closing(Edition(number, database, folder)))
+            plan, own = edition.plan(), edition.tables()
+            told[number] = {
+                "vendor": vendor,
+                "plan": plan["migrations"],
+                "first": judge(plan["migrations"], [], "refuse"),
+                "old": [Code("the live release", before)],
+                "new": [Code("the live release", own)],
+                "applied": edition.migrate(),
+            }
+            before = own
+    return told
+
+
+#: By edition: category, reversible, and what it does, operation by operation.
+OPERATIONS = {
+    2: [
+        ("expand", True, "adds the column library_book.subtitle"),
+        ("expand", True, "adds the column library_book.copies"),
+    ],
+    3: [
+        (
+            "contract",
+            True,
+            "adds library_book.language, which has no default in the database, so that others cannot insert",
+        )
+    ],
+    4: [
+        ("opaque", True, "runs code that cannot be looked into"),
+        ("opaque", False, "runs SQL that cannot be looked into"),
+    ],
+    5: [
+        ("expand", True, "widens library_book.title from varchar(200) to varchar(300)"),
+        ("expand", True, "widens library_book.rank from smallint to integer"),
+    ],
+    6: [("contract", True, "narrows library_book.isbn from varchar(13) to varchar(10)")],
+    7: [("contract", True, "does not let library_book.subtitle be null any more")],
+    8: [("expand", True, "adds an index to library_book"), ("expand", True, "")],
+    9: [("contract", True, "lets library_book.isbn have no value twice")],
+    10: [
+        ("contract", True, "renames library_book.pages to page_count"),
+        ("contract", True, "renames the table library_loan to library_lending"),
+    ],
+    11: [("expand", True, "")],
+    12: [
+        ("contract", True, "drops library_book.shelf"),
+        ("contract", True, "drops the table library_lending"),
+    ],
+}
+
+#: By edition: who of the code before uses what the migration takes.
+USES = {
+    3: ["library.Book"],
+    6: ["library.Book.isbn"],
+    7: ["library.Book.subtitle"],
+    9: ["library.Book.isbn"],
+    10: ["library.Book.pages", "library.Loan"],
+    12: ["library.Book.shelf", "library.Lending"],
+}
+
+
+@pytest.mark.parametrize("number", OPERATIONS)
+def test_what_each_migration_does(story, number):
+    (migration,) = story[number]["plan"]
+
+    assert migration["name"] == f"library.{MIGRATIONS[number - 1].removesuffix('.py')}"
+    assert [
+        (
+            operation["category"],
+            operation["reversible"],
+            "; ".join(effect["what"] for effect in operation["effects"]),
+        )
+        for operation in migration["operations"]
+    ] == OPERATIONS[number]
+
+
+@pytest.mark.parametrize("number", OPERATIONS)
+def test_what_the_code_before_could_not_bear_is_refused(story, number):
+    verdict = judge(story[number]["plan"], story[number]["old"], "refuse")
+
+    does = [what for category, _, what in OPERATIONS[number] if category == "contract"]
+    assert [refusal.reason for refusal in verdict.refusals] == [
+        f"{what}; the live release uses it: {use}"
+        for what, use in zip(does, USES.get(number, ()), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("number", OPERATIONS)
+def test_what_the_code_does_not_use_any_more_passes(story, number):
+    """The live release is that of the edition already; its migration was not applied with it."""
+    assert judge(story[number]["plan"], story[number]["new"], "refuse").refusals == []
+
+
+@pytest.mark.parametrize("number", OPERATIONS)
+def test_where_nothing_runs_everything_passes(story, number):
+    assert story[number]["first"].refusals == []
+    assert story[number]["first"].opaque == []
+
+
+@pytest.mark.parametrize("number", OPERATIONS)
+def test_code_that_cannot_say_what_it_uses_is_treated_with_care(story, number):
+    verdict = judge(story[number]["plan"], [Code("the live release", None)], "refuse")
+
+    does = [what for category, _, what in OPERATIONS[number] if category == "contract"]
+    assert [refusal.reason for refusal in verdict.refusals] == [
+        f"{what}; whether the live release uses it is not known" for what in does
+    ]
+
+
+#: By edition: whether its migration waits for confirm, or cannot.
+PHASES = {3: "cannot", 6: "waits", 7: "waits", 9: "waits", 10: "cannot", 12: "waits"}
+
+
+@pytest.mark.parametrize("number", OPERATIONS)
+def test_phases(story, number):
+    verdict = judge(story[number]["plan"], story[number]["old"], "phased")
+
+    (name,) = (migration["name"] for migration in story[number]["plan"])
+    phase = PHASES.get(number, "before")
+    assert verdict.deferred == ([] if phase == "before" else [name])
+    assert bool(verdict.refusals) == (phase == "cannot")
+
+
+def test_the_migrations_are_applied(story):
+    assert [name for number in story for name in story[number]["applied"]] == [
+        f"library.{name.removesuffix('.py')}" for name in MIGRATIONS
+    ]
+
+
+def test_all_at_once(server, tmp_path):
+    """From the second edition to the last: what can be done before, and what has to wait."""
+    _, create = server
+    database = create("leap")
+    with closing(Edition(2, database, tmp_path)) as old, closing(Edition(LAST, database, tmp_path)) as new:
+        old.migrate()
+        running, plan = [Code("the live release", old.tables())], new.plan()
+
+    verdict = judge(plan["migrations"], running, "phased")
+
+    assert verdict.deferred == [f"library.{name.removesuffix('.py')}" for name in MIGRATIONS[2:]]
+    reasons = {refusal.migration: refusal.reason for refusal in verdict.refusals}
+    assert reasons["library.0005_wider"] == (
+        "widens library_book.rank from smallint to integer; the new release needs that before the switch,"
+        " but it comes after library.0004_fill, which has to wait"
+    )
