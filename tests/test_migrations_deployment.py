@@ -269,7 +269,8 @@ def test_staging_with_the_database_of_production_is_stopped(shop):
     )
     assert err.splitlines()[1] == (
         "Give 'staging' a database of its own: look at its ENV and SETTINGS_MODULE."
-        " If the two are to share it, or 'demo' was renamed, say \"DATABASE_SHARED_WITH\": [\"demo\"] in the entry of 'staging'."
+        " If the two are to share it, or 'demo' was renamed,"
+        ' say "DATABASE_SHARED_WITH": ["demo"] in the entry of \'staging\'.'
     )
     assert shop.ask("SELECT * FROM django_migrations") == before
     assert not (root / "current").exists()
