@@ -31,6 +31,7 @@ def _identity(connection: BaseDatabaseWrapper) -> list[str]:
     """Asked of the server, where it knows: one server has many names, and ``localhost`` is many servers."""
     if connection.vendor == "sqlite":
         return [_machine(), os.path.realpath(str(connection.settings_dict["NAME"]))]
+    connection.ensure_connection()
     try:
         found = _ask(connection, _IDENTITY[connection.vendor])
     except (KeyError, DatabaseError):  # Oracle and others; a role that may not ask

@@ -48,9 +48,8 @@ class MigrationLock:
             if time.monotonic() > deadline:
                 holder = _HOLDERS[vendor](self._connection)
                 self.release()
-                raise LockTaken(
-                    f"another migration of this database has been running for {wait:g} s: {holder}"
-                )
+                message = f"another migration of this database did not end within {wait:g} s: {holder}"
+                raise LockTaken(message)
             time.sleep(INTERVAL)
 
     def release(self) -> None:

@@ -61,7 +61,7 @@ from django.db import connections
 from .databases import identify
 from .description import describe
 from .explanation import explain
-from .migration_lock import MigrationLock
+from .migration_lock import LockTaken, MigrationLock
 from .migrations import plan_migrations, read_command
 from .owners import Owner, sign
 from .preflight import preflight
@@ -221,7 +221,10 @@ def _identify(request: dict[str, Any]) -> Reply:
 
 def _guard(request: dict[str, Any]) -> Reply:
     lock = MigrationLock(request["database"])
-    lock.take(request["wait"])
+    try:
+        lock.take(request["wait"])
+    except LockTaken as error:
+        return {"ok": False, "error": str(error)}
     _locks.append(lock)
     sign(connections[request["database"]], Owner(**request["owner"]))
     return {"ok": True}
