@@ -188,7 +188,7 @@ class Plan:
             lines.append(f"  {manifest.origin}")
         if manifest.contents is not None:
             lines.append(f"  {manifest.project} is no package: {manifest.contents}")
-        if self.is_empty:
+        if self.is_empty and not self.deferring:
             return [*lines, f"Nothing would change: {self.hosts[0].live} is live on every host."]
         lines.append(f"Release {self.release} on {self.target.name}:")
         for host in self.hosts:

@@ -131,9 +131,7 @@ def _migration_stages(plan: Plan, target: Target, accept: Accept | None) -> list
     def ask(replies: Mapping[Host, Sequence[Reply]]) -> None:
         opaque = [line for reply in replies.values() for line in reply[0]["opaque"]]
         if opaque and accept is not None and not accept(opaque):
-            raise RolloutFailed(
-                "", errors=[DeployError("These migrations are not to be run, as you wished.")]
-            )
+            raise RolloutFailed("", errors=[DeployError("The migrations were not run, as you wished.")])
 
     judged = _judged_steps(target)
     if not judged:

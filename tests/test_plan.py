@@ -607,6 +607,13 @@ def test_all_that_is_wrong_with_all_hosts_is_told_at_once():
     ]
 
 
+def test_migrations_that_did_not_get_their_turn_are_said():
+    made = plan(**live(plan()), deferred=["shop.0007_drop"])
+
+    assert (made.is_empty, made.deferring) == (True, (ONE,))
+    assert f"  {ONE.name}: serves it already; still to be migrated: shop.0007_drop" in made.lines()
+
+
 def test_warnings():
     found = plan(
         python={**PYTHON, "version": [3, 12, 1]},

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from django_deploy.bundle.room import NO_ROOM
+from django_deploy.exceptions import RolloutFailed
 from django_deploy.host.protocol import ignore
 from django_deploy.plan import make_plan
-from django_deploy.stages import activation_stages, deploy_stages
+from django_deploy.stages import activation_stages, deferred_stages, deploy_stages
 from django_deploy.target import Batch, Host, Step
 from tests.test_plan import BARE, MANIFEST, NOW, TARGET, HostBundle
 
@@ -27,20 +30,24 @@ class Session:
         self.asked.append(" ".join(words))
 
 
-def steps_of(hosts, *steps):
-    """Stage by stage, which host runs what."""
-    target = replace(TARGET, hosts=hosts, steps=steps)
-    plan = make_plan(
+def plan_for(hosts, *steps, live=None, **keys):
+    """``live``: by host, the release that it serves."""
+    target = replace(TARGET, hosts=hosts, steps=steps, **keys)
+    return make_plan(
         target,
         MANIFEST,
-        dict.fromkeys(hosts, BARE),
+        {host: {**BARE, "live": (live or {}).get(host)} for host in hosts},
         dict.fromkeys(hosts, HostBundle(MANIFEST.pins, MANIFEST.wheels)),
         {host: {} for host in hosts},
         dict.fromkeys(hosts, NO_ROOM),
         now=NOW,
     )
+
+
+def steps_of(hosts, *steps):
+    """Stage by stage, which host runs what."""
     found = []
-    for stage in deploy_stages(plan, ignore):
+    for stage in deploy_stages(plan_for(hosts, *steps), ignore):
         if stage.name == "steps":
             sessions = [Session(host) for host in stage.hosts]
             for session in sessions:
@@ -136,4 +143,110 @@ def test_steps_run_where_their_roles_are():
 def test_a_step_that_no_host_has_the_role_for_is_left_out():
     assert steps_of((WEB1,), Step(("migrate",), on="once", roles=("jobs",)), Step(("a",))) == [
         {"web1": ["a"]}
+    ]
+
+
+# Migrations
+
+
+MIGRATE = Step(("migrate",), on="once")
+
+
+class Recorder(Session):
+    """Remembers requests with their fields."""
+
+    def request(self, name, **fields):
+        self.asked.append((name, fields))
+
+
+def preflight(plan, accept=None, tables=None):
+    """Stage by stage, what is asked ahead of the steps; ``tables`` is what hosts answer."""
+    found = []
+    for stage in deploy_stages(plan, ignore, accept):
+        if stage.name == "preflight":
+            sessions = [Recorder(host) for host in stage.hosts]
+            for session in sessions:
+                stage.send(session)
+            found.append((stage, {session.host.name: session.asked for session in sessions}))
+            if tables is not None and stage.then and sessions[0].asked[0][0] == "list_tables":
+                stage.then({session.host: [{"tables": tables}] for session in sessions})
+    return found
+
+
+def test_migrations_are_judged_where_they_run():
+    (check, _), (_, judged) = preflight(
+        plan_for((JOBS, WEB1), Step(("a",)), replace(MIGRATE, roles=("web",)))
+    )
+
+    ((name, fields),) = judged["web1"]
+    assert (name, fields["commands"], fields["policy"], fields["target"]) == (
+        "plan_migrations",
+        [["migrate"]],
+        "refuse",
+        TARGET.name,
+    )
+    assert (fields["others"], fields["asks"]) == ([], False)
+    assert check.then is not None  # both hosts say which database they have
+
+
+def test_one_host_needs_no_barrier():
+    (check, asked), (judge, _) = preflight(plan_for((WEB1,), MIGRATE))
+
+    assert asked["web1"][0][1]["identify"] is None
+    assert (check.then, judge.then) == (None, None)
+
+
+def test_where_somebody_can_be_asked_the_judgement_is_a_barrier():
+    answers = []
+    accept = lambda lines: answers.append(lines) or len(answers) == 1  # noqa: E731
+    (_, _), (judge, asked) = preflight(plan_for((WEB1,), MIGRATE), accept)
+
+    assert asked["web1"][0][1]["asks"] is True
+    judge.then({WEB1: [{"opaque": []}]})
+    assert answers == []
+    judge.then({WEB1: [{"opaque": ["shop.0004: SQL"]}]})
+    with pytest.raises(RolloutFailed) as caught:
+        judge.then({WEB1: [{"opaque": ["shop.0004: SQL"]}]})
+    assert answers == [["shop.0004: SQL"]] * 2
+    assert str(caught.value.errors[0]) == "The migrations were not run, as you wished."
+
+
+def test_code_that_runs_elsewhere_only_is_asked_too():
+    old, older = "20261121T174500Z-1111111", "20261120T174500Z-2222222"
+    plan = plan_for((A, B, C), MIGRATE, live={A: old, B: older, C: older})
+
+    (_, _), (_, listed), (_, judged) = preflight(plan, tables={"shop_book": {}})
+
+    assert listed == {"b": [("list_tables", {})]}
+    assert judged["a"][0][1]["others"] == [
+        {"name": "the live release of b", "tables": {"shop_book": {}}, "stays": False}
+    ]
+
+
+def test_hosts_that_are_left_out_go_on_with_what_they_have():
+    plan = plan_for((A,), MIGRATE, left_out=(B,))
+
+    (_, _), (_, judged) = preflight(plan)
+
+    assert judged["a"][0][1]["others"] == [
+        {"name": "what runs on b, which is left out,", "tables": None, "stays": True}
+    ]
+
+
+def test_without_a_migration_nothing_is_judged():
+    ((check, _),) = preflight(plan_for((A, B), Step(("a",))))
+
+    assert check.then is None
+
+
+def test_what_waited_for_confirm():
+    drain, migrate = deferred_stages(replace(TARGET, hosts=(A, B)), [A])
+
+    asked = {stage.name: [Recorder(host) for host in stage.hosts] for stage in (drain, migrate)}
+    for stage in (drain, migrate):
+        for session in asked[stage.name]:
+            stage.send(session)
+    assert [session.asked for session in asked["drain"]] == [[("drain", {})]] * 2
+    assert [session.asked for session in asked["migrate"]] == [
+        [("migrate_deferred", {"target": TARGET.name})]
     ]

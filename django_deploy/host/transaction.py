@@ -218,7 +218,7 @@ class Transaction:
 
     def _identify(self, wanted: Optional[dict[str, Any]]) -> dict[str, Any]:
         """The databases that steps migrate, where several hosts are to have the same."""
-        reply = self._ask({"do": "identify", **wanted}) if wanted else {}
+        reply = self._ask({"do": "identify", **wanted}, PREFLIGHT_TIMEOUT) if wanted else {}
         return reply.get("databases") or {}
 
     def list_tables(self) -> dict[str, Any]:
@@ -229,7 +229,7 @@ class Transaction:
         """Judge what the ``migrate`` steps will do, ahead of all steps."""
         self._step_name = "preflight"
         self._migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
-        return self._migrations.plan(self._ask, message)
+        return self._migrations.plan(lambda request: self._ask(request, PREFLIGHT_TIMEOUT), message)
 
     def _report_new_warnings(self, warnings: list[str]) -> None:
         """Those that the live release does not have as well: who has read them once is not told again."""
