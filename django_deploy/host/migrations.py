@@ -52,48 +52,61 @@ class Migrations:
         self._link = link
         self._keep_open = keep_open
         self._target = target
+        self._message: dict[str, Any] = {}
         self._planned: list[Planned] = []
+        self._unplanned: list[list[str]] = []
 
     # Planning
 
     def plan(self, ask: Ask, message: dict[str, Any]) -> dict[str, Any]:
-        """See ``Program._plan_migrations``; refuses what the code that runs could not bear."""
-        found = [self._ask_plan(ask, command) for command in message["commands"]]
-        plans = [(command, plan) for command, plan in zip(message["commands"], found) if plan]
+        """See ``Program._plan_migrations``; refuses what the code that runs could not bear.
+
+        What cannot be planned yet, as an earlier step makes the database say, is planned when its turn comes.
+        """
+        self._message = message
+        plans = []
+        for command in message["commands"]:
+            reply = ask({"do": "plan_migrations", "command": command})
+            if not reply["ok"]:
+                self._unplanned.append(command)
+            elif reply["plan"]:
+                plans.append((command, reply["plan"]))
+        return self._judge(plans)
+
+    def plan_late(self, ask: Ask, command: list[str]) -> None:
+        """Once more for a step that could not be planned ahead; nobody is asked any more."""
+        if command not in self._unplanned:
+            return
+        self._unplanned.remove(command)
+        self._message = {**self._message, "asks": False}
+        reply = ask({"do": "plan_migrations", "command": command})
+        if reply["ok"]:
+            self._judge([(command, reply["plan"])] if reply["plan"] else [])
+        else:
+            self._object(f"the migrations cannot be planned: {reply['error']}", "Mend it and deploy again.")
+
+    def _judge(self, plans: Sequence[tuple[list[str], dict[str, Any]]]) -> dict[str, Any]:
+        policy = self._message["policy"]
         for _, plan in plans:
-            self._check_owners(plan, message["shared_with"])
+            self._check_owners(plan)
             _check_leaves(plan)
-        running = self._running(message, [plan for _, plan in plans])
+            self._check_ahead(plan)
+        running = self._running([plan for _, plan in plans])
         verdicts = []
         for command, plan in plans:
-            _check_ahead(plan, message["policy"], self._link)
-            verdicts.append(judge(plan["migrations"], running, _policy(plan, message["policy"])))
-            self._remember(command, plan, verdicts[-1])
-        for (_, plan), verdict in zip(plans, verdicts):
+            verdict = judge(plan["migrations"], running, _policy(plan, policy))
+            self._remember(command, plan, verdict)
             self._report(plan, verdict)
-        _refuse([refusal for verdict in verdicts for refusal in verdict.refusals], message["policy"])
+            verdicts.append(verdict)
+        _refuse([refusal for verdict in verdicts for refusal in verdict.refusals], policy)
         opaque = [line for verdict in verdicts for line in verdict.opaque]
-        if opaque and not message["asks"] and message["policy"] != ALLOW:
+        if opaque and not self._message["asks"] and policy != ALLOW:
             self._warn_of(opaque)
-        return {
-            "opaque": opaque,
-            "deferred": [name for verdict in verdicts for name in verdict.deferred],
-        }
+        return {"opaque": opaque, "deferred": [name for verdict in verdicts for name in verdict.deferred]}
 
-    def _ask_plan(self, ask: Ask, command: list[str]) -> Optional[dict[str, Any]]:
-        reply = ask({"do": "plan_migrations", "command": command})
-        if not reply["ok"]:
-            raise Failure(
-                "MigrationsRefused",
-                f"the migrations cannot be planned: {reply.get('error', '')}",
-                "Mend it and deploy again.",
-            )
-        plan: Optional[dict[str, Any]] = reply["plan"]
-        return plan
-
-    def _check_owners(self, plan: dict[str, Any], shared_with: Sequence[str]) -> None:
+    def _check_owners(self, plan: dict[str, Any]) -> None:
         for owner in plan["owners"]:
-            if owner["target"] not in (self._target, *shared_with):
+            if owner["target"] not in (self._target, *self._message["shared_with"]):
                 when = time.strftime("%Y-%m-%d", time.gmtime(owner["at"]))
                 raise Failure(
                     "DatabaseRefused",
@@ -105,12 +118,27 @@ class Migrations:
                     f' "DATABASE_SHARED_WITH": ["{owner["target"]}"] in the entry of {self._target!r}.',
                 )
 
-    def _running(self, message: dict[str, Any], plans: Sequence[dict[str, Any]]) -> list[Code]:
+    def _check_ahead(self, plan: dict[str, Any]) -> None:
+        if plan["ahead"]:
+            names = ", ".join(plan["ahead"])
+            self._object(
+                f"the database {plan['database']!r} is ahead of this code, which lacks: {names}",
+                "Is this an older revision, or another branch? Bring it up to date. If the migrations are"
+                " gone for good and it fits the tables nevertheless: deploy --allow-breaking.",
+            )
+
+    def _object(self, message: str, remedy: str) -> None:
+        """Where everything is allowed, it is only said."""
+        if self._message["policy"] != ALLOW:
+            raise Failure("MigrationsRefused", message, remedy)
+        self._link.report("warning", message=message, remedy="")
+
+    def _running(self, plans: Sequence[dict[str, Any]]) -> list[Code]:
         """The code that runs now, here and on other hosts, with what it uses of the database."""
         live = self._layout.live()
         is_asked = any(has_contract(plan["migrations"]) for plan in plans)
         here = [Code("the live release", self.live_tables() if is_asked else None)] if live else []
-        others = [Code(other["name"], other["tables"], other["stays"]) for other in message["others"]]
+        others = [Code(other["name"], other["tables"], other["stays"]) for other in self._message["others"]]
         return [*here, *others]
 
     def live_tables(self) -> Optional[dict[str, Any]]:
@@ -182,20 +210,6 @@ def _check_leaves(plan: dict[str, Any]) -> None:
             f"the app {app!r} has several last migrations: {', '.join(names)}",
             "Make one that follows all of them: manage.py makemigrations --merge.",
         )
-
-
-def _check_ahead(plan: dict[str, Any], policy: str, link: Link) -> None:
-    if not plan["ahead"]:
-        return
-    names = ", ".join(plan["ahead"])
-    message = f"the database {plan['database']!r} is ahead of this code, which lacks: {names}"
-    remedy = (
-        "Is this an older revision, or another branch? Bring it up to date. If the migrations are gone for"
-        " good and it fits the tables nevertheless: deploy --allow-breaking."
-    )
-    if policy != ALLOW:
-        raise Failure("MigrationsRefused", message, remedy)
-    link.report("warning", message=message, remedy="")
 
 
 def _policy(plan: dict[str, Any], policy: str) -> str:

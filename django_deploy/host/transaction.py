@@ -251,9 +251,8 @@ class Transaction:
         self._link.report("step.started", step=name)
         self._warn_of_clearing(message["command"])
         started = time.monotonic()
-        planned = self._migrations.find(message["command"]) if self._migrations else None
         with self._in_step(name):
-            result = self._migrate(message, planned) if planned else self._run(message)
+            result = self._run_planned(message)
         seconds = round(time.monotonic() - started, 3)
         if result.get("skipped"):
             self._link.report("step.skipped", step=name, reason=result["skipped"])
@@ -274,23 +273,31 @@ class Transaction:
         if name := self._running:
             self._link.report("step.awaited", step=name)
 
+    def _run_planned(self, message: dict[str, Any]) -> dict[str, Any]:
+        if self._migrations is None:
+            return self._run(message)
+        self._migrations.plan_late(self._ask, message["command"])
+        planned = self._migrations.find(message["command"])
+        return self._migrate(self._migrations, planned, message) if planned else self._run(message)
+
     def _run(self, message: dict[str, Any]) -> dict[str, Any]:
         return self._isolated(message) if message["isolated"] else self._together(message)
 
-    def _migrate(self, message: dict[str, Any], planned: Planned) -> dict[str, Any]:
+    def _migrate(self, migrations: Migrations, planned: Planned, message: dict[str, Any]) -> dict[str, Any]:
         """The migrations of a step that do not wait for confirm, with the database to ourselves."""
-        assert self._migrations is not None
         if planned.deferred:
             release = self._layout.release(self.journal["release"])
             release.defer({**message, "database": planned.database, "migrations": planned.deferred})
         if not planned.commands():
-            return {"skipped": "its migrations wait until the release is confirmed"}
+            reason = "its migrations wait until the release is confirmed"
+            return {"skipped": reason, "deferred": planned.deferred}
         applied: list[str] = []
-        with self._migrations.guard(self._ask, planned.database):
+        with migrations.guard(self._ask, planned.database):
             for command in planned.commands():
                 result = self._run_also(applied, {**message, "command": command})
                 applied += result.get("result", {}).get("applied", ())
-        return {**result, "result": {**result.get("result", {}), "applied": applied}}
+        done = {**result.get("result", {}), "applied": applied}
+        return {**result, "result": done, "deferred": planned.deferred}
 
     def _run_also(self, applied: list[str], message: dict[str, Any]) -> dict[str, Any]:
         """A failure tells of what was applied before as well: it stays."""

@@ -1,0 +1,208 @@
+"""What a host does with what its release plans to migrate; the plans are as the site writes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_deploy.host.layout import Layout
+from django_deploy.host.migrations import Migrations
+from django_deploy.host.protocol import Failure
+from tests.host.test_judgement import ADD, DROP, RUN, TABLES, migration
+
+COMMAND = ["migrate", "--noinput"]
+MESSAGE = {
+    "commands": [COMMAND],
+    "policy": "refuse",
+    "target": "staging",
+    "shared_with": [],
+    "others": [{"name": "the live release of web2", "tables": TABLES, "stays": False}],
+    "asks": False,
+}
+
+
+class Link:
+    """Remembers what is reported."""
+
+    def __init__(self):
+        self.events = []
+
+    def report(self, kind, **fields):
+        self.events.append((kind, fields))
+
+    def warnings(self):
+        return [fields["message"] for kind, fields in self.events if kind == "warning"]
+
+
+class Site:
+    """The site's side: answers with a plan, or with an error at first."""
+
+    def __init__(self, *migrations, errors=(), **changes):
+        self.asked = []
+        self.errors = list(errors)
+        self.plan = {
+            "database": "default",
+            "place": "postgresql shop on db1",
+            "owners": [],
+            "is_for_all": True,
+            "conflicts": {},
+            "ahead": [],
+            "migrations": list(migrations),
+            **changes,
+        }
+
+    def ask(self, request):
+        self.asked.append(request["do"])
+        if self.errors:
+            return {"ok": False, "error": self.errors.pop(0)}
+        return {"ok": True, "plan": self.plan}
+
+
+@pytest.fixture
+def link():
+    return Link()
+
+
+@pytest.fixture
+def migrations(tmp_path, link):
+    return Migrations(Layout(str(tmp_path)), link, -1, "staging")
+
+
+def test_what_is_planned_is_told(migrations, link):
+    assert migrations.plan(Site(migration("shop.0002", ADD)).ask, MESSAGE) == {"opaque": [], "deferred": []}
+
+    ((kind, fields),) = link.events
+    assert (kind, fields["place"], fields["is_live"]) == (
+        "migrations.planned",
+        "postgresql shop on db1",
+        False,
+    )
+    assert [planned["name"] for planned in fields["migrations"]] == ["shop.0002"]
+    assert migrations.find(COMMAND).commands() == [COMMAND]
+
+
+def test_a_refusal_names_the_operations(migrations):
+    with pytest.raises(Failure) as caught:
+        migrations.plan(Site(migration("shop.0002", DROP)).ask, MESSAGE)
+
+    failure = caught.value
+    reason = "drops isbn; the live release of web2 uses it: shop.Book.isbn"
+    assert failure.type == "MigrationsRefused"
+    assert failure.details["operations"] == [
+        {"migration": "shop.0002", "operation": "Operation 1", "reason": reason}
+    ]
+    assert failure.details["lines"] == ["shop.0002: Operation 1", f"    {reason}"]
+
+
+def test_the_last_of_what_comes_before_brings_the_others_along(migrations):
+    plan = [
+        migration("shop.0002", ADD),
+        migration("blog.0005", ADD, needs=["shop.0002"]),
+        migration("shop.0003", ADD, needs=["shop.0002"]),
+        migration("shop.0004", DROP, needs=["shop.0003"]),
+    ]
+
+    answer = migrations.plan(Site(*plan).ask, {**MESSAGE, "policy": "phased"})
+
+    assert answer["deferred"] == ["shop.0004"]
+    assert migrations.find(COMMAND).commands() == [
+        [*COMMAND, "blog", "0005"],
+        [*COMMAND, "shop", "0003"],
+    ]
+
+
+def test_a_command_for_one_app_is_not_cut_in_two(migrations):
+    with pytest.raises(Failure, match="the release that is live could not go on"):
+        migrations.plan(
+            Site(migration("shop.0002", DROP), is_for_all=False).ask, {**MESSAGE, "policy": "phased"}
+        )
+
+
+def test_several_last_migrations(migrations):
+    with pytest.raises(Failure) as caught:
+        migrations.plan(Site(conflicts={"shop": ["0002_a", "0002_b"]}).ask, MESSAGE)
+
+    assert caught.value.message == "the app 'shop' has several last migrations: 0002_a, 0002_b"
+
+
+def test_a_database_that_is_ahead(migrations, link):
+    site = Site(ahead=["shop.0009_later"])
+    message = "the database 'default' is ahead of this code, which lacks: shop.0009_later"
+
+    with pytest.raises(Failure) as caught:
+        migrations.plan(site.ask, MESSAGE)
+    migrations.plan(site.ask, {**MESSAGE, "policy": "allow"})
+
+    assert caught.value.message == message
+    assert link.warnings() == [message]
+
+
+@pytest.mark.parametrize("policy", ["refuse", "allow", "phased"])
+def test_the_database_of_another_target(migrations, policy):
+    owner = {"target": "production", "root": "/srv/shop", "host": "web1", "at": 1795000000.0}
+
+    with pytest.raises(Failure) as caught:
+        migrations.plan(Site(owners=[owner]).ask, {**MESSAGE, "policy": policy})
+
+    assert caught.value.type == "DatabaseRefused"
+    assert caught.value.message == (
+        "the database 'default' of 'staging' is that of 'production': postgresql shop on db1,"
+        " which 'production' (/srv/shop on web1) migrated last on 2026-11-18"
+    )
+    migrations.plan(Site(owners=[owner]).ask, {**MESSAGE, "shared_with": ["production"]})
+
+
+def test_opaque_operations_are_warned_of_where_nobody_can_be_asked(migrations, link):
+    site = Site(migration("shop.0002", RUN))
+
+    for asks in (True, False):
+        assert migrations.plan(site.ask, {**MESSAGE, "asks": asks})["opaque"] == ["shop.0002: Operation 1"]
+
+    assert link.warnings() == [
+        "nobody can tell whether the live release bears these migrations: shop.0002: Operation 1"
+    ]
+
+
+def test_a_database_that_an_earlier_step_makes(migrations, link):
+    """A folder for SQLite, a role, a schema: it cannot be planned ahead, and is when its turn comes."""
+    site = Site(migration("shop.0002", DROP), errors=["no such folder"])
+
+    assert migrations.plan(site.ask, MESSAGE) == {"opaque": [], "deferred": []}
+    with pytest.raises(Failure, match="the release that is live could not go on"):
+        migrations.plan_late(site.ask, COMMAND)
+
+    migrations.plan_late(site.ask, COMMAND)
+    assert site.asked == ["plan_migrations", "plan_migrations"]
+
+
+def test_what_can_never_be_planned_is_refused(migrations, link):
+    site = Site(errors=["no such folder"] * 4)
+
+    migrations.plan(site.ask, MESSAGE)
+    with pytest.raises(Failure) as caught:
+        migrations.plan_late(site.ask, COMMAND)
+    migrations.plan(site.ask, {**MESSAGE, "policy": "allow"})
+    migrations.plan_late(site.ask, COMMAND)
+
+    assert caught.value.message == "the migrations cannot be planned: no such folder"
+    assert link.warnings() == [caught.value.message]
+    assert migrations.find(COMMAND) is None
+
+
+def test_a_site_without_a_database(migrations, link):
+    site = Site()
+    site.plan = None
+
+    assert migrations.plan(site.ask, MESSAGE) == {"opaque": [], "deferred": []}
+    assert link.events == []
+
+
+def test_a_guard_that_is_refused_is_given_back(migrations):
+    site = Site(errors=["another migration of this database did not end within 60 s: process 7"])
+
+    with pytest.raises(Failure) as caught, migrations.guard(site.ask, "default"):
+        pass
+
+    assert caught.value.message == (
+        "not migrated: another migration of this database did not end within 60 s: process 7"
+    )
+    assert site.asked == ["guard", "unguard"]
