@@ -96,7 +96,7 @@ class Migrations:
         for command, plan in plans:
             verdict = judge(plan["migrations"], running, _policy(plan, policy))
             self._remember(command, plan, verdict)
-            self._report(plan, verdict)
+            self._report(plan, verdict, running)
             verdicts.append(verdict)
         _refuse([refusal for verdict in verdicts for refusal in verdict.refusals], policy)
         opaque = [line for verdict in verdicts for line in verdict.opaque]
@@ -165,13 +165,13 @@ class Migrations:
         now = [migration["name"] for migration in early if migration["name"] not in needed]
         self._planned.append(Planned(command, plan["database"], now, verdict.deferred))
 
-    def _report(self, plan: dict[str, Any], verdict: Verdict) -> None:
+    def _report(self, plan: dict[str, Any], verdict: Verdict, running: Sequence[Code]) -> None:
         if verdict.planned:
             self._link.report(
                 "migrations.planned",
                 database=plan["database"],
                 place=plan["place"],
-                is_live=self._layout.live() is not None,
+                is_live=bool(running),
                 migrations=verdict.planned,
             )
 

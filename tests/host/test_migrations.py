@@ -74,7 +74,7 @@ def test_what_is_planned_is_told(migrations, link):
     assert (kind, fields["place"], fields["is_live"]) == (
         "migrations.planned",
         "postgresql shop on db1",
-        False,
+        True,
     )
     assert [planned["name"] for planned in fields["migrations"]] == ["shop.0002"]
     assert migrations.find(COMMAND).commands() == [COMMAND]

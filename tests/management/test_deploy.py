@@ -185,6 +185,62 @@ def test_plan_changes_nothing():
     assert [call[0] for call in deployment.calls] == ["preview"]
 
 
+def test_breaking_migrations_are_allowed_for_once():
+    deployment = Deployment()
+
+    run(deploy.Command, "staging", deployment=deployment)
+    run(deploy.Command, "staging", "--allow-breaking", deployment=deployment)
+
+    assert [call[1].migrations for call in deployment.calls] == ["refuse", "allow"]
+
+
+@pytest.fixture
+def stale_migrations(tmp_path, monkeypatch):
+    """The test app's models have a field more than its migrations."""
+    source = Path(__file__).parents[1] / "testapp" / "migrations" / "0001_initial.py"
+    package = tmp_path / "stale_migrations"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / source.name).write_text(source.read_text())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with override_settings(MIGRATION_MODULES={"testapp": package.name}):
+        yield
+    for name in [name for name in sys.modules if name.startswith(package.name)]:
+        del sys.modules[name]
+
+
+CHANGED = (
+    "Models have changed, and no migration says so: testapp.0002_note_is_read (Add field is_read to note)."
+)
+
+
+@pytest.mark.usefixtures("stale_migrations")
+def test_models_that_have_changed_are_not_deployed_without_a_migration():
+    deployment = Deployment()
+
+    for options in [], ["--plan"]:
+        status, _, err = run(deploy.Command, "staging", *options, deployment=deployment)
+
+        assert (status, deployment.calls) == (1, [])
+        assert err == f"CommandError: {CHANGED}\nRun: manage.py makemigrations testapp.\n"
+
+
+@pytest.mark.usefixtures("stale_migrations")
+@pytest.mark.parametrize(
+    "options", [["--revision", "v1.4"], ["--bundle", "shop.bundle"], ["--promote", "production"]]
+)
+def test_models_that_are_not_deployed_do_not_matter(options):
+    assert run(deploy.Command, "staging", *options)[0] == 0
+
+
+@pytest.mark.usefixtures("stale_migrations")
+def test_where_everything_is_allowed_changed_models_are_warned_of():
+    status, out, _ = run(deploy.Command, "staging", "--allow-breaking")
+
+    assert status == 0
+    assert f"warning: {CHANGED} Run: manage.py makemigrations testapp.\n" in out
+
+
 def test_wait_overrides_the_setting():
     deployment = Deployment()
 
