@@ -17,7 +17,7 @@ def compare_databases(replies: Mapping[Host, Sequence[Reply]]) -> None:
 
     SQLite's are files of each host's own. A host that does not reach its database fails by itself, later.
     """
-    found = {host: reply["databases"] for host, (reply,) in replies.items()}
+    found = {host: reply.get("databases", {}) for host, (reply,) in replies.items()}
     errors = [error for alias in _aliases(found.values()) for error in _differing(alias, found)]
     if errors:
         raise RolloutFailed("", errors=errors)

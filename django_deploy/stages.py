@@ -112,7 +112,7 @@ def _migration_stages(plan: Plan, target: Target, accept: Accept | None) -> list
     def remember(replies: Mapping[Host, Sequence[Reply]]) -> None:
         for host, (reply,) in replies.items():
             name = f"the live release of {host.name}"
-            others.append({"name": name, "tables": reply["tables"], "stays": False})
+            others.append({"name": name, "tables": reply.get("tables"), "stays": False})
 
     def judge(session: HostSession) -> list[Future[Reply]]:
         commands = [list(step.command) for step in judged[session.host]]
@@ -129,7 +129,7 @@ def _migration_stages(plan: Plan, target: Target, accept: Accept | None) -> list
         ]
 
     def ask(replies: Mapping[Host, Sequence[Reply]]) -> None:
-        opaque = [line for reply in replies.values() for line in reply[0]["opaque"]]
+        opaque = [line for reply in replies.values() for line in reply[0].get("opaque", ())]
         if opaque and accept is not None and not accept(opaque):
             raise RolloutFailed("", errors=[DeployError("The migrations were not run, as you wished.")])
 

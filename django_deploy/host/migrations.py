@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-from .judgement import ALLOW, PHASED, REFUSE, Code, Refusal, Verdict, has_contract, judge
+from .judgement import ALLOW, PHASED, REFUSE, Code, Migration, Refusal, Verdict, has_contract, judge
 from .layout import Layout
 from .link import Link
 from .protocol import Failure
@@ -20,6 +21,9 @@ TABLES_TIMEOUT = 60.0
 
 #: Seconds that a migration waits for another one of the same database to end.
 GUARD_PATIENCE = 60.0
+
+#: Characters of one event about migrations; the deployer takes no event that is much longer.
+LONGEST_EVENT = 100_000
 
 #: Asks the release's Django.
 Ask = Callable[[dict[str, Any]], dict[str, Any]]
@@ -166,13 +170,13 @@ class Migrations:
         self._planned.append(Planned(command, plan["database"], now, verdict.deferred))
 
     def _report(self, plan: dict[str, Any], verdict: Verdict, running: Sequence[Code]) -> None:
-        if verdict.planned:
+        for migrations in _pieces(verdict.planned):
             self._link.report(
                 "migrations.planned",
                 database=plan["database"],
                 place=plan["place"],
                 is_live=bool(running),
-                migrations=verdict.planned,
+                migrations=migrations,
             )
 
     def _warn_of(self, opaque: Sequence[str]) -> None:
@@ -201,6 +205,22 @@ class Migrations:
                 ask({"do": "unguard"})
             except Failure:
                 pass  # the process has ended, and the lock with it
+
+
+def _pieces(migrations: Sequence[Migration]) -> Iterator[list[Migration]]:
+    """As many as fit into one event; one that is too large for that is told without its operations."""
+    piece: list[Migration] = []
+    size = 0
+    for migration in migrations:
+        length = len(json.dumps(migration))
+        told = migration if length <= LONGEST_EVENT else {**migration, "operations": []}
+        if piece and size + length > LONGEST_EVENT:
+            yield piece
+            piece, size = [], 0
+        piece.append(told)
+        size += len(json.dumps(told))
+    if piece:
+        yield piece
 
 
 def _check_leaves(plan: dict[str, Any]) -> None:

@@ -70,7 +70,7 @@ EVENTS = {
 OUTPUT_EVENTS = frozenset({"install.output", "step.output"})
 HOST_EVENTS = OUTPUT_EVENTS | {
     *("lock.waiting", "recovered", "install.started", "install.finished"),
-    *("step.started", "step.finished", "step.awaited", "step.skipped"),
+    *("migrations.planned", "step.started", "step.finished", "step.awaited", "step.skipped"),
     *("process.started", "process.stopping"),
     *("health.checked", "switched", "confirmed", "reverted", "pruned", "warning"),
 }

@@ -49,6 +49,7 @@ FACTS: Shape = {
     "manager": re.compile("systemd|supervisor"),
     "lock": (None, {str: object}),
     "releases": [{"id": RELEASE_ID, "state": re.compile("|".join(STATES)), **DESCRIPTION}],
+    "deferred": [str],
     "store": [SHA256],
     "tools": [str],
     "processes": [{**dict.fromkeys(("name", "release", "state"), str), "since": float, "restarts?": int}],
@@ -57,8 +58,15 @@ FACTS: Shape = {
     "transaction": {"release": (None, str), "phase": (None, str)},
 }
 
-#: What the answers to requests have that we look at.
-_REPLY: Shape = {"checked?": [str], "result?": {"applied?": [str]}}
+#: What the answers to requests have that we look at, or show to another host.
+_REPLY: Shape = {
+    "checked?": [str],
+    "result?": {"applied?": [str]},
+    "opaque?": [str],
+    "deferred?": [str],
+    "tables?": (None, {str: {"model": str, "columns": {str: str}, "marks": [str]}}),
+    "databases?": {str: {"vendor": str, "place": str, "fingerprint?": str, "error?": str}},
+}
 _ERROR: Shape = {
     **dict.fromkeys(("type", "message"), str),
     "remedy?": str,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from django_deploy.host.layout import Layout
@@ -78,6 +80,20 @@ def test_what_is_planned_is_told(migrations, link):
     )
     assert [planned["name"] for planned in fields["migrations"]] == ["shop.0002"]
     assert migrations.find(COMMAND).commands() == [COMMAND]
+
+
+def test_very_many_are_told_in_pieces(migrations, link):
+    """The deployer takes no event of more than 256 kB."""
+    many = [migration(f"shop.{number:04}", *[ADD] * 5) for number in range(1, 400)]
+    huge = migration("shop.9999", *[ADD] * 1000)
+
+    migrations.plan(Site(*many, huge).ask, MESSAGE)
+
+    told = [planned for _, fields in link.events for planned in fields["migrations"]]
+    assert [planned["name"] for planned in told] == [each["name"] for each in [*many, huge]]
+    assert told[-1]["operations"] == []
+    assert len(link.events) > 1
+    assert max(len(json.dumps(fields)) for _, fields in link.events) < 110_000
 
 
 def test_a_refusal_names_the_operations(migrations):

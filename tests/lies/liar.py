@@ -41,6 +41,7 @@ FACTS = {
     "free_inodes": None,
     "obstacle": None,
     "unfinished": False,
+    "deferred": [],
     "transaction": {"release": None, "phase": None},
     "cleanup_failed": "",
 }

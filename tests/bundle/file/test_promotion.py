@@ -58,6 +58,7 @@ FACTS = {
     "obstacle": None,
     "free_inodes": 10**6,
     "unfinished": False,
+    "deferred": [],
     "cleanup_failed": "",
 }
 
