@@ -59,6 +59,30 @@ def suggest_remedy(lines: Sequence[str]) -> str:
     return "Mend it and deploy again."
 
 
+_EFFECT: Shape = {
+    **dict.fromkeys(("category", "table", "what", "mark", "remedy"), str),
+    "columns": [str],
+    "is_needed": bool,
+}
+
+#: What a ``migrate`` command would do, see ``site/migrations.py``.
+_PLAN: Shape = {
+    **dict.fromkeys(("database", "place"), str),
+    "owners": [{**dict.fromkeys(("target", "root", "host"), str), "at": float}],
+    "is_for_all": bool,
+    "conflicts": {str: [str]},
+    "ahead": [str],
+    "migrations": [
+        {
+            "name": str,
+            "needs": [str],
+            "operations": [
+                {**dict.fromkeys(("words", "category", "hint"), str), "effects": [_EFFECT]},
+            ],
+        }
+    ],
+}
+
 #: What ``deploy_steps`` answers, as far as it is looked at here.
 REPLY: Shape = {
     "ok": bool,
@@ -66,6 +90,8 @@ REPLY: Shape = {
     **dict.fromkeys(("error?", "skipped?"), str),
     **{name: [str] for name in ("errors?", "warnings?", "lines?", "installed_apps?", "allowed_hosts?")},
     "result?": {"applied?": [str]},
+    "plan?": (None, _PLAN),
+    **{name: {str: object} for name in ("tables?", "databases?")},
     "static_root?": (None, str),
     "ssl_header?": (None, [str, str]),
 }

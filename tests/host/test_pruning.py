@@ -119,7 +119,7 @@ def stored(site, sha256):
 
 
 def test_a_wheel_goes_with_the_last_release_that_has_it(site):
-    wheels = {name: {"sha256": name * 64} for name in "abc"}
+    wheels = {name: {"name": "shop", "sha256": name * 64} for name in "abc"}
     add(site, 1, RETIRED, wheels=[wheels["a"], wheels["b"]])
     add(site, 2, RETIRED, wheels=[wheels["b"]])
     add(site, 3, LIVE, wheels=[wheels["c"]])

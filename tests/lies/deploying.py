@@ -53,7 +53,7 @@ def peak():
 
 def main(lie, folder):
     os.environ["XDG_CACHE_HOME"] = folder
-    rollout.UNDO_TIMEOUT = rollout.ASK_AGAIN_TIMEOUT = 1.0
+    rollout.ASK_AGAIN_TIMEOUT = 1.0
     lie_on_this_machine("is honest")
     deploy(Path(folder), lambda event: None)  # what is imported late is here by now
     before, started = peak(), time.monotonic()
