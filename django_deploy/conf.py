@@ -148,5 +148,7 @@ def _root(entry: object) -> str:
 
 
 def _text(value: object) -> str:
-    """What is no text there is a mistake, and not to be shown here."""
-    return str(value) if isinstance(value, (str, os.PathLike)) else "?"
+    try:
+        return str(value)
+    except ValueError:  # a number of more digits than Python writes
+        return "?"

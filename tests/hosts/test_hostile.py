@@ -191,7 +191,7 @@ def test_secrets_stay_secret(host: Machine, bookshop: Bookshop) -> None:
         bookshop.new_edition()
         results.append(bookshop.deploy("--json"))
         results.append(bookshop.run("deploy_status", "--json"))
-        bookshop.write("catalogue/mark.py", "import os\nraise RuntimeError(dict(os.environ))\n")
+        bookshop.append("bookshop/wsgi.py", "import os\nraise RuntimeError(dict(os.environ))\n")
         failed = bookshop.deploy("-v", "2")
 
     assert [result.status for result in results] == [0, 0, 0], results
