@@ -59,7 +59,7 @@ UsePAM no
 StrictModes no
 PermitRootLogin prohibit-password
 MaxStartups 200
-SetEnv PATH={path}
+SetEnv HOME={home} PATH={path}
 """
 
 #: Of a ROOT, what must not be shared by links: it is written in place, or locked.
@@ -84,6 +84,9 @@ class Herd:
         self.folder = folder
         self.workshop = workshop
         self.servers: list[subprocess.Popen[bytes]] = []
+        # What root's own shell does when it starts is not what is measured.
+        self.empty_home = folder / "home-of-hosts"
+        self.empty_home.mkdir()
         ROOT.mkdir()
         Path("/run/sshd").mkdir(exist_ok=True)
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "host_key"])
@@ -99,7 +102,7 @@ class Herd:
         port = FIRST_PORT + number
         config = self.folder / f"sshd-{number}"
         path = f"{Path(uv.find_uv_bin()).parent}:/usr/local/bin:/usr/bin:/bin"
-        config.write_text(SSHD.format(port=port, folder=self.folder, path=path))
+        config.write_text(SSHD.format(port=port, folder=self.folder, path=path, home=self.empty_home))
         self.workshop.laptop.trust("127.0.0.1", [(self.folder / "host_key.pub").read_text()], port=port)
         script = f"mount --bind {self.place(number)} {ROOT} && exec /usr/sbin/sshd -D -e -f {config}"
         spaces = ["--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
