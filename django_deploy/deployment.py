@@ -9,8 +9,9 @@ Ctrl-C, every host is told to undo; a host that loses us undoes by itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,19 +24,20 @@ from .bundle.manifest import Manifest
 from .exceptions import ConfigError, DeployError, Interrupted, RolloutFailed
 from .host.protocol import Event, Report, ignore
 from .origins import Origin, from_environment
-from .plan import Plan, make_plan, platform_of
+from .plan import Plan, code_of, find_release, make_plan, platform_of
 from .rollout import Clock, Rollout, is_stale
 from .shipment import fetch_tools, fit_bundle, fit_bundles, measure_room, shorten
 from .stages import Accept, activation_stages, begin_stages, deferred_stages, deploy_stages
 from .target import Host, Target
 from .transport.fleet import Fleet
-from .transport.session import HostSession
+from .transport.session import HostSession, Reply
 from .transport.ssh import Prompts, no_prompts
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it ended. ``outcome`` is ``"deployed"``, ``"unchanged"``, ``"declined"`` or ``"rolled back"``.
+    """How it ended. ``outcome`` is ``"deployed"``, ``"unchanged"``, ``"declined"``, ``"rolled back"``,
+    ``"restarted"`` or ``"environment changed"``.
 
     ``checked`` are the addresses that answered the health check; ``left_out`` are hosts of the target that
     were no part of it; ``seconds`` is the whole time.
@@ -56,7 +58,8 @@ class HostStatus:
     """What one host says of itself; with an ``error`` it said nothing.
 
     ``behind`` is the newest release that is live on any host, where it is not on this one. ``lock`` has
-    ``by``, ``since`` (seconds since the epoch), ``target`` and ``phase`` of who holds it. ``left_open`` has
+    ``by``, ``since`` (seconds since the epoch), ``target`` and ``phase`` of who holds it; ``maintenance``,
+    while visitors see that page, ``message``, ``by`` and ``since``. ``left_open`` has
     ``release`` and ``phase`` of a deployment that was cut off, and that the next one puts right.
     """
 
@@ -65,6 +68,7 @@ class HostStatus:
     live: str | None = None
     behind: str | None = None
     lock: Mapping[str, Any] | None = None
+    maintenance: Mapping[str, Any] | None = None
     left_open: Mapping[str, Any] | None = None
     releases: tuple[Mapping[str, Any], ...] = ()
     processes: tuple[Mapping[str, Any], ...] = ()
@@ -90,7 +94,7 @@ def deploy(
     clock = Clock(report)
     while True:
         try:
-            with _interruptible(), Fleet(target, report=clock.report, prompts=prompts) as fleet:
+            with interruptible(), Fleet(target, report=clock.report, prompts=prompts) as fleet:
                 plan = _make_plan(
                     target,
                     origin or from_environment(target),
@@ -110,14 +114,14 @@ def _carry_out(
     plan: Plan, fleet: Fleet, clock: Clock, confirm: Callable[[Plan], bool], accept: Accept | None
 ) -> Outcome:
     target, previous = plan.target, plan.hosts[0].live
-    unchanged = Outcome("unchanged", previous or "", previous, _names(target.hosts), (), plan.warnings)
+    unchanged = Outcome("unchanged", previous or "", previous, names_of(target.hosts), (), plan.warnings)
     if plan.is_empty and not plan.deferring:
-        return _finish(target, clock, unchanged)
+        return finish(target, clock, unchanged)
     if not confirm(plan):
-        return _finish(target, clock, replace(unchanged, outcome="declined"))
+        return finish(target, clock, replace(unchanged, outcome="declined"))
     if plan.is_empty:
         _catch_up(plan, fleet, clock)
-        return _finish(target, clock, unchanged)
+        return finish(target, clock, unchanged)
     fleet.dismiss([host for host in target.hosts if host not in plan.changing])
     live = {host.host: host.live for host in plan.hosts}
     rollout = Rollout(replace(target, hosts=plan.changing), fleet, clock, plan.release, live)
@@ -125,7 +129,7 @@ def _carry_out(
     if deferring := rollout.deferring():
         rollout.finish(deferred_stages(rollout.target, deferring))
     deployed = replace(unchanged, outcome="deployed", release=plan.release, checked=rollout.checked())
-    return _finish(target, clock, deployed)
+    return finish(target, clock, deployed)
 
 
 def _catch_up(plan: Plan, fleet: Fleet, clock: Clock) -> None:
@@ -145,7 +149,7 @@ def preview(
 ) -> Plan:
     """What ``deploy`` would do; nothing is changed and no lock is taken."""
     origin = origin or from_environment(target)
-    with _interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
         return _make_plan(target, origin, fleet, Clock(report), skip_unreachable=skip_unreachable)
 
 
@@ -163,21 +167,21 @@ def rollback(
     ``deploy``.
     """
     clock = Clock(report)
-    with _interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
-        target, sessions = _connect(target, fleet, clock, skip_unreachable=skip_unreachable)
+    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+        target, sessions = connect_hosts(target, fleet, clock, skip_unreachable=skip_unreachable)
         chosen = choose_release([session.facts for session in sessions], release)
         live = {session.host: session.facts["live"] for session in sessions}
-        names = _names(target.hosts)
+        names = names_of(target.hosts)
         changing = tuple(session.host for session in sessions if _has_to_change(session.facts, chosen))
         if not changing:
-            return _finish(target, clock, Outcome("unchanged", chosen, chosen, names))
+            return finish(target, clock, Outcome("unchanged", chosen, chosen, names))
         previous = live[target.hosts[0]]
         fleet.dismiss([host for host in target.hosts if host not in changing])
         part = replace(target, hosts=changing)
         rollout = Rollout(part, fleet, clock, chosen, live)
         rollout.run([*begin_stages(part, live), *activation_stages(part, chosen, "rollback")])
         rolled_back = Outcome("rolled back", chosen, previous, names, rollout.checked())
-        return _finish(target, clock, rolled_back)
+        return finish(target, clock, rolled_back)
 
 
 def pack(
@@ -195,7 +199,7 @@ def pack(
     and for nothing else.
     """
     clock = Clock(report)
-    with _interruptible(), clock.phase("bundle"):
+    with interruptible(), clock.phase("bundle"):
         key = _signing_key(target, prompts) if file is not None else None
         manifest = origin(report)
         if target.vendor:
@@ -223,24 +227,66 @@ def status(
     target: Target, *, report: Report = ignore, prompts: Prompts = no_prompts
 ) -> tuple[HostStatus, ...]:
     """What every host says of itself; one that does not answer says why."""
-    with _interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
-        outcomes = fleet.outcomes()
-    answers = [found.facts for _, found in outcomes if isinstance(found, HostSession)]
+    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+        return _statuses([(host, _facts(found)) for host, found in fleet.outcomes()])
+
+
+def watch(target: Target, *, prompts: Prompts = no_prompts) -> Iterator[tuple[HostStatus, ...]]:
+    """The status whenever one asks for the next; links stay open, and a broken one is opened anew."""
+    with ExitStack() as stack:
+        fleets: dict[Host, Fleet] = {}
+        while True:
+            for host in target.hosts:
+                if host not in fleets:
+                    one = Fleet(replace(target, hosts=(host,)), report=ignore, prompts=prompts)
+                    fleets[host] = stack.enter_context(one)
+            asked = [(host, _ask_again(fleets[host])) for host in target.hosts]
+            found = [(host, result_of(future)) for host, future in asked]
+            for host, facts in found:
+                if isinstance(facts, DeployError):
+                    del fleets[host]
+            yield _statuses(found)
+
+
+def _ask_again(fleet: Fleet) -> DeployError | Future[Reply]:
+    [(_, found)] = fleet.outcomes()
+    return found if isinstance(found, DeployError) else found.request("probe")
+
+
+def result_of(future: DeployError | Future[Reply]) -> DeployError | Reply:
+    """A host's reply, or its error."""
+    try:
+        return future if isinstance(future, DeployError) else future.result()
+    except DeployError as error:
+        return error
+
+
+def _facts(found: DeployError | HostSession) -> DeployError | Reply:
+    return found if isinstance(found, DeployError) else found.facts
+
+
+def _statuses(found: Sequence[tuple[Host, DeployError | Reply]]) -> tuple[HostStatus, ...]:
+    answers = [facts for _, facts in found if not isinstance(facts, DeployError)]
     newest = max((facts["current"] for facts in answers if facts["current"]), default=None)
+    codes = {code_of(facts, newest) for facts in answers if facts["current"] == newest}
     return tuple(
-        HostStatus(host.name, error=str(found))
-        if isinstance(found, DeployError)
-        else _describe(host, found.facts, newest)
-        for host, found in outcomes
+        HostStatus(host.name, error=str(facts))
+        if isinstance(facts, DeployError)
+        else _describe(host, facts, newest, codes)
+        for host, facts in found
     )
 
 
-def _describe(host: Host, facts: Mapping[str, Any], newest: str | None) -> HostStatus:
+def _describe(
+    host: Host, facts: Mapping[str, Any], newest: str | None, codes: Collection[str | None]
+) -> HostStatus:
+    """``codes``: what the newest live release is a restart of, or is itself."""
     return HostStatus(
         host.name,
         live=facts["current"],
-        behind=newest if facts["current"] != newest else None,
+        behind=None if code_of(facts, facts["current"]) in codes else newest,
         lock=facts["lock"],
+        maintenance=facts["maintenance"],
         left_open=facts["transaction"] if facts["unfinished"] and not facts["lock"] else None,
         releases=tuple(facts["releases"]),
         processes=tuple(facts["processes"]),
@@ -255,7 +301,9 @@ def _has_to_change(facts: Mapping[str, Any], release: str) -> bool:
 def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> str:
     """The release to go back to; raises ``DeployError`` that names what there is.
 
-    Only releases that were live once, and that every host has, are offered.
+    Only releases that were live once, and that every host has, are offered. By default it is what was live
+    before a change of the environment, else the newest that is older than the live one; a restart makes no
+    release older or newer.
     """
     offered: set[str] = set.intersection(
         *({r["id"] for r in fact["releases"] if r["state"] in ("live", "retired")} for fact in facts)
@@ -269,8 +317,11 @@ def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> st
         if not any(wanted == release["id"] for fact in facts for release in fact["releases"]):
             raise ConfigError(f"There is no release {wanted!r}.", remedy=remedy)
         raise DeployError(f"Not every host has a release {wanted} that was live.", remedy=remedy)
-    newest_live = max((name for name in live if name), default=None)
-    older = sorted(name for name in offered if newest_live is not None and name < newest_live)
+    origins = {find_release(fact, fact["current"]).get("made_of") for fact in facts}
+    if len(origins) == 1 and origins <= offered:
+        return str(*origins)
+    newest_live = max(filter(None, (code_of(fact, fact["current"]) for fact in facts)), default=None)
+    older = sorted(name for name in offered - live if newest_live is not None and name < newest_live)
     if not older:
         raise DeployError(
             "There is no earlier release to go back to.", remedy="deploy_status shows what there is."
@@ -279,7 +330,7 @@ def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> st
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Ctrl-C outside a rollout, which handles its own: nothing has been changed yet."""
     try:
         yield
@@ -287,7 +338,7 @@ def _interruptible() -> Iterator[None]:
         raise Interrupted("Interrupted. Nothing was changed.") from None
 
 
-def _connect(
+def connect_hosts(
     target: Target, fleet: Fleet, clock: Clock, *, skip_unreachable: bool
 ) -> tuple[Target, list[HostSession]]:
     """Wait for the hosts; gives the target without those that may be skipped, and the others' sessions."""
@@ -296,7 +347,7 @@ def _connect(
         fleet.dismiss([host for host, _ in skipped])
         sessions = fleet.sessions()
     if target.left_out:
-        _warn(clock, f"Left out, as --hosts does not name them: {', '.join(_names(target.left_out))}.")
+        _warn(clock, f"Left out, as --hosts does not name them: {', '.join(names_of(target.left_out))}.")
     for _, error in skipped:
         _warn(clock, f"Left out, as it does not answer: {error.host}: {error.message}.", error.remedy)
     return target.without([host for host, _ in skipped]), sessions
@@ -306,7 +357,8 @@ def _warn(clock: Clock, message: str, remedy: str = "") -> None:
     clock.report(Event("warning", fields={"message": message, "remedy": remedy}))
 
 
-def _names(hosts: Sequence[Host]) -> tuple[str, ...]:
+def names_of(hosts: Sequence[Host]) -> tuple[str, ...]:
+    """As the user wrote them."""
     return tuple(host.name for host in hosts)
 
 
@@ -317,7 +369,7 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, sk
     """Bundle here while the connections open, then compare. The plan's target has the hosts that answer."""
     with clock.phase("bundle"):
         manifest = origin(clock.report)
-    target, sessions = _connect(target, fleet, clock, skip_unreachable=skip_unreachable)
+    target, sessions = connect_hosts(target, fleet, clock, skip_unreachable=skip_unreachable)
     with clock.phase("plan"):
         facts = {session.host: session.facts for session in sessions}
         bundles = fit_bundles(target, manifest, facts, clock.report)
@@ -345,8 +397,9 @@ def _with_vendored(target: Target, manifest: Manifest, clock: Clock, prompts: Pr
     return with_vendored(manifest, fitted, tools)
 
 
-def _finish(target: Target, clock: Clock, outcome: Outcome) -> Outcome:
-    seconds, left_out = round(time.monotonic() - clock.started, 3), _names(target.left_out)
+def finish(target: Target, clock: Clock, outcome: Outcome) -> Outcome:
+    """Report the end, with its times and what was left out."""
+    seconds, left_out = round(time.monotonic() - clock.started, 3), names_of(target.left_out)
     if left_out and outcome.outcome != "declined":
         remedy = (
             f"See what they serve: manage.py deploy_status {target.name}. The next deploy brings them along."

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -253,10 +253,10 @@ def make_plan(
         problem for host in target.hosts for problem in _problems(host, manifest, bundles[host], facts[host])
     ]
     print_ = fingerprint(target, manifest)
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(_after(now, facts.values())))
-    release = _release_to_join(prints, facts) or f"{stamp}-{print_[:7]}"
+    release = _release_to_join(prints, facts) or new_release_id(print_, facts.values(), now)
+    codes = {code_of(facts[host], release) for host in target.hosts if facts[host]["live"] == release}
     hosts = [
-        _plan_host(host, bundles[host], facts[host], tools[host], rooms[host], release, prints[host])
+        _plan_host(host, bundles[host], facts[host], tools[host], rooms[host], release, prints[host], codes)
         for host in target.hosts
     ]
     problems += [problem for host in hosts for problem in _lacks_room(target, host, facts[host.host])]
@@ -285,6 +285,17 @@ def fingerprint(target: Target, bundle: Manifest | HostBundle) -> str:
         "restart": [list(command) for command in target.restart],
     }
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+
+
+def new_release_id(print_: str, facts: Iterable[Mapping[str, Any]], now: float) -> str:
+    """Its time, and the start of its fingerprint."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(_after(now, list(facts))))
+    return f"{stamp}-{print_[:7]}"
+
+
+def code_of(facts: Mapping[str, Any], release: str | None) -> str | None:
+    """The release that this one is a restart of; by itself it is its own."""
+    return find_release(facts, release).get("same_as") or release
 
 
 def _after(now: float, facts: Sequence[Mapping[str, Any]] | Any) -> float:
@@ -341,9 +352,11 @@ def _plan_host(
     room: Room,
     release: str,
     print_: str,
+    codes: Collection[str | None],
 ) -> HostPlan:
+    """``codes``: what the release is a restart of, or is itself, where it is live."""
     live = find_release(facts, facts["live"])
-    is_current = facts["live"] == release
+    is_current = code_of(facts, facts["live"]) in codes
     is_installed = not is_current and find_release(facts, release).get("state", "failed") not in REPLACED
     stored = set(facts["store"])
     # An unpacked tool stays in the host's store; both are removed together.
@@ -462,6 +475,8 @@ def _warnings(host: Host, manifest: Manifest, facts: Mapping[str, Any]) -> list[
             f"{host.name}: processes end with the last login of {facts['user']};"
             f" on the host, as root: {_enable_linger(facts)}."
         )
+    if facts.get("maintenance") is not None:
+        found.append(f"{host.name}: the maintenance page is on, and stays on until deploy_maintenance off.")
     down = [p for p in facts["processes"] if p["release"] == facts["live"] and p["state"] not in UP]
     found += [f"{host.name}: process {p['name']!r} of the live release is {p['state']}." for p in down]
     if facts["cleanup_failed"]:

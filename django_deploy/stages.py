@@ -66,6 +66,19 @@ def deploy_stages(plan: Plan, report: Report, accept: Accept | None = None) -> l
     ]
 
 
+def renewal_stages(target: Target, release: str, changes: Mapping[str, Any] | None) -> list[Stage]:
+    """Make what is live once more under the name ``release``; a changed environment is tried first."""
+
+    def renew(session: HostSession) -> list[Future[Reply]]:
+        return [session.request("renew", release=release, environment=changes)]
+
+    def preflight(session: HostSession) -> list[Future[Reply]]:
+        return [session.request("preflight", commands=[], identify=None)]
+
+    making = [Stage("prepare", target.hosts, renew)]
+    return making if changes is None else [*making, Stage("preflight", target.hosts, preflight)]
+
+
 def begin_stages(target: Target, live: Mapping[Host, str | None]) -> list[Stage]:
     """Take the locks, and see that what the plan found live is so still.
 
@@ -220,7 +233,7 @@ def activation_stages(target: Target, release: str, action: str) -> list[Stage]:
     for end in range(size, len(hosts) + size, size):
         stages.append(Stage("activate", hosts[end - size : end], activate))
         # Who goes back is in a hurry.
-        if action == "deploy" and (seconds := _time_to_watch(target, end)):
+        if action != "rollback" and (seconds := _time_to_watch(target, end)):
             stages.append(_hold_stage("hold", hosts[:end], seconds))
     return [*stages, _hold_stage("activate", hosts, 0.0), Stage("confirm", hosts, confirm)]
 

@@ -744,6 +744,14 @@ def _read_env(place: _Place, value: object) -> Mapping[str, str]:
     return MappingProxyType(dict(env))
 
 
+def check_variable(name: str, value: str) -> None:
+    """Whether a host may set it; raises ``ConfigError``."""
+    try:
+        _check_variable(name, value)
+    except _Mistake as mistake:
+        raise ConfigError(f"{name} {mistake}", remedy=mistake.hint) from None
+
+
 def _check_variable(name: object, value: object) -> None:
     if not isinstance(name, str) or not _ENVIRONMENT_NAME.fullmatch(name):
         raise _Mistake(Kind.ENVIRONMENT, "is not the name of an environment variable.")

@@ -703,3 +703,114 @@ def test_the_environment_is_private(shop):
 
     for name in ("environment.json", "release.json"):
         assert (release / name).stat().st_mode & 0o777 == 0o600
+
+
+# What comes after
+
+
+def test_restart(shop):
+    shop.change_mark("second edition")
+    shop.deploy()
+    before = shop.live
+
+    status, out, err = shop.run("deploy_restart", "demo")
+
+    assert (status, err) == (0, ""), out + err
+    assert f"{shop.live} is live: restarted in " in out
+    assert before < shop.live
+    assert shop.mark() == "second edition"
+    shop.check()
+    assert shop.states().get(before) in (None, "renewed")
+    assert shop.deploy()["outcome"] == "unchanged"
+    status, out, err = shop.run("deploy_rollback", "demo")
+    assert (status, err) == (0, ""), out + err
+    assert shop.mark() == "first edition"
+
+
+def pids(shop):
+    status, out, err = shop.run("deploy_status", "demo", "--json")
+    assert status == 0, out + err
+    processes = json.loads(out)["processes"]
+    return {process["name"]: process["pid"] for process in processes if process["release"] == shop.live}
+
+
+def test_restart_of_one_process(shop):
+    before, old = shop.live, pids(shop)
+
+    status, out, err = shop.run("deploy_restart", "demo", "worker")
+    refused = shop.run("deploy_restart", "demo", "web")
+    unknown = shop.run("deploy_restart", "demo", "printer")
+
+    assert (status, err) == (0, ""), out + err
+    assert shop.live == before
+    assert pids(shop)["web"] == old["web"]
+    assert pids(shop)["worker"] != old["worker"]
+    assert refused[0] == 2
+    assert "alone it cannot be restarted without losing any.\n" in refused[2]
+    assert unknown[::2] == (
+        1,
+        "CommandError: No host runs a process 'printer'.\nThere is: web, worker.\n",
+    )
+    shop.check()
+
+
+def set_variable(shop, name, value):
+    argv = [shop.venv / "bin/python", "manage.py", "deploy_env", "demo", "--set", name]
+    done = subprocess.run(
+        argv, cwd=shop.project, env=shop.environment, input=value, capture_output=True, text=True
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def variable(shop, name):
+    code = f"import os; print(os.environ.get({name!r}))"
+    return shop.run("deploy_run", "demo", "--", "shell", "--no-imports", "-c", code)[1].strip()
+
+
+def test_variables_of_the_hosts(shop):
+    before = shop.live
+
+    status, out, err = set_variable(shop, "BOOKSHOP_COLOUR", "a very secret green\n")
+
+    assert (status, err) == (0, ""), out + err
+    assert "secret green" not in out
+    assert f"{shop.live} is live: environment changed in " in out
+    assert variable(shop, "BOOKSHOP_COLOUR") == "a very secret green"
+    assert "BOOKSHOP_COLOUR         set on the hosts\n" in shop.run("deploy_env", "demo")[1]
+    shop.change_mark("second edition")
+    shop.deploy()
+    assert variable(shop, "BOOKSHOP_COLOUR") == "a very secret green"
+    broken = set_variable(shop, "BOOKSHOP_SECRET_KEY", "")
+    assert broken[0] == 2, broken
+    assert shop.run("deploy_env", "demo", "--unset", "BOOKSHOP_COLOUR")[0] == 0
+    assert variable(shop, "BOOKSHOP_COLOUR") == "None"
+    status, out, err = shop.run("deploy_rollback", "demo")
+    assert (status, err) == (0, ""), out + err
+    assert variable(shop, "BOOKSHOP_COLOUR") == "a very secret green"
+    status, out, err = shop.run("deploy_rollback", "demo", before)
+    assert (status, err) == (0, ""), out + err
+    assert json.loads((shop.root / ".deploy/environment.json").read_text()) == {}
+    shop.check()
+    history = shop.run("deploy_history", "demo", "--lines", "5")[1].splitlines()
+    actions = ["rollback", "rollback", "environment", "deploy", "environment"]
+    assert [line.split()[2] for line in history] == actions
+    assert re.fullmatch(r"[-0-9]+ [:0-9]+  rollback     \S+, bookshop 1.0.*, by \S+@\S+", history[0]), history
+
+
+def test_a_variable_that_the_site_cannot_live_with(shop):
+    before = shop.live
+
+    status, out, err = set_variable(shop, "PYTHONHOME", "/nowhere")
+
+    assert status == 1, out + err
+    assert f"Nothing changed: the host serves {before}, as before." in err
+    assert variable(shop, "PYTHONHOME") == "None"
+
+
+def test_logs_of_supervisor(shop):
+    shop.mark()
+
+    status, out, err = shop.run("deploy_logs", "demo", "web")
+
+    assert (status, err) == (0, ""), out + err
+    assert re.search(r"^[-0-9]+ [:0-9]+ web  .*Listening at: unix:", out, re.MULTILINE)

@@ -298,6 +298,15 @@ def test_all_hosts_get_a_new_release_where_none_serves_this_one():
     assert found.changing == found.installing == (ONE, TWO)
 
 
+def test_a_host_that_was_restarted_serves_the_same():
+    served, renewed = live(plan()), live(plan(now=NOW + 60), same_as=plan().release)
+
+    found = plan_for_pair(served, renewed)
+
+    assert found.is_empty
+    assert found.changing == ()
+
+
 def test_the_same_release_under_two_names_becomes_one():
     older, newer = live(plan()), live(plan(now=NOW + 60))
 

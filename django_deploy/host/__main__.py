@@ -6,14 +6,17 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
-from . import protocol
+from . import environment, history, maintenance, protocol
 from .judgement import POLICIES
-from .layout import RECORD, RELEASE_ID, SHA256, Layout
+from .layout import RECORD, RELEASE_ID, SHA256, Layout, Release
 from .link import BlobReader, Link
 from .lock import Lock
+from .logs import MAX_LINES, LogReader, Logs, as_event
 from .probe import probe
+from .processes import open_manager
 from .protocol import Failure, ProtocolError
 from .shape import Shape, check
 from .store import FILE_NAME, Store, read_piece
@@ -32,11 +35,17 @@ class Program:
         pulse = hello["heartbeat"], hello["silence"]
         self._link = Link(0, 1, self._receive, *pulse, self._tell_what_runs)
         self._confirmed_keep: Optional[int] = None
+        self._logs: Optional[Logs] = None
+
+        self._hide_environment()
+
+    def _hide_environment(self, new: Iterable[str] = ()) -> None:
+        self._link.hide([*environment.secrets(self._layout), *environment.secret_lines(new)])
 
     def serve(self) -> int:
         self._link.start()
         try:
-            self._reply(0, lambda message: self._probe(), {})
+            self._reply(0, self._probe, {})
             for message in iter(self._link.next_request, None):
                 self._answer(message)
             return self._leave()
@@ -83,7 +92,8 @@ class Program:
 
     # Requests
 
-    def _probe(self) -> dict[str, Any]:
+    def _probe(self, message: dict[str, Any]) -> dict[str, Any]:
+        """What the hello was answered with, as it is now."""
         return probe(self._layout, self._store, self._lock, self._hello["python"], self._hello.get("manager"))
 
     def _fetch(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -92,6 +102,39 @@ class Program:
             return self._store.fetch(message["sha256"], message["file"], message["offset"])
         release = self._layout.release(message["release"])
         return read_piece(release.path / "requirements.lock", message["offset"])
+
+    def _read_logs(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``release`` (null: the live one), ``process`` (null: all), ``lines``, ``since`` (or null)."""
+        self._logs = Logs(self._layout, self._log_reader, message["release"], message["process"])
+        for line in self._logs.tail(message["lines"], message["since"]):
+            self._link.report("log.line", **as_event(line))
+        return {"release": self._logs.release.id}
+
+    def _follow_logs(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Go on with the logs that were read, until the deployer leaves."""
+        if self._logs is None:
+            raise Failure("BadRequest", "no logs were read")
+        for line in self._logs.follow(self._link.lost.is_set):
+            self._link.report("log.line", **as_event(line))
+        return {}
+
+    def _log_reader(self, release: Release) -> LogReader:
+        return open_manager(release.record["manager"], self._layout, None).log_reader()
+
+    def _tell_history(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``lines``: so many of the last entries."""
+        return {"entries": history.entries(self._layout, int(message["lines"]))}
+
+    def _tell_environment(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The names of what is set; never a value."""
+        return environment.names(self._layout)
+
+    def _store_environment(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``set``, ``unset``: with the lock, where nothing is live yet."""
+        if not self._lock.is_held or self._layout.live() is not None:
+            raise Failure("BadRequest", "a live release gets its environment by being renewed")
+        environment.store(self._layout, message["set"], message["unset"])
+        return {}
 
     def _take_lock(self, message: dict[str, Any]) -> dict[str, Any]:
         """``holder``, ``wait`` (seconds)."""
@@ -122,6 +165,23 @@ class Program:
                 self._link.send({"wanted": artifact["sha256"], "why": why})
         self._store.wait(self._link.lost)
         return transaction.prepare(message)
+
+    def _renew(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``release``: the new id; ``environment``: null, or ``set`` (by name) and ``unset`` (names)."""
+        transaction = self._open_transaction()
+        if message["environment"] is not None:
+            self._hide_environment(message["environment"]["set"].values())
+        return transaction.renew(message)
+
+    def _restart(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``process``: its instances are stopped and started."""
+        transaction = self._open_transaction()
+        self._lock.show_phase("restarting")
+        return transaction.restart(message)
+
+    def _maintain(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``notice``: on, with ``message``, ``retry_after``, ``since`` and ``by``; null: off."""
+        return self._open_transaction().maintain(message)
 
     def _preflight(self, message: dict[str, Any]) -> dict[str, Any]:
         """``commands``: the names of the steps' commands.
@@ -240,6 +300,7 @@ class Program:
 
 _FILE: Shape = {"sha256": SHA256, "name": FILE_NAME}
 _OFFSET = range(1 << 40)
+_CHANGES: Shape = {"set": {str: str}, "unset": [str]}
 
 #: The whitelist: what a deployer may ask for, and the fields of that.
 REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], Shape]] = {
@@ -247,6 +308,20 @@ REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], S
         Program._fetch,
         ({"sha256": str, "file": str, "offset": _OFFSET}, {"release": RELEASE_ID, "offset": _OFFSET}),
     ),
+    "probe": (Program._probe, {}),
+    "history": (Program._tell_history, {"lines": range(1, history.MAX_ENTRIES + 1)}),
+    "environment": (Program._tell_environment, {}),
+    "store_environment": (Program._store_environment, _CHANGES),
+    "logs": (
+        Program._read_logs,
+        {
+            "release": (None, RELEASE_ID),
+            "process": (None, str),
+            "lines": range(MAX_LINES + 1),
+            "since": (None, float),
+        },
+    ),
+    "follow": (Program._follow_logs, {}),
     "lock": (Program._take_lock, {"holder": {str: object}, "wait": float}),
     "begin": (Program._begin, {"expect_live": (None, str)}),
     "prepare": (
@@ -262,6 +337,9 @@ REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], S
             "environment": {str: str},
         },
     ),
+    "renew": (Program._renew, {"release": RELEASE_ID, "environment": (None, _CHANGES)}),
+    "restart": (Program._restart, {"process": str}),
+    "maintain": (Program._maintain, {"notice": (None, maintenance.NOTICE)}),
     "preflight": (
         Program._preflight,
         {"commands": [str], "identify": (None, {"commands": [[str]], "salt": str})},

@@ -15,8 +15,11 @@ from typing import Any
 from .protocol import Failure, ProtocolError
 from .shape import Shape, check
 
-#: The states of a release, in the order of its life.
-PREPARING, READY, LIVE, RETIRED, FAILED = STATES = ("preparing", "ready", "live", "retired", "failed")
+#: The states of a release, in the order of its life. A restart makes a release once more; what was live
+#: before it is ``renewed`` then, and nothing to go back to.
+PREPARING, READY, LIVE, RETIRED, RENEWED, FAILED = STATES = (
+    *("preparing", "ready", "live", "retired", "renewed", "failed"),
+)
 
 #: A release id: UTC time chosen by the deployer, and the start of the release's fingerprint.
 RELEASE_ID = re.compile(
@@ -30,6 +33,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 DESCRIPTION: Shape = {
     **{f"{name}?": (None, str) for name in ("project", "version", "created_by", "fingerprint", "manager")},
     "created?": (None, float),
+    **{f"{name}?": (None, RELEASE_ID) for name in ("renews", "same_as", "made_of")},
     "revision?": (None, {str: (None, str, bool)}),
     "distributions?": (None, {str: str}),
     "wheels?": (None, [{"name": str, "sha256": SHA256}]),

@@ -8,7 +8,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional
 
 from . import protocol
@@ -24,6 +24,10 @@ _SIZE = range(1 << 40)
 _REQUEST: Shape = {"id": int, "request": str}
 _BLOB: Shape = {"blob": str, "size": _SIZE, "name": str}
 _RECIPE: Shape = {**_BLOB, "base": str, "whole": _SIZE}
+#: The fields that hold what programs wrote; those beside them are words of the protocol.
+TEXTS = frozenset({"line", "lines", "message", "errors", "error", "reason", "warnings"})
+
+MASK = "****"
 
 #: Called with a blob's header and a reader of exactly its bytes.
 Receive = Callable[[dict[str, Any], "BlobReader"], None]
@@ -79,6 +83,7 @@ class Link:
         self._silence = silence
         self._on_loss = on_loss
         self._heard = time.monotonic()
+        self._secrets: set[str] = set()
         self._requests: queue.Queue[Optional[dict[str, Any]]] = queue.Queue()
         self._outgoing: queue.Queue[Optional[bytes]] = queue.Queue(maxsize=1000)
         self._writer = threading.Thread(target=self._write, daemon=True)
@@ -105,7 +110,7 @@ class Link:
 
     def send(self, message: dict[str, Any]) -> None:
         """Hand a message to the writer. After a loss it is tried, and dropped where it would block."""
-        line = protocol.encode(message)
+        line = protocol.encode(self._masked(message) if self._secrets else message)
         if len(line) > protocol.MAX_LINE:
             line = protocol.encode(_instead_of(message, len(line)))
         while self._writer.is_alive():
@@ -115,6 +120,20 @@ class Link:
                 if self.lost.is_set():
                     return None
         return None
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Mask these words from now on in all that the site and its programs wrote."""
+        self._secrets.update(secrets)
+
+    def _masked(self, value: Any, is_text: bool = False) -> Any:
+        if isinstance(value, dict):
+            return {name: self._masked(item, is_text or name in TEXTS) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._masked(item, is_text) for item in value]
+        if isinstance(value, str) and is_text:
+            for secret in sorted(self._secrets, key=len, reverse=True):
+                value = value.replace(secret, MASK)
+        return value
 
     def report(self, kind: str, **fields: Any) -> None:
         self.send({"event": kind, "at": round(time.time(), 3), **fields})

@@ -8,7 +8,7 @@ import shutil
 import time
 from typing import Any
 
-from . import virtualenv
+from . import maintenance, virtualenv
 from .layout import Layout, Release
 from .lock import Lock
 from .processes import choose_manager, has_systemd, lingers, open_manager
@@ -22,7 +22,7 @@ DRAINED_AFTER = 60.0
 #: Fields of ``release.json`` that the deployer plans and reports with.
 RELEASE_FIELDS = (
     *("project", "version", "revision", "created", "created_by", "fingerprint"),
-    *("distributions", "wheels", "manager", "processes"),
+    *("distributions", "wheels", "manager", "processes", "same_as", "made_of"),
 )
 
 
@@ -44,6 +44,7 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
         "systemd": has_systemd(),
         "lingers": lingers(),
         "lock": holder,
+        "maintenance": maintenance.notice(layout),
         "live": journal["previous"] if is_cut_off else layout.live(),
         "current": layout.live(),
         "releases": [_describe(release) for release in layout.all_releases()],

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Protocol
 
 from .layout import Layout
+from .logs import LogReader
 from .protocol import Failure
 
 #: A process that is asked no health check counts as up when it has run this long, in seconds, and has
@@ -95,6 +96,15 @@ class ProcessManager(Protocol):
 
     def log(self, release: str, name: str) -> list[str]:
         """The last lines that the process wrote."""
+
+    def serve(self, name: str, argv: Sequence[str]) -> None:
+        """Run a program that belongs to no release, from now on and when the host starts."""
+
+    def end(self, name: str) -> None:
+        """Stop that program, for good."""
+
+    def log_reader(self) -> LogReader:
+        """To read what processes wrote and write."""
 
 
 def has_systemd() -> bool:

@@ -62,13 +62,17 @@ EVENTS = {
     "pruned": "releases",
     "warning": "message remedy",
     "host.failed": "message remedy lines",
-    "host.status": "error live behind lock left_open releases processes",
+    "host.status": "error live behind lock maintenance left_open releases processes",
+    "host.environment": "settings host",
+    "history.entry": "action release previous by left_out project version revision",
+    "log.line": "process release line",
     "rollout.finished": "outcome release left_out seconds phases",
 }
 
 #: Those of them that hosts report: a line of output, of which there may be very many, or anything else.
 OUTPUT_EVENTS = frozenset({"install.output", "step.output"})
 HOST_EVENTS = OUTPUT_EVENTS | {
+    "log.line",
     *("lock.waiting", "recovered", "install.started", "install.finished"),
     *("migrations.planned", "step.started", "step.finished", "step.awaited", "step.skipped"),
     *("process.started", "process.stopping"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import cache
-from .layout import FAILED, LIVE, RELEASE_ID, RETIRED, Layout, Release
+from .layout import FAILED, LIVE, RELEASE_ID, RENEWED, RETIRED, Layout, Release
 from .protocol import Failure
 from .store import Store
 
@@ -46,9 +46,10 @@ def _doomed(layout: Layout, keep: int) -> list[Release]:
     releases, live = layout.all_releases(), layout.live() or ""
     good = [release for release in releases if release.state in (LIVE, RETIRED)]
     failed = [release for release in releases if release.state == FAILED]
+    renewed = [release for release in releases if release.state == RENEWED]
     before_live = [release.id for release in good if release.id < live]
     needed = {live, *before_live[-1:], *(release.id for release in good[-keep:])} | in_use()
-    return [release for release in good + failed[:-KEEP_FAILED] if release.id not in needed]
+    return [release for release in good + renewed + failed[:-KEEP_FAILED] if release.id not in needed]
 
 
 def in_use() -> set[str]:

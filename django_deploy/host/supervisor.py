@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .layout import Layout, write_atomically
+from .log_files import FileReader
 from .processes import LOG_LINES, ProcessState
 from .protocol import Failure
 
@@ -64,6 +65,20 @@ startretries=1000000
 stopsignal=TERM
 stopwaitsecs={stop_timeout:.0f}
 killasgroup=true
+redirect_stderr=true
+stdout_logfile={log}
+stdout_logfile_maxbytes={log_bytes}
+stdout_logfile_backups={log_backups}
+"""
+
+SERVICE = """\
+; Written by django-deploy.
+[program:{name}]
+command={command}
+autostart=true
+autorestart=true
+startsecs=1
+startretries=1000000
 redirect_stderr=true
 stdout_logfile={log}
 stdout_logfile_maxbytes={log_bytes}
@@ -204,12 +219,30 @@ class Supervisor:
             self._ignore_fault("shutdown")
 
     def log(self, release: str, name: str) -> list[str]:
-        return _tail(self._log_file(release, name))[-LOG_LINES:]
+        return _tail(self._log_file(name, release))[-LOG_LINES:]
+
+    def serve(self, name: str, argv: Sequence[str]) -> None:
+        self._ensure_running()
+        command = " ".join(_quoted(Path(word)) for word in argv)
+        log = _expanded(self._folder / f"{name}.log")
+        text = SERVICE.format(name=name, command=command, log=log, **LOG_LIMITS)
+        write_atomically(self._programs / f"{name}.conf", text)
+        self._call("reloadConfig")
+        self._ignore_fault("addProcessGroup", name)  # it may run already
+
+    def end(self, name: str) -> None:
+        (self._programs / f"{name}.conf").unlink(missing_ok=True)
+        if self._is_running():
+            self._ignore_fault("stopProcessGroup", name)
+            self._ignore_fault("removeProcessGroup", name)
+
+    def log_reader(self) -> FileReader:
+        return FileReader(self._log_file)
 
     def _program_file(self, release: str, name: str) -> Path:
         return self._programs / f"{name}@{release}.conf"
 
-    def _log_file(self, release: str, name: str) -> Path:
+    def _log_file(self, name: str, release: str) -> Path:
         return self._folder / f"{name}@{release}.log"
 
     def _write_program(self, release: str, process: dict[str, Any]) -> None:
@@ -224,7 +257,7 @@ class Supervisor:
             python=_quoted(folder / "venv" / "bin" / "python"),
             launch=_quoted(folder / "launch.py"),
             folder=_expanded(folder),
-            log=_expanded(self._log_file(release, process["name"])),
+            log=_expanded(self._log_file(process["name"], release)),
             stop_timeout=max(1, process["stop_timeout"]),
             **LOG_LIMITS,
         )

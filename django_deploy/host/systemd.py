@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import commands
+from .journal import JournalReader
 from .layout import RELEASE_ID, Layout, write_atomically
 from .processes import LOG_LINES, ProcessState
 from .protocol import Failure
@@ -51,6 +52,22 @@ TimeoutStopSec={stop_timeout}
 WantedBy=default.target
 """
 
+
+SERVICE = """\
+# Written by django-deploy.
+[Unit]
+Description={name} of {root}
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+ExecStart={command}
+Restart=always
+RestartSec=1
+
+[Install]
+WantedBy=default.target
+"""
 
 #: The template belongs to all releases, this to one.
 DROP_IN = """\
@@ -126,6 +143,27 @@ class Systemd:
             if lines := self._journal(scope):
                 return lines
         return [f"(no lines of {unit} can be read from the journal)"]
+
+    def serve(self, name: str, argv: Sequence[str]) -> None:
+        unit = f"{self._prefix}-{name}.service"
+        command = " ".join(f'"{_quoted(Path(word))}"' for word in argv)
+        text = SERVICE.format(name=name, root=_quoted(self._layout.root), command=command)
+        if _write_changed(self._folder / unit, text):
+            self._systemctl("daemon-reload")
+        self._systemctl("start", unit)
+        self._wants.mkdir(parents=True, exist_ok=True)
+        link = self._wants / unit
+        link.unlink(missing_ok=True)
+        link.symlink_to(self._folder / unit)
+
+    def end(self, name: str) -> None:
+        unit = f"{self._prefix}-{name}.service"
+        (self._wants / unit).unlink(missing_ok=True)
+        self._systemctl("stop", unit, check=False)
+        (self._folder / unit).unlink(missing_ok=True)
+
+    def log_reader(self) -> JournalReader:
+        return JournalReader(self._unit)
 
     def _journal(self, scope: list[str]) -> list[str]:
         lines: list[str] = []

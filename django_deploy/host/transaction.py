@@ -15,13 +15,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from . import commands, health, launch
-from .layout import FAILED, LIVE, PREPARING, READY, RETIRED, STATES, Layout, Release, write_atomically
+from . import commands, environment, health, history, launch, maintenance
+from .layout import (
+    FAILED,
+    LIVE,
+    PREPARING,
+    READY,
+    RENEWED,
+    RETIRED,
+    STATES,
+    Layout,
+    Release,
+    write_atomically,
+)
 from .link import Link
+from .logs import is_meant
 from .migrations import Migrations, Planned
 from .processes import ENDED, KILL_TIME, ProcessManager, Watch, open_manager, wait_for_end
 from .protocol import Failure, ProtocolError
 from .pruning import prune
+from .renewal import copy_release
 from .shape import check
 from .static_files import carry_static_files, static_root
 from .steps import StepProcess, suggest_remedy
@@ -148,18 +161,37 @@ class Transaction:
     def prepare(self, message: dict[str, Any]) -> dict[str, Any]:
         """Build the release's folder and virtualenv; nothing that is live is touched."""
         record = message["release"]
-        release = self._layout.release(record["id"])
+        release = self._make_folder(record["id"])
+        for artifact in message["artifacts"]:
+            self._store.path(artifact["sha256"], artifact["name"])
+        self._install(release, message)
+        self._write_files(release, record, message["environment"])
+        return {"release": release.id}
+
+    def renew(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Make the live release once more, as it is or with a changed environment."""
+        live = self._layout.release(self._layout.live() or "")
+        release = self._make_folder(message["release"])
+        copy_release(live, release)
+        release.mark(PREPARING)
+        record = {**release.record, "id": release.id, "renews": None, "same_as": None}
+        if message["environment"] is None:
+            record.update(renews=live.id, same_as=live.record.get("same_as") or live.id)
+        else:
+            record.update(made_of=live.id)
+            environment.change(release, **message["environment"])
+        write_atomically(release.path / "release.json", json.dumps(record, indent=1), 0o600)
+        return {"release": release.id}
+
+    def _make_folder(self, id: str) -> Release:
+        release = self._layout.release(id)
         self._note(PREPARE, release=release.id, previous=self._layout.live(), was=FAILED)
         if release.path.is_dir() and release.state in (FAILED, PREPARING):
             self._layout.delete_buried()
             release.bury()  # an earlier try at a release that other hosts serve by now
         release.path.mkdir(mode=0o755)
         release.mark(PREPARING)
-        for artifact in message["artifacts"]:
-            self._store.path(artifact["sha256"], artifact["name"])
-        self._install(release, message)
-        self._write_files(release, record, message["environment"])
-        return {"release": release.id}
+        return release
 
     def _install(self, release: Release, message: dict[str, Any]) -> None:
         lock = release.path / "requirements.lock"
@@ -184,13 +216,13 @@ class Transaction:
         if live is not None and self._layout.release(live).venv.is_dir():
             carry_bytecode(self._layout.release(live), release)
 
-    def _write_files(self, release: Release, record: dict[str, Any], environment: dict[str, str]) -> None:
+    def _write_files(self, release: Release, record: dict[str, Any], settings: dict[str, str]) -> None:
         source = launch.__loader__.get_source(launch.__name__)  # type: ignore[union-attr]
         write_atomically(release.path / "launch.py", source)
         write_atomically(
             release.path / "manage.py", MANAGE.format(python=release.python, id=release.id), 0o755
         )
-        write_atomically(release.path / "environment.json", json.dumps(environment), 0o600)
+        environment.write(release, settings, environment.of_host(self._layout))
         tools = {name: str(path) for name, path in self._tools.items()}
         write_atomically(
             release.path / "release.json", json.dumps({**record, "tools": tools}, indent=1), 0o600
@@ -487,11 +519,15 @@ class Transaction:
         return list(lines[-commands.LAST_LINES :])
 
     def _switch(self, processes: list[dict[str, Any]], release: str) -> None:
-        for process in processes:
-            if _has_socket(process):
-                link = self._layout.socket_link(process["name"])
-                self._layout.point(link, self._layout.socket(process["name"], release).name)
+        self._lead_sockets(processes, release)
         self._layout.point(self._layout.current, f"releases/{release}")
+
+    def _lead_sockets(self, processes: list[dict[str, Any]], release: str) -> None:
+        """To the release; while the maintenance page is on, to that."""
+        is_on = maintenance.notice(self._layout) is not None
+        for name in [process["name"] for process in processes if _has_socket(process)]:
+            socket = maintenance.socket(self._layout) if is_on else self._layout.socket(name, release)
+            self._layout.point(self._layout.socket_link(name), socket.name)
 
     def _restart(self, record: dict[str, Any]) -> None:
         for argv in record["restart"]:
@@ -540,6 +576,44 @@ class Transaction:
             with self._explaining(self._manager(release), release, name, asked):
                 health.look(address, str(self._layout.socket(name, release.id)), asked)
 
+    # Without a new release
+
+    def restart(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Stop and start the instances of one ``process`` of the live release, one after the other."""
+        release = self._layout.release(self._layout.live() or "")
+        wanted = [p for p in release.record["processes"] if is_meant(message["process"], p["name"])]
+        for process in wanted:
+            self._stop_if_lost()
+            name = process["name"]
+            if there := self._end(release, [name]):
+                raise Failure("ProcessFailed", f"process {there[0]!r} does not stop")
+            manager = self._manager(release)
+            self._link.report("process.started", process=name, release=release.id)
+            manager.start(release.id, [process])
+            Watch(manager, release.id, [name]).until_settled([], self._pause)
+        return {"processes": [process["name"] for process in wanted]}
+
+    def maintain(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Have visitors see the maintenance page, or the site again; the live release runs on behind it."""
+        release = self._layout.release(self._layout.live() or "")
+        processes = release.record["processes"]
+        if not any(_has_socket(process) for process in processes):
+            remedy = "It takes the place of a process with {socket} in its command."
+            raise Failure("BadRequest", "no process of the live release has a socket of ours", remedy)
+        was, text = maintenance.notice(self._layout), message["notice"]
+        if text is not None:
+            name = (was or {}).get("manager") or release.record["manager"]
+            manager = self._open_manager(release, name)
+            maintenance.start(self._layout, manager, {**text, "manager": name})
+            self._lead_sockets(processes, release.id)
+        elif was is not None:
+            maintenance.say_that_it_is_off(self._layout)
+            self._lead_sockets(processes, release.id)
+            self._pause(DRAIN_TIME)
+            name = was.get("manager") or release.record["manager"]
+            maintenance.end(self._layout, self._open_manager(release, name))
+        return {"was": was is not None}
+
     # Confirm
 
     def confirm(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -558,8 +632,10 @@ class Transaction:
     def _settle_states(self) -> None:
         release, previous = self.journal["release"], self.journal["previous"]
         if previous not in (None, release):
-            self._layout.release(previous).mark(RETIRED)
+            is_renewed = self._layout.release(release).record.get("renews") == previous
+            self._layout.release(previous).mark(RENEWED if is_renewed else RETIRED)
         self._layout.release(release).mark(LIVE)
+        environment.keep(self._layout, self._layout.release(release))
 
     def _disable(self, previous: Optional[str]) -> None:
         """The old release goes on until it is drained, and does not come back when the host starts."""
@@ -572,16 +648,14 @@ class Transaction:
             pass  # its record is damaged: the sweep goes by what runs
 
     def _record_history(self, message: dict[str, Any]) -> None:
-        line = {
-            "at": round(time.time(), 3),
+        entry = {
             "action": message.get("action", "deploy"),
             "release": self.journal["release"],
             "previous": self.journal["previous"],
             "by": message.get("by", ""),
             "left_out": message.get("left_out", []),
         }
-        with (self._layout.private / "history.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        history.append(self._layout, entry)
 
     # What waited for confirm
 
@@ -729,6 +803,7 @@ class Transaction:
         names = {process["name"] for process in processes if _has_socket(process)}
         kept = held | {self._layout.socket_link(name).name for name in names}
         kept |= {self._layout.socket(name, live).name for name in names if live}
+        kept.add(maintenance.socket(self._layout).name)
         for path in self._layout.run.glob("*.sock"):
             if path.name not in kept:
                 path.unlink(missing_ok=True)
@@ -745,9 +820,11 @@ class Transaction:
         return [self._manager(release) for release in found.values()]
 
     def _manager(self, release: Release) -> ProcessManager:
-        record = release.record
-        tool = record.get("tools", {}).get("supervisor")
-        return open_manager(record["manager"], self._layout, Path(tool) if tool else None)
+        return self._open_manager(release, release.record["manager"])
+
+    def _open_manager(self, release: Release, name: str) -> ProcessManager:
+        tool = release.record.get("tools", {}).get("supervisor")
+        return open_manager(name, self._layout, Path(tool) if tool else None)
 
     def close_steps(self) -> None:
         """Wait until the step process, which holds the lock with us, has gone."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 
 from django_deploy import conf
 from django_deploy.exceptions import ConfigError, DeployError
@@ -49,6 +49,13 @@ class DeployCommand(BaseCommand):
         from django_deploy import deployment
 
         return deployment
+
+    @cached_property
+    def upkeep(self) -> ModuleType:
+        """What else is done to a live site; imported late as well."""
+        from django_deploy import upkeep
+
+        return upkeep
 
     @cached_property
     def origins(self) -> ModuleType:
@@ -135,12 +142,39 @@ class DeployCommand(BaseCommand):
         is_interactive = not json and has_keyboard and self.stdout.isatty()
         return Terminal(reporter.paused, is_interactive=is_interactive)
 
+    def has_color(self) -> bool:
+        """Django's own choice for standard output; ``NO_COLOR`` is heard as well."""
+        return not os.environ.get("NO_COLOR") and self.style.SUCCESS(".") != "."
+
     def say(self, line: str = "") -> None:
         self.stdout.write(line, ending="\n")
 
     def presentable(self, text: str) -> str:
         """A text of several lines that may come from a host: no control characters, no secrets."""
         return self.secrets.clean_text(text)
+
+
+def with_examples(examples: str) -> Callable[..., CommandParser]:
+    """A ``create_parser`` whose help ends with lines that one may copy.
+
+    Options may stand between TARGET and what may follow it: ``deploy_logs staging -f web``.
+    """
+
+    def create_parser(self: BaseCommand, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        parser = BaseCommand.create_parser(self, prog_name, subcommand, **kwargs)
+        parser.formatter_class = _HelpFormatter
+        parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
+        parser.epilog = f"examples:\n{examples.strip(chr(10))}"
+        return parser
+
+    return create_parser
+
+
+class _HelpFormatter(DjangoHelpFormatter):
+    """Leaves the examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
 
 
 class Terminal:

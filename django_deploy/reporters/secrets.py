@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -36,11 +36,12 @@ class Secrets:
     of an address its password, too.
     """
 
-    def __init__(self, target: Target | None = None) -> None:
+    def __init__(self, target: Target | None = None, more: Iterable[str] = ()) -> None:
+        """``more`` are values that are no part of the target."""
         words = set[str]()
         if target is not None:
             public = _public_words(target)
-            words = {word for value in _secret_values(target) for word in _hidden_words(value)}
+            words = {word for value in (*_secret_values(target), *more) for word in _hidden_words(value)}
             words = {word for word in words if not any(word in shown for shown in public)}
         longest_first = sorted(words, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if words else None

@@ -53,6 +53,12 @@ def _outcome(words: _Words) -> str:
     sentences = {
         "deployed": f"{words['release']} is live: deployed {took}",
         "rolled back": f"{words['release']} is live: rolled back {took}",
+        "restarted": f"{words['release']} is live: restarted {took}",
+        "environment changed": (
+            f"{words['release']} is live: environment changed {took}"
+            if words["release"]
+            else "The environment is noted for the first deployment"
+        ),
         "unchanged": f"Nothing to do: {words['release']} is live already ({words['seconds']})",
         "declined": "Nothing was changed",
     }

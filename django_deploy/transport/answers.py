@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django_deploy.bundle.manifest import size_text
+from django_deploy.host.history import ENTRY
 from django_deploy.host.layout import DESCRIPTION, RELEASE_ID, SHA256, STATES
 from django_deploy.host.protocol import HOST_EVENTS, OUTPUT_EVENTS, ProtocolError
 from django_deploy.host.shape import Shape, check, shown
@@ -48,6 +49,7 @@ FACTS: Shape = {
     "python": _PYTHON,
     "manager": re.compile("systemd|supervisor"),
     "lock": (None, {str: object}),
+    "maintenance": (None, {str: object}),
     "releases": [{"id": RELEASE_ID, "state": re.compile("|".join(STATES)), **DESCRIPTION}],
     "deferred": [str],
     "store": [SHA256],
@@ -67,6 +69,12 @@ _REPLY: Shape = {
     "tables?": (None, {str: {"model": str, "columns": {str: str}, "marks": [str]}}),
     "databases?": {str: {"vendor": str, "place": str, "fingerprint?": str, "error?": str}},
 }
+_REPLIES: Mapping[str, Shape] = {
+    "hello": FACTS,
+    "probe": FACTS,
+    "environment": {"settings": [str], "host": [str]},
+    "history": {"entries": [ENTRY]},
+}
 _ERROR: Shape = {
     **dict.fromkeys(("type", "message"), str),
     "remedy?": str,
@@ -85,9 +93,9 @@ def kind_of(message: Mapping[str, Any]) -> str:
     raise ProtocolError(f"an unknown message with {shown(next(iter(message), ''))}")
 
 
-def read_reply(id: int, message: Mapping[str, Any]) -> dict[str, Any]:
-    """The result of the request ``id``, of which 0 is the hello."""
-    check(message, {"result": FACTS if id == 0 else _REPLY}, f"reply {id}")
+def read_reply(id: int, request: str, message: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of the request ``id``, of that name."""
+    check(message, {"result": _REPLIES.get(request, _REPLY)}, f"reply {id}")
     result: dict[str, Any] = message["result"]
     return result
 
@@ -120,6 +128,8 @@ class Budget:
         check(event, {"event": str, "at": float}, "event")
         if event["event"] not in HOST_EVENTS:
             raise ProtocolError(f"an unknown event {shown(event['event'])}")
+        if event["event"] == "log.line":
+            return True  # somebody looks on, for as long as he likes
         if event["event"] not in OUTPUT_EVENTS:
             self._events -= 1
             if self._events < 0:

@@ -6,9 +6,10 @@ import contextlib
 import threading
 import time
 
-from django_deploy.exceptions import ConnectionFailed
+from django_deploy.exceptions import ConnectionFailed, ConnectionLost
 from django_deploy.transport._paramiko import paramiko
 from django_deploy.transport.authentication import Transport
+from django_deploy.transport.execution import STDERR, Window
 from django_deploy.transport.printable import printable
 from django_deploy.transport.watchdog import GIVE_UP_AFTER, Watchdog
 from django_deploy.transport.wire import Wire, address_text
@@ -42,6 +43,10 @@ class Connection:
         _watchdog.watch(self)
 
     @property
+    def name(self) -> str:
+        return self._name
+
+    @property
     def address(self) -> str:
         return self._wire.address
 
@@ -54,6 +59,18 @@ class Connection:
             why = self.why_lost() or printable(str(error), 200)
             raise ConnectionFailed(self._name, f"{self.address} does not run commands: {why}") from error
         return SSHChannel(channel, self)
+
+    def run(self, command: str, window: Window | None = None) -> SSHExecution:
+        """The same for a person, with streams of its own; on a terminal where there is a ``window``."""
+        try:
+            channel = self._transport.open_session()
+            if window is not None:
+                channel.get_pty(window.term, window.columns, window.rows)
+            channel.exec_command(command)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            why = self.why_lost() or printable(str(error), 200)
+            raise ConnectionFailed(self._name, f"{self.address} does not run commands: {why}") from error
+        return SSHExecution(channel, self, has_terminal=window is not None)
 
     def reach(self, hostname: str, port: int, timeout: float) -> Wire:
         """A wire from there to another host; closing it closes this connection."""
@@ -182,6 +199,63 @@ class SSHChannel:
         while self._channel.recv_stderr_ready():
             self._errors += self._channel.recv_stderr(1 << 16)
             del self._errors[:-MAX_ERROR_TEXT]
+
+
+class SSHExecution:
+    """A command of a person's on the host; closing it closes the connection, which is only for it."""
+
+    def __init__(self, channel: paramiko.Channel, connection: Connection, *, has_terminal: bool) -> None:
+        self._channel = channel
+        self._connection = connection
+        self._has_terminal = has_terminal
+
+    def send(self, data: bytes) -> None:
+        try:
+            self._channel.sendall(data)
+        except (paramiko.SSHException, EOFError) as error:
+            raise ConnectionError("the channel is closed") from error
+
+    def end_input(self) -> None:
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            self._channel.shutdown_write()
+
+    def receive(self, stream: str, size: int) -> bytes:
+        return self._channel.recv_stderr(size) if stream == STDERR else self._channel.recv(size)
+
+    def resize(self, window: Window) -> None:
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            self._channel.resize_pty(window.columns, window.rows)
+
+    def interrupt(self) -> None:
+        """Ctrl-C: by the key where there is a terminal, else as a signal (RFC 4254, 6.9)."""
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            if self._has_terminal:
+                self._channel.sendall(b"\x03")
+            else:
+                self._send_signal("INT")
+
+    def _send_signal(self, name: str) -> None:
+        """paramiko has the request's number but no method for it."""
+        message = paramiko.Message()
+        message.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)
+        message.add_int(self._channel.remote_chanid)
+        message.add_string("signal")
+        message.add_boolean(False)
+        message.add_string(name)
+        self._channel.get_transport()._send_user_message(message)  # type: ignore[attr-defined]
+
+    def wait(self) -> int | None:
+        self._channel.status_event.wait()
+        status = self._channel.recv_exit_status()
+        why = self._connection.why_lost()
+        if status < 0 and why:
+            raise ConnectionLost(
+                self._connection.name, why, remedy="What was started there may still be at work."
+            )
+        return status if status >= 0 else None
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 class _Throttle:

@@ -33,7 +33,7 @@ class LocalChannel:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env=_login_environment(),
+            env=login_environment(),
         )
         self._errors = bytearray()
         self._drain = threading.Thread(target=self._read_errors, daemon=True)
@@ -73,7 +73,8 @@ class LocalChannel:
             del self._errors[:-MAX_ERROR_TEXT]
 
 
-def _login_environment() -> dict[str, str]:
+def login_environment() -> dict[str, str]:
+    """Our own environment, of it what a login would have set."""
     return {
         name: value
         for name, value in os.environ.items()

@@ -2,7 +2,7 @@
 
 The command is ``python3 -I -S -c BOOT PAYLOAD``: the payload is the sources of ``host/`` and the hello,
 deflated; the boot line makes them importable as the package ``django_deploy_host`` and calls its
-``main``. One argv word may have 128 kB on Linux (MAX_ARG_STRLEN, execve(2)).
+``main``, or that of another module. One argv word may have 128 kB on Linux (MAX_ARG_STRLEN, execve(2)).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BOOT = """\
 import sys
 if sys.version_info < (3, 9):
     sys.exit("python3 is %d.%d there; django-deploy needs 3.9 or newer" % sys.version_info[:2])
-import importlib.machinery, json, zlib
+import importlib, importlib.machinery, json, zlib
 from binascii import a2b_base64
 bundle = json.loads(zlib.decompress(a2b_base64(sys.argv[1])))
 class Memory:
@@ -39,8 +39,7 @@ class Memory:
     def get_source(self, name):
         return bundle["sources"][name]
 sys.meta_path.insert(0, Memory())
-from django_deploy_host.__main__ import main
-sys.exit(main(bundle["hello"]))
+sys.exit(importlib.import_module(bundle["entry"]).main(bundle["hello"]))
 """
 
 PACKAGE = "django_deploy_host"
@@ -49,20 +48,21 @@ PACKAGE = "django_deploy_host"
 DOCSTRING = re.compile(r'(\A|:\n +)"""(.*?)"""', re.DOTALL)
 
 
-def command(hello: Mapping[str, Any]) -> list[str]:
-    """The argv that starts the host program with its first message."""
-    return ["python3", "-I", "-S", "-c", BOOT, _payload(json.dumps({"hello": protocol.VERSION, **hello}))]
+def command(hello: Mapping[str, Any], entry: str = "__main__") -> list[str]:
+    """The argv that starts the host program, or another of its modules, with its first message."""
+    payload = _payload(json.dumps({"hello": protocol.VERSION, **hello}), entry)
+    return ["python3", "-I", "-S", "-c", BOOT, payload]
 
 
-def shell_command(hello: Mapping[str, Any]) -> str:
+def shell_command(hello: Mapping[str, Any], entry: str = "__main__") -> str:
     """The same for an SSH exec, which the user's login shell reads."""
-    return "exec " + shlex.join(command(hello))
+    return "exec " + shlex.join(command(hello, entry))
 
 
 @functools.lru_cache(maxsize=8)
-def _payload(hello: str) -> str:
+def _payload(hello: str, entry: str) -> str:
     """All hosts of a target get the same: to pack it takes longer than to send it."""
-    bundle = {"sources": sources(), "hello": json.loads(hello)}
+    bundle = {"sources": sources(), "entry": f"{PACKAGE}.{entry}", "hello": json.loads(hello)}
     return base64.b64encode(zlib.compress(json.dumps(bundle, separators=(",", ":")).encode())).decode()
 
 

@@ -91,6 +91,7 @@ class HostSession:
         self._sending = threading.Lock()
         self._state = threading.Lock()
         self._pending: dict[int, Future[Reply]] = {}
+        self._names = {0: "hello"}
         self._offers: dict[str, tuple[str, Callable[[], None]]] = {}
         self._budget = Budget()
         self._next_id = 1
@@ -134,7 +135,7 @@ class HostSession:
                 if len(line) > protocol.MAX_LINE:
                     future.set_exception(self._too_long(name, len(line)))
                     return future
-                self._pending[id] = future
+                self._pending[id], self._names[id] = future, name
             self._send(line)
         return future
 
@@ -235,9 +236,14 @@ class HostSession:
         if future is None:
             raise protocol.ProtocolError(f"a reply to {shown(id)}, which nobody asked")
         # It waits until it is known that there is something to tell: else nobody would.
-        answer = self._error(id, message["error"]) if "error" in message else read_reply(id, message)
+        answer = (
+            self._error(id, message["error"])
+            if "error" in message
+            else read_reply(id, self._names[id], message)
+        )
         with self._state:
             self._pending.pop(id, None)
+            self._names.pop(id, None)
         if isinstance(answer, DeployError):
             future.set_exception(answer)
         else:

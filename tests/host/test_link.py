@@ -64,3 +64,21 @@ def test_silence_is_a_loss():
 
     assert wires.link.lost.wait(20)
     assert wires.link.reason == "no sign of the deployer for 0 s"
+
+
+def hear_message(wires):
+    while (message := wires.hear()) == {"heartbeat": True}:
+        pass
+    return message
+
+
+def test_secrets_of_the_host_are_masked_in_what_programs_wrote_and_nowhere_else(wires):
+    wires.link.hide(["worker", 'a "quoted" secret'])
+
+    wires.link.report("log.line", process="worker", line='it is a "quoted" secret of the worker')
+    line = hear_message(wires)
+    wires.link.send({"id": 1, "error": {"message": "worker", "type": "X", "details": {"lines": ["worker"]}}})
+    error = hear_message(wires)
+
+    assert (line["process"], line["line"]) == ("worker", "it is **** of the ****")
+    assert error["error"] == {"message": "****", "type": "X", "details": {"lines": ["****"]}}

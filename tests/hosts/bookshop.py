@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .deployer import Deployer, Result
+from .keyboard import Keyboard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,14 +180,21 @@ class Bookshop:
 
     def start(self, command: str = "deploy", *words: str, **environment: str) -> Deployer:
         """``python manage.py COMMAND staging WORDS``, under way."""
+        env = {**self._command_environment(), **environment}
+        return Deployer([str(self.python), "manage.py", command, "staging", *words], self.folder, env)
+
+    def sit_at(self, command: str, *words: str) -> Keyboard:
+        """The same at a terminal."""
+        argv = [str(self.python), "manage.py", command, "staging", *words]
+        return Keyboard(argv, self.folder, self._command_environment())
+
+    def _command_environment(self) -> dict[str, str]:
         self._targets.write_text(json.dumps({"staging": self.target, **self.others}))
-        env = {
+        return {
             **self.laptop.environment,
             "DJANGO_SETTINGS_MODULE": "laptop",
             "BOOKSHOP_TARGETS": str(self._targets),
-            **environment,
         }
-        return Deployer([str(self.python), "manage.py", command, "staging", *words], self.folder, env)
 
     def run(self, command: str, *words: str) -> Result:
         """The same, to its end, whatever that is."""

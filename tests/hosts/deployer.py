@@ -104,6 +104,16 @@ class Deployer:
                 assert not is_over and time.monotonic() < deadline, f"no {kind} {fields} in:\n{self._text()}"
                 self._news.wait(0.2)
 
+    def wait_for_line(self, text: str) -> str:
+        """The first line of its output that has ``text``; an error when it ends before."""
+        deadline = time.monotonic() + LONGEST
+        with self._news:
+            while not (found := [line for line in self._out if text in line]):
+                is_over = not any(reader.is_alive() for reader in self._readers)
+                assert not is_over and time.monotonic() < deadline, f"no {text!r} in:\n{self._text()}"
+                self._news.wait(0.2)
+            return found[0]
+
     def _text(self) -> str:
         return "".join(self._out) + "".join(self._err)
 

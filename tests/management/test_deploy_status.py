@@ -178,6 +178,7 @@ def test_json_is_one_event_a_host():
         "live": None,
         "behind": None,
         "lock": None,
+        "maintenance": None,
         "left_open": None,
         "releases": [],
         "processes": [],

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from django_deploy.bundle.manifest import Revision
-from django_deploy.exceptions import DeployError
+from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.host.protocol import Event, ignore
-from django_deploy.management.base import DeployCommand
+from django_deploy.management.base import DeployCommand, with_examples
+from django_deploy.management.origin import origin
 from django_deploy.reporters.sentences import holder_in_words
 from django_deploy.reporters.text import count, duration
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
     from django_deploy.deployment import HostStatus
+    from django_deploy.management.base import Terminal
+    from django_deploy.reporters.plain import Reporter
+    from django_deploy.target import Target
+
+EXAMPLES = """
+  manage.py deploy_status staging
+  manage.py deploy_status staging --watch 2
+"""
 
 #: The states in which a process serves, or soon will.
 UP = frozenset({"running", "starting"})
@@ -31,24 +40,68 @@ class Command(DeployCommand):
         "to. Exit status 1 when a host does not answer, is behind the others, has a process that is down "
         "or a deployment that was cut off."
     )
+    create_parser = with_examples(EXAMPLES)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("target", help="A key of DEPLOY_TARGETS.")
+        parser.add_argument(
+            "--watch",
+            type=float,
+            nargs="?",
+            const=5.0,
+            metavar="SECONDS",
+            help="Look again every 5 or so many seconds, until Ctrl-C.",
+        )
         parser.add_argument("--json", action="store_true", help="Print one host a line, as JSON.")
         self.add_hosts_argument(parser)
 
-    def handle(self, *, target: str, json: bool, hosts: str | None, **options: Any) -> None:
+    def handle(
+        self, *, target: str, watch: float | None, json: bool, hosts: str | None, **options: Any
+    ) -> None:
         chosen = self.get_target(target, hosts)
         with self.reporting(json=json, options={**options, "verbosity": 0}) as reporter:
             terminal = self.terminal(reporter, json=json)
+            if watch is not None:
+                return self.watch(chosen, watch, terminal, reporter if json else None)
             found = self.deployment.status(chosen, report=ignore, prompts=terminal)
-            for host in found:
-                if json:
-                    reporter(_as_event(host))
-                else:
-                    self.say("\n".join(self.describe(host, time.time())))
+            self.show(found, reporter if json else None)
         if troubles := list(_troubles(found)):
             raise DeployError(" ".join(troubles))
+        return None
+
+    def show(self, found: Sequence[HostStatus], reporter: Reporter | None) -> None:
+        for host in found:
+            if reporter is not None:
+                reporter(_as_event(host))
+            else:
+                self.say("\n".join(self.describe(host, time.time())))
+
+    def watch(self, target: Target, seconds: float, terminal: Terminal, reporter: Reporter | None) -> None:
+        """Until Ctrl-C, which is how it ends; at a terminal in place."""
+        if not 1 <= seconds <= 3600:
+            raise ConfigError(f"--watch must be 1 to 3600 seconds, not {seconds:g}.")
+        try:
+            for found in self.deployment.watch(target, prompts=terminal):
+                if reporter is None and self.stdout.isatty():
+                    self.draw(target, found)
+                else:
+                    self.show(found, reporter)
+                    self.stdout.flush()
+                time.sleep(seconds)
+        except KeyboardInterrupt:
+            return
+
+    def draw(self, target: Target, found: Sequence[HostStatus]) -> None:
+        """Over what was drawn before; what does not fit is counted."""
+        troubles = " ".join(_troubles(found)) or "All is well."
+        style = self.style.SUCCESS if troubles == "All is well." else self.style.ERROR
+        lines = [f"{target.name} at {time.strftime('%H:%M:%S')}. {style(self._line(troubles))}"]
+        lines += [line for host in found for line in self.describe(host, time.time())]
+        room = shutil.get_terminal_size().lines - 1
+        if len(lines) > room:
+            lines = [*lines[: room - 1], f"... and {len(lines) - room + 1} lines more"]
+        # From the top, without wrapping of long lines, and nothing of before below.
+        self.say("\x1b[H\x1b[?7l" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J\x1b[?7h")
 
     def describe(self, status: HostStatus, now: float) -> Iterator[str]:
         """One host for people; ``now`` is in seconds since the epoch."""
@@ -68,7 +121,7 @@ class Command(DeployCommand):
             yield "  live        nothing yet"
             return
         yield f"  live        {self._line(live['id'])}, {_age(live, now)}"
-        yield f"              {self._line(_origin(live))}"
+        yield f"              {self._line(origin(live))}"
 
     def _deployments(self, status: HostStatus, now: float) -> Iterator[str]:
         """What has not reached this host, who is at work there, and what somebody did not end."""
@@ -76,6 +129,9 @@ class Command(DeployCommand):
             yield f"  {self.style.WARNING(f'behind      {self._line(status.behind)} is live elsewhere')}"
         if status.lock:
             yield f"  locked      {self._line(holder_in_words(status.lock, now))}"
+        if status.maintenance is not None:
+            text = f"maintenance on{_since(status.maintenance, now)}: visitors see that page"
+            yield f"  {self.style.WARNING(self._line(text))}"
         if status.left_open:
             release, phase = (self._line(status.left_open[key]) for key in ("release", "phase"))
             text = f"{release}, in the phase {phase}; the next deployment mends it"
@@ -98,8 +154,8 @@ class Command(DeployCommand):
         label = "go back to"
         for release in sorted(status.releases, key=lambda release: str(release["id"]), reverse=True):
             if release["state"] == "retired":
-                origin = f": {self._line(_origin(release))}" if _origin(release) else ""
-                yield f"  {label:10}  {self._line(release['id'])}, {_age(release, now)}{origin}"
+                made = f": {self._line(origin(release))}" if origin(release) else ""
+                yield f"  {label:10}  {self._line(release['id'])}, {_age(release, now)}{made}"
                 label = ""
 
     def _line(self, text: object) -> str:
@@ -124,18 +180,10 @@ def _down(status: HostStatus) -> list[str]:
     return [str(process["name"]) for process in live if process["state"] not in UP]
 
 
-def _origin(release: Mapping[str, Any]) -> str:
-    """``shop 1.4, git 3f9c2a1 (main), by anna@laptop``, as far as it is known."""
-    name = f"{release.get('project') or ''} {release.get('version') or ''}".strip()
-    author = f"by {release['created_by']}" if release.get("created_by") else ""
-    return ", ".join(part for part in (name, _revision(release.get("revision")), author) if part)
-
-
-def _revision(record: object) -> str:
-    if not isinstance(record, Mapping):
-        return ""
-    vcs, id, branch = (str(record.get(key) or "") for key in ("vcs", "id", "branch"))
-    return str(Revision(vcs, id, branch, is_dirty=record.get("dirty") is True))
+def _since(notice: Mapping[str, Any], now: float) -> str:
+    since, by = notice.get("since"), notice.get("by")
+    age = f" for {duration(max(now - since, 0.0))}" if isinstance(since, (int, float)) else ""
+    return f"{age}, by {by}" if by else age
 
 
 def _age(release: Mapping[str, Any], now: float) -> str:
@@ -149,6 +197,7 @@ def _as_event(status: HostStatus) -> Event:
         "live": status.live,
         "behind": status.behind,
         "lock": status.lock,
+        "maintenance": status.maintenance,
         "left_open": status.left_open,
         "releases": status.releases,
         "processes": status.processes,

@@ -1,0 +1,250 @@
+"""The chores of every day, on a host that serves the bookshop."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING
+
+from .inspection import assert_serves, live, visit, visit_when_up
+from .visitor import Visitor
+
+if TYPE_CHECKING:
+    from .bookshop import Bookshop
+    from .machines import Machine
+
+
+# deploy_run
+
+
+def test_command_of_the_site(host: Machine, bookshop: Bookshop) -> None:
+    code = 'import os, sys; print("a  b; $HOME `id`", os.getcwd()); print("oh", file=sys.stderr); sys.exit(7)'
+
+    result = bookshop.run("deploy_run", "--", "shell", "--no-imports", "-c", code)
+
+    assert result.status == 7, result
+    assert result.out == f"a  b; $HOME `id` {host.root}/releases/{live(host)}\n"
+    assert result.err == "oh\n"
+
+
+def test_shell_at_a_terminal(host: Machine, bookshop: Bookshop) -> None:
+    with bookshop.sit_at("deploy_run", "--", "shell", "--no-imports", "-i", "python") as keyboard:
+        assert f"staging, deploy@{host.address}:" in keyboard.read_until(">>> ")
+        keyboard.type("import os, time; os.get_terminal_size()\r")
+        keyboard.read_until("columns=80, lines=24")
+        keyboard.read_until(">>> ")
+        keyboard.resize(101, 33)
+        wait = "while os.get_terminal_size().columns != 101: time.sleep(0.1)"
+        keyboard.type(f"{wait}\r\r")
+        keyboard.read_until(">>> ")
+        keyboard.type("time.sleep(600)\r")
+        keyboard.read_until("sleep(600)")
+        time.sleep(0.5)
+        keyboard.type("\x03")
+        keyboard.read_until("KeyboardInterrupt")
+        keyboard.type("raise SystemExit(os.get_terminal_size().lines)\r")
+        assert keyboard.end() == 33
+
+
+def test_superuser_at_a_terminal(host: Machine, bookshop: Bookshop) -> None:
+    with bookshop.sit_at("deploy_run", "--", "createsuperuser") as keyboard:
+        keyboard.read_until("Username")
+        keyboard.type("emma\r")
+        keyboard.read_until("Email")
+        keyboard.type("emma@example.com\r")
+        for _ in range(2):
+            keyboard.read_until("Password")
+            keyboard.type("harriet-smith-1815\r")
+        assert "harriet" not in keyboard.read_until("created successfully")
+        assert keyboard.end() == 0
+
+
+def test_interrupted_command(host: Machine, bookshop: Bookshop) -> None:
+    with bookshop.start("deploy_run", "--", "wait_for", "nothing") as command:
+        command.wait_for_line("waiting for ")
+        command.interrupt()
+        result = command.end()
+
+    assert "KeyboardInterrupt" in result.err, result
+    assert result.status != 0
+    assert host.run("pgrep", "--full", "wait_for nothing", check=False).stdout == ""
+
+
+def test_command_on_several_hosts(pair: list[Machine], bookshop: Bookshop) -> None:
+    first, second = (f"deploy@{machine.address}" for machine in pair)
+    code = 'import socket, sys; print(socket.gethostname()); sys.exit(3 * ("%s" in socket.gethostname()))'
+    words = ("shell", "--no-imports", "-c", code % pair[1].name)
+
+    result = bookshop.run("deploy_run", "--all", "--", *words)
+    only = bookshop.run("deploy_run", "--hosts", pair[1].address, "--", *words)
+
+    lines = [f"{first}  {pair[0].name}", f"{second}  {pair[1].name}"]
+    assert sorted(result.out.splitlines()) == lines, result
+    assert (result.status, result.err) == (3, f"Failed on 1 of 2 hosts: {second} (3).\n")
+    assert (only.status, only.out) == (3, f"{pair[1].name}\n")
+
+
+def test_host_that_cannot_be_reached(host: Machine, bookshop: Bookshop) -> None:
+    bookshop.target["HOSTS"] = [f"deploy@{host.address}:23"]
+
+    result = bookshop.run("deploy_run", "--", "check")
+
+    assert result.status == 255
+    assert f"{host.address}:23 refused the connection" in result.err
+
+
+# deploy_logs
+
+
+def test_logs_across_a_deployment(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    with bookshop.start("deploy_logs", "--follow", "web", "--json", "--lines", "5") as logs:
+        logs.wait_for("log.line", process="web", release=old)
+        bookshop.new_edition()
+        new = bookshop.deployed()
+        logs.wait_for("log.line", process="web", release=new)
+        logs.wait_for_line("Shutting down: Master")
+        logs.interrupt()
+        result = logs.end()
+
+    assert (result.status, result.err) == (0, "")
+    assert {event["process"] for event in result.events} == {"web"}
+
+
+def test_lines_are_printable_and_hide_secrets(host: Machine, bookshop: Bookshop) -> None:
+    code = f"print('\\033[31mred\\033[0m {bookshop.secret}', flush=True)"
+    bookshop.target["PROCESSES"]["worker"] = [
+        *("python", "-c"),
+        f"import time; {code}; time.sleep(600)",
+    ]
+    bookshop.deployed()
+
+    result = bookshop.run("deploy_logs", "worker", "--since", "1h")
+    none = bookshop.run("deploy_logs", "printer")
+    bookshop.aim([host])
+    release = bookshop.deployed()
+
+    assert result.status == 0, result
+    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d worker  red \*\*\*\*$", result.out, re.MULTILINE)
+    assert none.status == 1
+    assert "has no process printer\n" in none.err and "There is: web, worker.\n" in none.err
+    assert_serves(host, release)
+
+
+def test_logs_of_several_hosts_are_merged(pair: list[Machine], bookshop: Bookshop) -> None:
+    for machine in (*pair, *pair):
+        visit(machine)
+    events = [json.loads(line) for line in bookshop.run("deploy_logs", "--json").out.splitlines()]
+
+    assert {event["host"] for event in events} == {f"deploy@{machine.address}" for machine in pair}
+    assert [event["at"] for event in events] == sorted(event["at"] for event in events)
+
+
+# deploy_restart
+
+
+def test_restart_loses_no_request(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+
+    with Visitor(f"http://{host.address}/", connections=2, pause=0.05) as visitor:
+        result = bookshop.run("deploy_restart", "--json")
+        page = visit(host)
+
+    assert result.status == 0, result
+    assert page.release == result.release > old
+    assert visitor.answers
+    assert visitor.lost == []
+    assert_serves(host, result.release)
+
+
+def test_restart_of_a_worker(host: Machine, bookshop: Bookshop) -> None:
+    release, before = live(host), pids(host)
+
+    result = bookshop.run("deploy_restart", "worker")
+
+    assert result.status == 0, result
+    assert_serves(host, release)
+    assert {name for name, pid in pids(host).items() if pid != before[name]} == {"worker"}
+
+
+def pids(host: Machine) -> dict[str, str]:
+    lines = host.systemctl("show", "--property", "Id,MainPID", f"*@{live(host)}.service").stdout
+    found = dict(re.findall(r"MainPID=(\d+)\nId=\S+-(\w+)@", lines))
+    return {name: pid for pid, name in found.items()}
+
+
+# deploy_env, deploy_history
+
+
+def test_variable_that_is_typed(host: Machine, bookshop: Bookshop) -> None:
+    old = live(host)
+    with bookshop.sit_at("deploy_env", "--set", "BOOKSHOP_COLOUR") as keyboard:
+        for question in ("Value of BOOKSHOP_COLOUR: ", "Once more: "):
+            keyboard.read_until(question)
+            keyboard.type("deep-secret-green\r")
+        assert "green" not in keyboard.read_until("is live: environment changed")
+        assert keyboard.end() == 0
+    names = bookshop.run("deploy_env").out
+    shown = bookshop.run("deploy_run", "--", "shell", "--no-imports", "-c", PRINT_COLOUR).out
+    files = host.run("ls", "-l", f"{host.root}/.deploy/environment.json").stdout
+
+    result = bookshop.run("deploy_rollback", "--json")
+    history = json.loads(bookshop.run("deploy_history", "--json", "--lines", "2").out.splitlines()[1])
+
+    assert "BOOKSHOP_COLOUR         set on the hosts\n" in names
+    assert shown == "deep-secret-green\n"
+    assert files.startswith("-rw-------")
+    assert result.release == old
+    assert (history["action"], history["previous"], history["project"]) == ("environment", old, "bookshop")
+    assert bookshop.run("deploy_run", "--", "shell", "--no-imports", "-c", PRINT_COLOUR).out == "None\n"
+    assert_serves(host, old)
+
+
+PRINT_COLOUR = "import os; print(os.environ.get('BOOKSHOP_COLOUR'))"
+
+
+# deploy_maintenance, deploy_status --watch
+
+
+def test_maintenance_page(host: Machine, bookshop: Bookshop) -> None:
+    with Visitor(f"http://{host.address}/", connections=2, pause=0.05) as visitor:
+        result = bookshop.run("deploy_maintenance", "on", "--message", "Back <soon>")
+        page = host.run("curl", "--silent", "--include", f"http://{host.address}/").stdout
+        release = bookshop.run("deploy_restart", "--json").release
+        behind = visit(host).status
+        status = json.loads(bookshop.run("deploy_status", "--json").out)
+        off = bookshop.run("deploy_maintenance", "off")
+
+    assert (result.status, off.status) == (0, 0), (result, off)
+    assert page.startswith("HTTP/1.1 503 ")
+    assert "\nRetry-After: 300\n" in page and "<p>Back &lt;soon&gt;</p>" in page
+    assert behind == 503
+    assert status["maintenance"]["message"] == "Back <soon>"
+    assert {answer.status for answer in visitor.answers} == {200, 503}
+    assert_serves(host, release)
+
+
+def test_maintenance_page_after_a_loss_of_power(host: Machine, bookshop: Bookshop) -> None:
+    assert bookshop.run("deploy_maintenance", "on").status == 0
+    release = live(host)
+
+    host.crash()
+    host.boot()
+    deadline = time.monotonic() + 30
+    while (status := visit(host).status) != 503 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    off = bookshop.run("deploy_maintenance", "off")
+
+    assert (status, off.status) == (503, 0), off
+    assert visit_when_up(host).release == release
+    assert_serves(host, release)
+
+
+def test_status_that_is_watched(host: Machine, bookshop: Bookshop) -> None:
+    with bookshop.sit_at("deploy_status", "--watch", "1") as keyboard:
+        keyboard.read_until("All is well.")
+        keyboard.read_until(live(host))
+        keyboard.read_until("All is well.")
+        keyboard.type("\x03")
+        assert keyboard.end() == 0
