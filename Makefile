@@ -9,7 +9,7 @@ HOST_WORKERS ?= 2
 SECONDS ?= 60
 BIN = $(VENV)/bin
 
-.PHONY: help demo demo-stop test fuzz test-hosts lint types docs package clean
+.PHONY: help demo demo-stop test fuzz test-hosts test-faults lint types docs package clean
 
 help:
 	@echo 'make demo        deploy the example project to this machine and look at it'
@@ -17,6 +17,7 @@ help:
 	@echo 'make test        run the tests'
 	@echo 'make fuzz        more of what nobody would write, for SECONDS (60)'
 	@echo 'make test-hosts  deploy to real Debian hosts in namespaces (Linux, root)'
+	@echo 'make test-faults every fault in every phase of a deployment, on such hosts; prints the matrix'
 	@echo 'make lint        style, types, import contracts'
 	@echo 'make docs        build the documentation'
 	@echo 'make package     build the wheel and the sdist'
@@ -54,6 +55,10 @@ fuzz: $(VENV)/.test
 
 test-hosts: $(VENV)/.test
 	$(BIN)/python -m pytest tests/hosts -n $(HOST_WORKERS) --dist loadfile -o addopts="-ra --strict-markers" $(PYTEST_FLAGS)
+
+# Cells of any fault on any worker; who has ended takes from the others.
+test-faults: $(VENV)/.test
+	$(BIN)/python -m pytest tests/faults -n $(HOST_WORKERS) --dist worksteal -o addopts="-ra --strict-markers" $(PYTEST_FLAGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .

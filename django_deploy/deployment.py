@@ -25,7 +25,7 @@ from .exceptions import ConfigError, DeployError, Interrupted, RolloutFailed
 from .host.protocol import Event, Report, ignore
 from .origins import Origin, from_environment
 from .plan import Plan, code_of, find_release, make_plan, platform_of
-from .rollout import Clock, Rollout, is_stale
+from .rollout import Clock, Rollout, is_stale, too_late
 from .shipment import fetch_tools, fit_bundle, fit_bundles, measure_room, shorten
 from .stages import Accept, activation_stages, begin_stages, deferred_stages, deploy_stages
 from .target import Host, Target
@@ -94,7 +94,7 @@ def deploy(
     clock = Clock(report)
     while True:
         try:
-            with interruptible(), Fleet(target, report=clock.report, prompts=prompts) as fleet:
+            with interruptible(clock), Fleet(target, report=clock.report, prompts=prompts) as fleet:
                 plan = _make_plan(
                     target,
                     origin or from_environment(target),
@@ -167,7 +167,7 @@ def rollback(
     ``deploy``.
     """
     clock = Clock(report)
-    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+    with interruptible(clock), Fleet(target, report=report, prompts=prompts) as fleet:
         target, sessions = connect_hosts(target, fleet, clock, skip_unreachable=skip_unreachable)
         chosen = choose_release([session.facts for session in sessions], release)
         live = {session.host: session.facts["live"] for session in sessions}
@@ -330,11 +330,13 @@ def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> st
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Ctrl-C outside a rollout, which handles its own: nothing has been changed yet."""
+def interruptible(clock: Clock | None = None) -> Iterator[None]:
+    """Ctrl-C outside a rollout, which handles its own: nothing has been changed yet, or all is done."""
     try:
         yield
     except KeyboardInterrupt:
+        if clock is not None and clock.confirmed:
+            raise too_late(clock.confirmed) from None
         raise Interrupted("Interrupted. Nothing was changed.") from None
 
 

@@ -397,7 +397,8 @@ def _enable_linger(facts: Mapping[str, Any]) -> str:
 
 def _is_up(facts: Mapping[str, Any]) -> bool:
     processes = [process for process in facts["processes"] if process["release"] == facts["live"]]
-    return not facts["unfinished"] and all(process["state"] in UP for process in processes)
+    is_whole = facts["linked"] and not facts["unfinished"]
+    return is_whole and all(process["state"] in UP for process in processes)
 
 
 def _problems(

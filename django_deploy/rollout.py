@@ -65,6 +65,7 @@ class Rollout:
         except KeyboardInterrupt:
             with _leaving_at_once("Interrupted twice"):
                 raise self._interrupt() from None
+        self.clock.confirmed = self.release
 
     def finish(self, stages: Sequence[Stage]) -> None:
         """What follows confirm: a failure is told, and takes nothing back."""
@@ -165,6 +166,8 @@ class Rollout:
         self.clock.report(Event("interrupted"))
         with self.clock.phase("revert"):
             fates = self._undo_everywhere([])
+        if all(fate == "live" for fate in fates.values()):
+            return too_late(self.release)
         unreverted = [f"{host} ({fate})" for host, fate in fates.items() if fate != "reverted"]
         if unreverted:
             remedy = f"Look with: manage.py deploy_status {self.target.name}."
@@ -261,6 +264,11 @@ def _causes(errors: Sequence[DeployError]) -> list[DeployError]:
     return [error for error in causes if error not in lost] + lost[:1] or list(errors[:1])
 
 
+def too_late(release: str) -> Interrupted:
+    """Ctrl-C when all was done."""
+    return Interrupted(f"Interrupted, but too late: {release} had been confirmed: it is live.")
+
+
 def is_stale(error: DeployError) -> bool:
     """The host's live release is not the one that the plan was made for."""
     return isinstance(error, RequestFailed) and error.type == "Changed"
@@ -276,9 +284,10 @@ def _failure(error: DeployError) -> Event:
 
 @dataclass
 class Clock:
-    """Reports phases and their times."""
+    """Reports phases and their times. ``confirmed`` is the release that has become live everywhere."""
 
     report: Report
+    confirmed: str = ""
     started: float = field(default_factory=time.monotonic)
     phases: dict[str, float] = field(default_factory=dict)
 

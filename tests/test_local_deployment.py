@@ -302,6 +302,42 @@ def test_rollback_to_a_release_that_is_not_there(shop):
     assert shop.live == second
 
 
+def test_what_cannot_be_written_down_after_confirm_is_a_warning(shop):
+    history = shop.root / ".deploy/history.jsonl"
+    kept = history.rename(history.with_name("kept"))
+    history.mkdir()
+    shop.change_mark("second edition")
+
+    status, out, err = shop.run("deploy", "demo", "--json")
+    history.rmdir()
+    kept.rename(history)
+
+    assert (status, err) == (0, "")
+    [warning] = [event for event in map(json.loads, out.splitlines()) if event["event"] == "warning"]
+    assert warning["message"] == (
+        f"{shop.live} is live, but something could not be written down:"
+        f" [Errno 21] Is a directory: '{history}'"
+    )
+    assert shop.mark() == "second edition"
+    shop.check()
+
+
+def test_a_folder_in_the_place_of_current_is_put_aside_though_nothing_else_changes(shop):
+    before = shop.live
+    shop.root.joinpath("current").unlink()
+    shop.root.joinpath("current").mkdir()
+
+    status, out, err = shop.run("deploy", "demo", "--json")
+
+    assert (status, err) == (0, "")
+    aside = shop.root / "current.aside-1"
+    [warning] = [event for event in map(json.loads, out.splitlines()) if event["event"] == "warning"]
+    assert warning["message"] == f"{shop.root}/current was no link of ours: what was there is {aside} now"
+    aside.rmdir()
+    assert shop.live > before
+    shop.check()
+
+
 def test_a_failing_step_changes_nothing(shop):
     before = shop.live
     shop.change_mark("never seen")

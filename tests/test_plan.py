@@ -64,6 +64,7 @@ BARE = {
     "obstacle": None,
     "free_inodes": 10**6,
     "unfinished": False,
+    "linked": True,
     "cleanup_failed": "",
     "deferred": [],
 }
@@ -178,6 +179,10 @@ def test_a_live_release_whose_process_is_down_is_not_current():
 
 def test_a_transaction_that_was_left_open_is_not_current():
     assert not plan(**live(plan()), unfinished=True).is_empty
+
+
+def test_a_live_release_that_is_not_linked_is_not_current():
+    assert not plan(**live(plan()), linked=False).is_empty
 
 
 def test_distributions_that_change_are_named():

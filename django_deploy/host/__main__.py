@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -11,7 +12,7 @@ from typing import Any, Callable, Optional
 
 from . import environment, history, maintenance, protocol
 from .judgement import POLICIES
-from .layout import RECORD, RELEASE_ID, SHA256, Layout, Release
+from .layout import READ_ONLY_REMEDY, RECORD, RELEASE_ID, SHA256, Layout, Release
 from .link import BlobReader, Link
 from .lock import Lock
 from .logs import MAX_LINES, LogReader, Logs, as_event
@@ -21,6 +22,13 @@ from .protocol import Failure, ProtocolError
 from .shape import Shape, check
 from .store import FILE_NAME, Store, read_piece
 from .transaction import DRAIN_TIME, Transaction, note_cleanup
+
+#: What to do about a disk that takes no more.
+REMEDIES = {
+    errno.ENOSPC: "The host's disk is full, or has no inodes left: make room and deploy again.",
+    errno.EDQUOT: "The user's quota on the host is used up: make room and deploy again.",
+    errno.EROFS: READ_ONLY_REMEDY,
+}
 
 
 class Program:
@@ -83,12 +91,16 @@ class Program:
         try:
             self._link.send({"id": id, "result": work(message)})
         except Failure as failure:
-            self._link.send(
-                {"id": id, "error": {**failure.as_dict(), "reverted": self._revert(failure.message)}}
-            )
+            self._fail(id, failure)
         except OSError as error:
-            unfit = Failure("HostUnfit", f"{error.strerror}: {error.filename or ''}".rstrip(": "))
-            self._link.send({"id": id, "error": {**unfit.as_dict(), "reverted": self._revert(str(error))}})
+            why = f"{error.strerror}: {error.filename or ''}".rstrip(": ")
+            self._fail(id, Failure("HostUnfit", why, REMEDIES.get(error.errno or 0, "")))
+
+    def _fail(self, id: int, failure: Failure) -> None:
+        if self._transaction is not None:
+            failure = self._transaction.explain(failure)
+        reverted = self._revert(failure.message)
+        self._link.send({"id": id, "error": {**failure.as_dict(), "reverted": reverted}})
 
     # Requests
 

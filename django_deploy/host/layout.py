@@ -9,6 +9,8 @@ import re
 import shlex
 import shutil
 import tempfile
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,12 @@ from .shape import Shape, check
 PREPARING, READY, LIVE, RETIRED, RENEWED, FAILED = STATES = (
     *("preparing", "ready", "live", "retired", "renewed", "failed"),
 )
+
+#: What is kept free for undoing: so many files of so many bytes.
+RESERVED_FILES, RESERVED_BYTES = 8, 16384
+
+#: What to do about a disk that Linux does not write to any more.
+READ_ONLY_REMEDY = "The host's disk is mounted read-only, as after an error of the disk: have it looked at."
 
 #: A release id: UTC time chosen by the deployer, and the start of the release's fingerprint.
 RELEASE_ID = re.compile(
@@ -83,6 +91,7 @@ class Layout:
             for folder in (self.root, self.releases, self.shared, self.run):
                 folder.mkdir(mode=0o755, parents=folder == self.root, exist_ok=True)
             self.private.mkdir(mode=0o700, exist_ok=True)
+            self._keep_reserve()
         except OSError as error:
             raise self._unfit(f"cannot create {error.filename}", error.strerror) from None
 
@@ -99,7 +108,22 @@ class Layout:
 
     def _unfit(self, what: str, why: str | None) -> Failure:
         command = shlex.join(["install", "-d", "-o", _user_name(), str(self.root)])
-        return Failure("HostUnfit", f"{what}: {why}", f"On the host, as root: {command}")
+        remedy = READ_ONLY_REMEDY if why == os.strerror(errno.EROFS) else f"On the host, as root: {command}"
+        return Failure("HostUnfit", f"{what}: {why}", remedy)
+
+    def _keep_reserve(self) -> None:
+        """Some blocks and inodes to give up: so that a deployment can be undone on a disk that is full."""
+        folder = self.private / "reserve"
+        folder.mkdir(exist_ok=True)
+        with suppress(OSError):
+            for number in range(RESERVED_FILES):
+                path = folder / str(number)
+                if not path.exists():
+                    path.write_bytes(os.urandom(RESERVED_BYTES))
+
+    def give_up_reserve(self) -> None:
+        """Until the next ``create``."""
+        shutil.rmtree(self.private / "reserve", ignore_errors=True)
 
     def inside(self, *parts: str) -> Path:
         """The one function that joins names from elsewhere to ROOT; refuses to leave it."""
@@ -121,25 +145,48 @@ class Layout:
         return [Release(self.releases / name) for name in names if RELEASE_ID.fullmatch(name)]
 
     def live(self) -> str | None:
-        """The id of the release that ``current`` points to."""
+        """The id of the release that ``current`` points to; where somebody has removed or replaced that link,
+        of the one that was marked as live.
+        """
         try:
             name = Path(os.readlink(self.current)).name
-        except FileNotFoundError:
-            return None
         except OSError as error:
-            if error.errno != errno.EINVAL:
+            if error.errno not in (errno.EINVAL, errno.ENOENT):
                 raise self._unfit(f"cannot read {self.current}", error.strerror) from None
-            raise Failure(
-                "HostUnfit",
-                f"{self.current} is not a symbolic link",
-                "Move it out of the way: " + shlex.join(["mv", str(self.current), f"{self.current}.old"]),
-            ) from None
+            marked = [release.id for release in self.all_releases() if release.state == LIVE]
+            if not marked and error.errno == errno.EINVAL:
+                raise Failure(
+                    "HostUnfit",
+                    f"{self.current} is not a symbolic link",
+                    "Move it out of the way: " + shlex.join(["mv", str(self.current), f"{self.current}.old"]),
+                ) from None
+            return marked[-1] if marked else None
         return name if RELEASE_ID.fullmatch(name) else None
 
+    def links_to(self, release: str | None) -> bool:
+        """Whether ``current`` is as we make it for that release."""
+        if release is None:
+            return not os.path.lexists(self.current)
+        return self.current.is_symlink() and os.readlink(self.current) == f"releases/{release}"
+
+    def put_aside(self, path: Path) -> Path | None:
+        """Rename a file or folder that is where a link of ours belongs, and give its new name.
+
+        None where there is no such thing. It is somebody's: it is never deleted.
+        """
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+            return None
+        names = (path.with_name(f"{path.name}.aside-{number}") for number in count(1))
+        aside = next(name for name in names if not os.path.lexists(name))
+        os.rename(path, aside)
+        return aside
+
     def point(self, link: Path, to: str | None) -> None:
-        """Switch ``link`` in one step (rename(2)); None removes it."""
+        """Switch ``link`` in one step (rename(2)), unless it is so already; None removes it."""
         if to is None:
             link.unlink(missing_ok=True)
+            return
+        if link.is_symlink() and os.readlink(link) == to:
             return
         fresh = link.with_name(f".{link.name}.new")
         fresh.unlink(missing_ok=True)
@@ -178,14 +225,23 @@ class Release:
     @property
     def state(self) -> str:
         """One of ``STATES``; a folder without a readable state is ``failed``."""
+        written = self._written_state()
+        return written if written in STATES else FAILED
+
+    @property
+    def has_known_state(self) -> bool:
+        return self._written_state() in STATES
+
+    def _written_state(self) -> str:
         try:
-            state = (self.path / "state").read_text().strip()
+            return (self.path / "state").read_text(errors="replace").strip()
         except OSError:
-            return FAILED
-        return state if state in STATES else FAILED
+            return ""
 
     def mark(self, state: str) -> None:
-        write_atomically(self.path / "state", state + "\n")
+        """Nothing is written where it is so already, or where somebody has removed the release."""
+        if self.path.is_dir() and self._written_state() != state:
+            write_atomically(self.path / "state", state + "\n")
 
     @property
     def record(self) -> dict[str, Any]:

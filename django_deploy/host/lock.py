@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -98,13 +99,17 @@ class Lock:
         return True
 
     def show_phase(self, phase: str) -> None:
-        text = json.dumps({**self._holder, "phase": phase, "pid": os.getpid()}).encode()
-        os.ftruncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, text, 0)
+        self._write(json.dumps({**self._holder, "phase": phase, "pid": os.getpid()}))
+
+    def _write(self, text: str) -> None:
+        """For people only: a disk that takes no more is for others to find."""
+        with suppress(OSError):
+            os.ftruncate(self.descriptor, 0)
+            os.pwrite(self.descriptor, text.encode(), 0)
 
     def release(self) -> None:
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
+            self._write("")
             os.close(self._descriptor)
             self._descriptor = None
 

@@ -30,7 +30,7 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
     """Facts only; nothing is created or changed.
 
     ``live`` is what a transaction that begins now finds live: it undoes one that was cut off. Until then
-    ``current`` is served.
+    ``current`` is served; ``linked`` tells whether the link of that name is as we made it.
     """
     journal, holder = read_journal(layout), lock.holder()
     is_cut_off = bool(journal) and journal["phase"] != CONFIRM and holder is None
@@ -47,6 +47,7 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
         "maintenance": maintenance.notice(layout),
         "live": journal["previous"] if is_cut_off else layout.live(),
         "current": layout.live(),
+        "linked": layout.links_to(layout.live()),
         "releases": [_describe(release) for release in layout.all_releases()],
         "deferred": _deferred(layout),
         "store": store.names(),

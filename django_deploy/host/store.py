@@ -76,7 +76,7 @@ class Store:
 
     def miss(self, sha256: str, name: str) -> str:
         """Why a file that should be here must come again, empty when it is whole; ``wait`` waits for it."""
-        if sha256 in self.refused or sha256 in self._arrived or sha256 in self._awaited:
+        if sha256 in self.refused or sha256 in self._awaited:
             return ""
         try:
             self.path(sha256, name)

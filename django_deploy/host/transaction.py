@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -94,6 +94,7 @@ class Transaction:
         self._tools: dict[str, Path] = {}
         self._watch: Optional[Watch] = None
         self._migrations: Optional[Migrations] = None
+        self._made: Optional[Release] = None
         self._journal_file = layout.private / "transaction.json"
         self.journal: dict[str, Any] = {}
 
@@ -110,8 +111,37 @@ class Transaction:
                 f"the live release is {live or 'none'} now; the plan was made for {expect_live or 'none'}",
                 "Somebody else deployed in the meantime: deploy again.",
             )
+        self._mend(live)
         self._tell_of_killed(live)
         return {"live": live}
+
+    def _mend(self, live: Optional[str]) -> None:
+        """Links and states say what is so, whoever has had a hand in them."""
+        for release in self._layout.all_releases():
+            state = release.state
+            if not release.has_known_state:
+                self._link.report(
+                    "warning",
+                    message=f"the state of {release.id} cannot be read: it counts as"
+                    f" {LIVE if release.id == live else FAILED}",
+                    remedy="",
+                )
+            if release.id == live:
+                release.mark(LIVE)
+            elif state in (PREPARING, READY) or not release.has_known_state:
+                release.mark(FAILED)
+        if live is not None:
+            self._point(self._layout.current, f"releases/{live}")
+
+    def _point(self, link: Path, to: Optional[str]) -> None:
+        """Switch a link of ours, also where somebody has put something else into its place."""
+        if aside := self._layout.put_aside(link):
+            self._link.report(
+                "warning",
+                message=f"{link} was no link of ours: what was there is {aside} now",
+                remedy="Look what it is; nothing of the site's is in it.",
+            )
+        self._layout.point(link, to)
 
     def _tell_of_killed(self, live: Optional[str]) -> None:
         """Processes of earlier releases that did not stop in their time, which was after we had left."""
@@ -144,9 +174,21 @@ class Transaction:
             self._link.report("recovered", release=release, action="undone")
         self.journal = {}
 
+    def explain(self, failure: Failure) -> Failure:
+        """The same, or a better reason: somebody has deleted what was being made."""
+        if self._made is None or (self._made.path / "state").exists():
+            return failure
+        return Failure(
+            "NoSuchRelease",
+            f"somebody has deleted the release {self._made.id} on the host meanwhile",
+            "Deploy again.",
+            **failure.details,
+        )
+
     def _note(self, phase: str, **fields: Any) -> None:
-        self.journal = {**self.journal, "phase": phase, **fields}
-        write_atomically(self._journal_file, json.dumps(self.journal), 0o600)
+        journal = {**self.journal, "phase": phase, **fields}
+        write_atomically(self._journal_file, json.dumps(journal), 0o600)
+        self.journal = journal
 
     def _stop_if_lost(self) -> None:
         if self._link.lost.is_set():
@@ -191,6 +233,7 @@ class Transaction:
             release.bury()  # an earlier try at a release that other hosts serve by now
         release.path.mkdir(mode=0o755)
         release.mark(PREPARING)
+        self._made = release
         return release
 
     def _install(self, release: Release, message: dict[str, Any]) -> None:
@@ -519,15 +562,15 @@ class Transaction:
         return list(lines[-commands.LAST_LINES :])
 
     def _switch(self, processes: list[dict[str, Any]], release: str) -> None:
-        self._lead_sockets(processes, release)
-        self._layout.point(self._layout.current, f"releases/{release}")
+        self._lead_sockets(_names_with_sockets(processes), release)
+        self._point(self._layout.current, f"releases/{release}")
 
-    def _lead_sockets(self, processes: list[dict[str, Any]], release: str) -> None:
+    def _lead_sockets(self, names: Iterable[str], release: str) -> None:
         """To the release; while the maintenance page is on, to that."""
         is_on = maintenance.notice(self._layout) is not None
-        for name in [process["name"] for process in processes if _has_socket(process)]:
+        for name in names:
             socket = maintenance.socket(self._layout) if is_on else self._layout.socket(name, release)
-            self._layout.point(self._layout.socket_link(name), socket.name)
+            self._point(self._layout.socket_link(name), socket.name)
 
     def _restart(self, record: dict[str, Any]) -> None:
         for argv in record["restart"]:
@@ -605,10 +648,10 @@ class Transaction:
             name = (was or {}).get("manager") or release.record["manager"]
             manager = self._open_manager(release, name)
             maintenance.start(self._layout, manager, {**text, "manager": name})
-            self._lead_sockets(processes, release.id)
+            self._lead_sockets(_names_with_sockets(processes), release.id)
         elif was is not None:
             maintenance.say_that_it_is_off(self._layout)
-            self._lead_sockets(processes, release.id)
+            self._lead_sockets(_names_with_sockets(processes), release.id)
             self._pause(DRAIN_TIME)
             name = was.get("manager") or release.record["manager"]
             maintenance.end(self._layout, self._open_manager(release, name))
@@ -621,13 +664,27 @@ class Transaction:
         if self.journal.get("phase") != SWITCH:
             raise Failure("BadRequest", "nothing was activated")
         self._stop_if_lost()
-        self._note(CONFIRM, at=round(time.time(), 3))
-        self._settle_states()
-        self._disable(self.journal["previous"])
-        self._record_history(message)
         release, previous = self.journal["release"], self.journal["previous"]
+        self._point(self._layout.current, f"releases/{release}")
+        self._note(CONFIRM, at=round(time.time(), 3))
+        with self._tidying(f"{release} is live, but"):
+            self._settle_states()
+            self._disable(previous)
+            self._record_history(message)
         self._link.report("confirmed", release=release, previous=previous)
         return {"release": release, "previous": previous}
+
+    @contextmanager
+    def _tidying(self, what: str) -> Iterator[None]:
+        """What is not worth a failure: the next deployment does it where the disk takes no more now."""
+        try:
+            yield
+        except OSError as error:
+            self._link.report(
+                "warning",
+                message=f"{what} something could not be written down: {error}",
+                remedy="Look at the host's disk. The next deployment puts it right.",
+            )
 
     def _settle_states(self) -> None:
         release, previous = self.journal["release"], self.journal["previous"]
@@ -664,9 +721,10 @@ class Transaction:
         live = self._settled_release()
         time.sleep(DRAIN_TIME)
         times = [process["stop_timeout"] for r in self._layout.all_releases() for process in _processes(r)]
-        there = self._stop_all_but(live.id, patience=max(times, default=0.0) + KILL_TIME)
-        if there:
-            raise Failure("ProcessFailed", f"processes of earlier releases do not stop: {', '.join(there)}")
+        left = self._stop_all_but(live.id, patience=max(times, default=0.0) + KILL_TIME)
+        if left:
+            there = ", ".join(f"{name} of {release}" for name, release in left)
+            raise Failure("ProcessFailed", f"processes of earlier releases do not stop: {there}")
         return {}
 
     def migrate_deferred(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -703,9 +761,13 @@ class Transaction:
         found = read_journal(self._layout)
         if (found.get("phase"), found.get("release")) != (CONFIRM, self.journal["release"]):
             return
-        self._stop_all_but(self.journal["release"], patience=0.0)
-        self._journal_file.unlink()
-        self._prune(keep)
+        release = self.journal["release"]
+        left = self._stop_all_but(release, patience=0.0)
+        with self._tidying(f"{release} is live, but"):
+            self._settle_states()
+            self._remove_sockets(release, left)
+            self._journal_file.unlink()
+            self._prune(keep)
 
     def _prune(self, keep: int) -> None:
         """Also after a failure: failed releases are not to fill the disk."""
@@ -726,40 +788,55 @@ class Transaction:
 
     def undo(self, reason: str) -> dict[str, Any]:
         """Put everything back as the journal found it; safe to repeat. Gives the live release."""
-        if not self.journal:
+        if not self.journal or self.journal["phase"] == CONFIRM:
             return {"live": self._layout.live()}
         release, previous = self.journal["release"], self.journal["previous"]
         self._kill_steps()
+        self._layout.give_up_reserve()
         if self.journal["phase"] == SWITCH:
             self._switch_back(previous)
         if self.journal["phase"] in (START, SWITCH) and previous is not None:
             self._start_again(release, previous)
-        self._stop_all_but(previous, patience=UNDO_PATIENCE)
+        left = self._stop_all_but(previous, patience=UNDO_PATIENCE)
         if previous is None:
             for manager in self._managers():
                 manager.close()
-        path = self._layout.release(release)
-        if path.path.is_dir():
-            path.mark(self.journal["was"])
         if self.journal["phase"] == SWITCH and previous is not None:
-            self._restart(self._layout.release(previous).record)
-        self._journal_file.unlink(missing_ok=True)
+            self._restart_old(self._layout.release(previous))
+        with self._tidying(f"{previous or 'nothing'} is live as before, but"):
+            self._layout.release(release).mark(self.journal["was"])
+            self._remove_sockets(previous, left)
+            self._journal_file.unlink(missing_ok=True)
+            self._prune(sys.maxsize)
         self.journal = {}
-        self._prune(sys.maxsize)
         self._link.report("reverted", release=release, live=previous, reason=reason)
         return {"live": previous}
 
     def _switch_back(self, previous: Optional[str]) -> None:
-        old = self._layout.release(previous).record["processes"] if previous else []
+        names = self._names_of_sockets(previous)
         for link in self._layout.run.glob("*.sock"):
-            if link.is_symlink() and link.stem not in {
-                process["name"] for process in old if _has_socket(process)
-            }:
+            if link.is_symlink() and link.stem not in names:
                 self._layout.point(link, None)
-        if previous is None:
-            self._layout.point(self._layout.current, None)
-        else:
-            self._switch(old, previous)
+        if previous is not None:
+            self._lead_sockets(names, previous)
+        self._point(self._layout.current, f"releases/{previous}" if previous else None)
+
+    def _names_of_sockets(self, id: Optional[str]) -> set[str]:
+        """The processes of a release that have a socket; its sockets tell where it was deleted by hand."""
+        if id is None:
+            return set()
+        try:
+            record = self._layout.release(id).record
+        except Failure:
+            return {path.name[: -len(f".{id}.sock")] for path in self._layout.run.glob(f"*.{id}.sock")}
+        return _names_with_sockets(record["processes"])
+
+    def _restart_old(self, release: Release) -> None:
+        try:
+            record = release.record
+        except Failure:
+            return  # deleted by hand: what it had to restart went with it
+        self._restart(record)
 
     def _start_again(self, failed: str, previous: str) -> None:
         """The old release's singletons were stopped, and run again once the new ones have ended."""
@@ -769,15 +846,13 @@ class Transaction:
                 self._end(new, names)
             self._manager(old).start(previous, singletons)
 
-    def _stop_all_but(self, live: Optional[str], *, patience: float) -> list[str]:
-        """No process or socket of any other release is left, not even one of an earlier crash.
+    def _stop_all_but(self, live: Optional[str], *, patience: float) -> list[tuple[str, str]]:
+        """No process of any other release is left, not even one of an earlier crash.
 
-        Those that are not gone within ``patience`` seconds have been told to stop, and the sockets that they
-        still hold stay: gunicorn for one removes its own first of all, and falls over its requests where that
-        is gone already.
+        Those that are not gone within ``patience`` seconds have been told to stop; gives them, by name and
+        release.
         """
-        held: set[str] = set()
-        left: list[str] = []
+        left: list[tuple[str, str]] = []
         give_up = time.monotonic() + patience
         for manager in self._managers():
             others: dict[str, list[str]] = {}
@@ -791,17 +866,18 @@ class Transaction:
                 manager.stop(release, names)
             for release, names in others.items():
                 killed, there = wait_for_end(manager, release, names, give_up)
-                held |= {self._layout.socket(name, release).name for name in there}
-                left += [f"{name} of {release}" for name in there]
+                left += [(name, release) for name in there]
                 for name in killed:
                     self._report_killed(name, release)
-        self._remove_sockets(live, held)
         return left
 
-    def _remove_sockets(self, live: Optional[str], held: set[str]) -> None:
-        processes = self._layout.release(live).record["processes"] if live else []
-        names = {process["name"] for process in processes if _has_socket(process)}
-        kept = held | {self._layout.socket_link(name).name for name in names}
+    def _remove_sockets(self, live: Optional[str], left: Sequence[tuple[str, str]]) -> None:
+        """None of any other release stays, but those of processes that are ``left``: gunicorn for one removes
+        its own first of all, and falls over its requests where that is gone already.
+        """
+        names = self._names_of_sockets(live)
+        kept = {self._layout.socket(name, release).name for name, release in left}
+        kept |= {self._layout.socket_link(name).name for name in names}
         kept |= {self._layout.socket(name, live).name for name in names if live}
         kept.add(maintenance.socket(self._layout).name)
         for path in self._layout.run.glob("*.sock"):
@@ -820,7 +896,13 @@ class Transaction:
         return [self._manager(release) for release in found.values()]
 
     def _manager(self, release: Release) -> ProcessManager:
-        return self._open_manager(release, release.record["manager"])
+        """The one that it was started with; where it was deleted by hand, that of the others."""
+        try:
+            return self._open_manager(release, release.record["manager"])
+        except Failure:
+            for manager in self._managers():
+                return manager
+            raise
 
     def _open_manager(self, release: Release, name: str) -> ProcessManager:
         tool = release.record.get("tools", {}).get("supervisor")
@@ -858,13 +940,18 @@ def read_journal(layout: Layout) -> dict[str, Any]:
 
 
 def _is_sound(journal: dict[str, Any], layout: Layout) -> bool:
-    """It names releases that are there: nothing is stopped or switched on the word of a damaged file."""
+    """It names releases, and one that is there to go back to, unless that is over.
+
+    Nothing is stopped or switched on the word of a damaged file.
+    """
     release, previous = journal.get("release"), journal.get("previous")
     try:
         check(journal, {"at?": float}, "journal")
         layout.release(str(release))
         if previous is not None:
-            _ = layout.release(str(previous)).record
+            old = layout.release(str(previous))
+            if journal.get("phase") != CONFIRM:
+                _ = old.record
     except (Failure, ProtocolError):
         return False
     return journal.get("phase") in PHASES and journal.get("was", FAILED) in STATES
@@ -880,6 +967,10 @@ def _processes(release: Release) -> list[dict[str, Any]]:
 
 def _names(record: dict[str, Any]) -> list[str]:
     return [process["name"] for process in record["processes"]]
+
+
+def _names_with_sockets(processes: Iterable[dict[str, Any]]) -> set[str]:
+    return {process["name"] for process in processes if _has_socket(process)}
 
 
 def _has_socket(process: dict[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from . import commands, facts, inventory
-from .layout import Layout, Release
+from .layout import READ_ONLY_REMEDY, Layout, Release
 from .login import Login, login
 from .protocol import Failure, ProtocolError, decode
 
@@ -182,6 +182,8 @@ def _install_remedy(output: str) -> str:
     text = output.lower()
     if "no space left" in text:
         return "The host's disk is full: make room and deploy again."
+    if "read-only file system" in text:
+        return READ_ONLY_REMEDY
     if any(word in text for word in ("dns error", "connect", "timed out", "unreachable", "resolve")):
         return "The host cannot reach its package index: set INDEX_URL to one that it can reach, or VENDOR."
     if "failed to build" in text or "failed building" in text:

@@ -44,7 +44,7 @@ _PYTHON: Shape = (
 #: The answer to the hello, see ``host/probe.py``.
 FACTS: Shape = {
     **dict.fromkeys(("user", "node", "cleanup_failed"), str),
-    **dict.fromkeys(("uv", "supervisor", "systemd", "lingers", "unfinished"), bool),
+    **dict.fromkeys(("uv", "supervisor", "systemd", "lingers", "linked", "unfinished"), bool),
     **dict.fromkeys(("live", "current"), (None, RELEASE_ID)),
     "python": _PYTHON,
     "manager": re.compile("systemd|supervisor"),

@@ -8,6 +8,7 @@ from django_deploy.host.layout import FAILED, LIVE, Layout, write_atomically
 from django_deploy.host.protocol import Failure
 
 ID = "20261122T174500Z-3f9c2a1"
+OTHER = "20261122T184500Z-2222222"
 
 
 @pytest.fixture
@@ -90,6 +91,62 @@ def test_a_folder_in_the_place_of_current_is_refused(layout):
 
     assert caught.value.message == f"{layout.current} is not a symbolic link"
     assert caught.value.remedy == f"Move it out of the way: mv {layout.current} {layout.current}.old"
+
+
+@pytest.mark.parametrize("kind", ["gone", "file", "folder"])
+def test_where_current_is_no_link_the_states_tell_what_is_live(layout, kind):
+    for id, state in ((ID, "live"), (OTHER, "retired")):
+        (layout.releases / id).mkdir()
+        layout.release(id).mark(state)
+    if kind == "file":
+        layout.current.write_text("notes")
+    elif kind == "folder":
+        layout.current.mkdir()
+
+    assert layout.live() == ID
+    assert not layout.links_to(ID)
+
+
+def test_what_is_in_the_place_of_a_link_is_put_aside_and_kept(layout):
+    layout.current.mkdir()
+    (layout.current / "notes.txt").write_text("first")
+    first = layout.put_aside(layout.current)
+    layout.current.write_text("second")
+    second = layout.put_aside(layout.current)
+    layout.point(layout.current, f"releases/{ID}")
+
+    assert (first, second) == (layout.root / "current.aside-1", layout.root / "current.aside-2")
+    assert (first / "notes.txt").read_text() == "first"
+    assert second.read_text() == "second"
+    assert layout.put_aside(layout.current) is None
+    assert layout.links_to(ID)
+
+
+def test_a_reserve_is_kept_until_it_is_needed(layout):
+    reserve = layout.private / "reserve"
+    assert sum(path.stat().st_size for path in reserve.iterdir()) == 8 * 16384
+
+    layout.give_up_reserve()
+    assert not reserve.exists()
+
+    layout.create()
+    assert len(list(reserve.iterdir())) == 8
+
+
+def test_a_state_that_is_not_known_counts_as_failed(layout):
+    (layout.releases / ID).mkdir()
+    (layout.releases / ID / "state").write_bytes(b"sideways\xff")
+    release = layout.release(ID)
+
+    assert (release.state, release.has_known_state) == ("failed", False)
+    release.mark("live")
+    assert (release.state, release.has_known_state) == ("live", True)
+
+
+def test_a_release_that_somebody_has_deleted_is_not_marked(layout):
+    layout.release(ID).mark("retired")
+
+    assert list(layout.releases.iterdir()) == []
 
 
 def test_a_release_is_buried_in_one_step_and_deleted_later(layout):

@@ -44,6 +44,13 @@ def test_a_transaction_that_was_left_open(layout, previous):
     assert read_journal(layout) == journal
 
 
+def test_what_was_confirmed_needs_no_release_to_go_back_to(layout):
+    journal = {"phase": "confirm", "release": ID, "previous": "20261122T164500Z-2222222", "was": "failed"}
+    write(layout, journal)
+
+    assert read_journal(layout) == journal
+
+
 @pytest.mark.parametrize(
     "journal",
     [

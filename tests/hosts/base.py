@@ -64,6 +64,7 @@ TOOLS = {
     "ip": "iproute2",
     "mmdebstrap": "mmdebstrap",
     "mount": "mount",
+    "nsenter": "util-linux",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "systemd-nspawn": "systemd-container",

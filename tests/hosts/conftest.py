@@ -28,7 +28,12 @@ PROBLEMS = pytest.StashKey[list[str]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    ours = [item for item in items if item.path.is_relative_to(HERE)]
+    require_hosts(config, items, HERE)
+
+
+def require_hosts(config: pytest.Config, items: list[pytest.Item], folder: Path) -> None:
+    """Mark the tests of that folder, and skip them where there can be no hosts."""
+    ours = [item for item in items if item.path.is_relative_to(folder)]
     for item in ours:
         item.add_marker(pytest.mark.hosts)
     if ours and (problems := base.missing()):

@@ -122,7 +122,7 @@ def visit_when_up(machine: Machine) -> Page:
 
 def look(machine: Machine, *, patience: float = 0.0) -> dict[str, Any]:
     """What is on the host now, or as soon as no deployment is at work, within ``patience`` seconds."""
-    answer = machine.run("python3", "-", machine.root, str(patience), input=LOOK).stdout
+    answer = machine.enter("python3", "-", machine.root, str(patience), input=LOOK)
     found: dict[str, Any] = json.loads(answer)
     return found
 

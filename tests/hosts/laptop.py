@@ -83,7 +83,9 @@ class Laptop:
         """Know no keys at this address."""
         name = host_name(address, port)
         lines = self.known_hosts.read_text().splitlines(keepends=True)
-        self.known_hosts.write_text("".join(line for line in lines if line.split()[0] != name))
+        fresh = self.known_hosts.with_name("known_hosts.new")
+        fresh.write_text("".join(line for line in lines if line.split()[0] != name))
+        fresh.replace(self.known_hosts)  # in one step: a deployer may be reading it
 
 
 def host_name(address: str, port: int) -> str:

@@ -27,7 +27,8 @@ class Proxy:
     """Listens at ``address:port`` and forwards to ``host:to_port``, from a thread of its own.
 
     ``round_trip`` is in seconds and may be changed at any time: every byte is held back for half of
-    it, without limiting how many are on their way. ``up`` and ``down`` count the bytes that came from
+    it, without limiting how many are on their way; ``rate`` limits the bytes a second to the host, where it
+    is not 0. ``up`` and ``down`` count the bytes that came from
     the client and from the host. ``rounds`` counts how often a client spoke after it had heard
     something new: a lower bound of the round trips that it waited for.
     """
@@ -39,6 +40,7 @@ class Proxy:
         self.to_port = to_port
         self.address = address
         self.round_trip = round_trip
+        self.rate = 0.0
         self.up = self.down = self.rounds = 0
         self._severed = False
         self._writers: set[asyncio.StreamWriter] = set()
@@ -158,7 +160,7 @@ class Link:
         down: Line = asyncio.Queue(IN_FLIGHT)
         work = [
             self.take(reader, up, self.count_up),
-            self.deliver(up, host_writer),
+            self.deliver(up, host_writer, up=True),
             self.take(host_reader, down, self.count_down),
             self.deliver(down, writer),
         ]
@@ -176,11 +178,13 @@ class Link:
             count(chunk)
             await line.put((self.proxy.due(), chunk))
 
-    async def deliver(self, line: Line, writer: asyncio.StreamWriter) -> None:
+    async def deliver(self, line: Line, writer: asyncio.StreamWriter, *, up: bool = False) -> None:
         chunk = b"-"
         while chunk:
             due, chunk = await line.get()
             await self.proxy.arrival(due)
+            if up and self.proxy.rate:
+                await asyncio.sleep(len(chunk) / self.proxy.rate)
             writer.write(chunk)
             await writer.drain()
         writer.write_eof()

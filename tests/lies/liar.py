@@ -42,6 +42,8 @@ FACTS = {
     "obstacle": None,
     "unfinished": False,
     "deferred": [],
+    "maintenance": None,
+    "linked": True,
     "transaction": {"release": None, "phase": None},
     "cleanup_failed": "",
 }
