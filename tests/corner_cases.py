@@ -165,7 +165,7 @@ HOSTS = {
     ),
     "credentials in files, logs and errors": (
         "bundle/test_secrets.py::test_hashes_and_wheels bundle/test_secrets.py::test_errors "
-        "bundle/test_secrets.py::test_tools_that_find_hashes hosts/test_deploy.py::test_secrets_stay_secret"
+        "bundle/test_secrets.py::test_tools_that_find_hashes hosts/test_hostile.py::test_secrets_stay_secret"
     ),
 }
 

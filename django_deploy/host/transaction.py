@@ -722,6 +722,7 @@ class Transaction:
         time.sleep(DRAIN_TIME)
         times = [process["stop_timeout"] for r in self._layout.all_releases() for process in _processes(r)]
         left = self._stop_all_but(live.id, patience=max(times, default=0.0) + KILL_TIME)
+        self._remove_sockets(live.id, left)
         if left:
             there = ", ".join(f"{name} of {release}" for name, release in left)
             raise Failure("ProcessFailed", f"processes of earlier releases do not stop: {there}")

@@ -133,7 +133,7 @@ def test_facts_that_are_accepted_are_understood(fuzz):
         session = session_of(as_json({"id": 0, "result": facts}) + b"\n")
         if not session.facts:
             return
-        status = deployment._describe(HOST, session.facts, RELEASE["id"])
+        status = deployment._describe(HOST, session.facts, RELEASE["id"], {RELEASE["id"]})
         assert all(line.replace("\n", "").isprintable() for line in Command().describe(status, NOW))
         try:
             deployment.choose_release([session.facts], None)
@@ -192,7 +192,7 @@ def heard(data, folder):
     os.write(write, data[:65_536])
     os.close(write)
     store = Store(Layout(str(folder)))
-    link = Link(source, 1, lambda header, blob: store.receive(header, blob), 5.0, 15.0)
+    link = Link(source, 1, lambda header, blob: store.receive(header, blob), 5.0, 15.0, lambda: None)
     started = time.monotonic()
     link._read()
     link._source.close()

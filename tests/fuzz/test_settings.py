@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from django_deploy import conf
 from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.index.sources import read_sources, redact, uv_variables
+from django_deploy.bundle.room import NO_ROOM
 from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.host import health
 from django_deploy.host.__main__ import REQUESTS
@@ -191,7 +192,9 @@ def use(target):
     target = target.without([host for host in target.hosts if host not in fit])
     if not target.hosts:
         return
-    plan = make_plan(target, MANIFEST, facts, bundles, {host: {} for host in fit}, now=NOW)
+    plan = make_plan(
+        target, MANIFEST, facts, bundles, {host: {} for host in fit}, dict.fromkeys(fit, NO_ROOM), now=NOW
+    )
     plan.lines()
     json.dumps(plan.as_dict())
     deploy_stages(plan, lambda event: None)

@@ -32,7 +32,7 @@ def decode(data):
     try:
         message = protocol.decode(data)
         answers.kind_of(message)
-        answers.read_reply(0, message)
+        answers.read_reply(0, "hello", message)
     except protocol.ProtocolError:
         pass
 
