@@ -43,8 +43,8 @@ NO_ROOM = Room()
 class Extent:
     """What an installed distribution takes.
 
-    ``shared`` are its files, which releases share (uv's hard links), ``own`` what each release has anew: its
-    folders and the copies of its static files.
+    ``shared`` are its files, which releases share (uv's hard links), in the folders of uv's cache; ``own`` is
+    what each release has anew: folders, those of bytecode too, and the copies of its static files.
     """
 
     shared: Room
@@ -71,15 +71,21 @@ def whole_blocks(size: int) -> int:
 
 def of_files(files: Iterable[tuple[str, int]]) -> Extent:
     """By the paths and sizes of its files."""
-    shared, own, folders = [0, 0], [0, 0], {"."}
+    shared, own, folders, of_bytecode = [0, 0], [0, 0], {"."}, set[str]()
     for path, size in files:
         taken, copies = whole_blocks(size), 2 if _SOURCE.search(path) else 1
         shared[0], shared[1] = shared[0] + copies * taken, shared[1] + copies
+        if copies > 1:
+            of_bytecode.add(path.rpartition("/")[0])
         if _STATIC.search(path):
             own[0], own[1] = own[0] + STATIC_COPIES * taken, own[1] + STATIC_COPIES
         while (path := path.rpartition("/")[0]) and path not in folders:
             folders.add(path)
-    return Extent(Room(*shared), Room(own[0] + len(folders) * BLOCK, own[1] + len(folders)))
+    anew = len(folders) + len(of_bytecode)
+    return Extent(
+        Room(shared[0] + len(folders) * BLOCK, shared[1] + len(folders)),
+        Room(own[0] + anew * BLOCK, own[1] + anew),
+    )
 
 
 @lru_cache(maxsize=1024)

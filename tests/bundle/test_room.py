@@ -35,16 +35,17 @@ def wheel(tmp_path):
 def test_files_take_whole_blocks_and_sources_have_bytecode():
     found = of_files([("acme/a.py", BLOCK + 1), ("acme/a.txt", 1), ("acme/empty.txt", 0)])
 
-    assert found.shared == Room(2 * 2 * BLOCK + BLOCK, 4)
-    assert found.own == Room(2 * BLOCK, 2)  # the folder, and the one above it
+    folders = 2  # the one of the package, and the one above it
+    assert found.shared == Room((2 * 2 + 1 + folders) * BLOCK, 4 + folders)
+    assert found.own == Room((folders + 1) * BLOCK, folders + 1)  # and that of bytecode
 
 
 def test_static_files_are_collected_for_each_release():
     found = of_files([("acme/static/acme/site.css", 10)])
 
-    assert found.shared == Room(BLOCK, 1)
+    assert found.shared == Room((1 + 4) * BLOCK, 1 + 4)
     assert found.own == Room((2 + 4) * BLOCK, 2 + 4)
-    assert found.whole == Room(7 * BLOCK, 7)
+    assert found.whole == Room(11 * BLOCK, 11)
 
 
 def test_what_was_installed_takes_no_more_than_was_said(wheel, tmp_path):
