@@ -167,10 +167,10 @@ MARKS = {
     "HEADERS": "m4rk-of-the-header",
 }
 
-#: Files of a host that have a secret: the site's environment, and what a rollback asks.
+#: Files of a host that have a secret: the site's environment, whole and by origin, and what a rollback asks.
 SECRET_FILES = {
-    "ENV": {"environment.json"},
-    "SECRET": {"environment.json"},
+    "ENV": {"environment.json", "environment.settings.json"},
+    "SECRET": {"environment.json", "environment.settings.json"},
     "HEADERS": {"release.json"},
     "INDEX_URL": set(),
 }
