@@ -31,9 +31,9 @@ ANSWERS = Answers("staging", ("deploy@web1",), "/srv/shop", "shop.example.com")
 def facts(**changes):
     found = {
         "name": "shop",
-        "folder": Path("/work"),
+        "folder": Path("/home/ann/shop"),
         "settings_module": "no_such.settings",
-        "settings_file": Path("/work/shop/settings.py"),
+        "settings_file": Path("/home/ann/shop/shop/settings.py"),
         "urls_file": None,
         "health_path": "",
         "processes": {"web": "gunicorn shop.wsgi --bind unix:{socket}"},
