@@ -182,8 +182,9 @@ class Supervisor:
 
     def _all_states(self) -> list[ProcessState]:
         found = []
-        stops, exits = self._ends()
-        for info in self._call("getAllProcessInfo"):
+        asked = self._call("getAllProcessInfo")
+        stops, exits = self._ends()  # read after: the end of whatever is said to have stopped is in there
+        for info in asked:
             name = info["name"]
             match = PROGRAM_NAME.fullmatch(name)
             if match:

@@ -470,6 +470,7 @@ def zipped(**members: bytes) -> bytes:
         (zipped(**{"a/../../x": b""}), " has a member 'a/../../x'."),
         (zipped(**{"/etc/passwd": b""}), " has a member '/etc/passwd'."),
     ],
+    ids=["nothing", "a text", "cut off", "above", "through a folder above", "absolute"],
 )
 def test_wheels_that_are_none(written, tmp_path, content, why):
     name = replaced(written, content)
