@@ -119,12 +119,14 @@ class Site:
         self.root = folder / "site"
         self.venv = self.project / ".venv"
         self.project.mkdir(parents=True)
-        self._install(folder / "django-deploy")
+        self.package = folder / "django-deploy"
+        self._install()
         self._start_project()
         self._kept = folder / "kept"
         self.keep()
 
-    def _install(self, package: Path) -> None:
+    def _install(self) -> None:
+        package = self.package
         package.mkdir()
         for name in PACKAGE:
             source = CHECKOUT / name
@@ -468,8 +470,9 @@ def test_a_lock_file_beside_manage_py(site):
 def test_a_revision(site):
     """What git has of it: not the front-end that only a build makes, and not what was changed since."""
     git = ["git", "-c", "user.name=Ann", "-c", "user.email=ann@example.com"]
-    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
-        subprocess.run([*git, *words], check=True, cwd=site.repository)
+    for folder in (site.repository, site.package):
+        for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+            subprocess.run([*git, *words], check=True, cwd=folder)
     site.append("INSTALLED_APPS += ['nothing']", "blog/views.py")
     site.append("DEPLOY_TARGETS['demo']['REQUIRE_CLEAN'] = True")
 

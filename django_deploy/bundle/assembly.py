@@ -74,13 +74,13 @@ def build_bundle(
     cache = cache or default_cache()
     environment, project = survey(target)
     distributions = environment.distributions
-    if target.require_clean and project.source is not None and revision is None:
-        require_clean(project.source)
     _check_ourselves(environment.distributions)
     unowned = find_unowned_modules(modules or {}, distributions)
     sources = read_sources(target.index_url)
     selection = select_for(target, distributions, project, sources, cache=cache)
     with source_trees(selection.kept, project, revision, cache=cache) as trees:
+        if target.require_clean:
+            require_clean(sorted(trees.working_folders, key=lambda folder: folder != project.source))
         rules = trees.rules(rules_of(target, ignored_folders))
         build = partial(build_wheels, cache=cache, report=report, rules=rules, sources=sources)
         find_pins = partial(lock, sources=sources, cache=cache, stated=selection.stated)

@@ -226,25 +226,6 @@ def test_django_deploy_must_be_installed(workshop):
     )
 
 
-def test_unclean_project_is_refused_on_demand(workshop):
-    project = workshop.sources / "setuptools_flat"
-    workshop.run("git", "init", "-q", cwd=project)
-    workshop.run("git", "add", ".", cwd=project)
-    workshop.run("git", "commit", "-q", "-m", "first", cwd=project)
-    try:
-        clean = workshop.bundle(require_clean=True)
-        project.joinpath("new.py").touch()
-        dirty = workshop.bundle(require_clean=True)
-        allowed = workshop.bundle()
-    finally:
-        shutil.rmtree(project / ".git")
-        project.joinpath("new.py").unlink(missing_ok=True)
-
-    assert clean["revision"]["dirty"] is False
-    assert dirty["error"] == f"REQUIRE_CLEAN is set, but {project} has uncommitted changes: new.py."
-    assert allowed["revision"]["dirty"] is True
-
-
 @contextmanager
 def repository(workshop, *folders):
     """Makes the sources of the workshop a git repository that has these folders."""
@@ -258,12 +239,33 @@ def repository(workshop, *folders):
         shutil.rmtree(sources / ".git")
 
 
+def test_unclean_sources_are_refused_on_demand(workshop):
+    """The project's, and those of every other package that comes from a folder."""
+    with repository(workshop, "."):
+        clean = workshop.bundle(require_clean=True)
+        added = [workshop.sources / name / "new.py" for name in ("setuptools_flat", "hatchling")]
+        for file in added:
+            file.touch()
+        try:
+            dirty = workshop.bundle(require_clean=True)
+            allowed = workshop.bundle()
+        finally:
+            for file in added:
+                file.unlink()
+
+    assert clean["revision"]["dirty"] is False
+    assert sorted(dirty["error"].removeprefix("REQUIRE_CLEAN is set, but ").rstrip(".").split("; ")) == [
+        f"{file.parent} has uncommitted changes: {file.parent.name}/new.py" for file in sorted(added)
+    ]
+    assert allowed["revision"]["dirty"] is True
+
+
 def test_a_revision_of_the_project(bundle, workshop, edited):
     """The working tree is dirty, and nobody minds; nothing is built that had been built before."""
     with repository(workshop, "setuptools_flat", "flit") as commit, edited("setuptools_flat") as project:
         project.joinpath("acme_site", "new.py").touch()
         here = workshop.bundle()
-        there = workshop.bundle(revision=commit[:10], require_clean=True)
+        there = workshop.bundle(revision=commit[:10])
 
     told = {"vcs": "git", "id": commit, "branch": "", "dirty": False}
     shipped = wheels(there)

@@ -25,12 +25,22 @@ SECRET_PLACES = frozenset(
     (".envs", ".envrc", ".ssh", ".gnupg", ".aws", ".netrc", ".pgpass", ".pypirc", ".npmrc")
 )
 
-#: Ends of files that hold keys in a form of their own, and of SQLite's.
+#: Files that settings read their secrets from.
+_SECRET_FILES = re.compile(r"\.?secrets?\.(json|ya?ml|toml|ini)|credentials\.json|client_secrets?.*\.json")
+
+#: Ends of files that hold keys in a form of their own; of SQLite's, and of dumps.
 _KEY_STORES = (".p12", ".pfx", ".jks", ".keystore")
 _DATABASES = (
     ".sqlite3",
     *(f"{kind}-{part}" for kind in (".sqlite", ".sqlite3") for part in ("journal", "wal", "shm")),
+    *(f".sql.{kind}" for kind in ("gz", "bz2", "xz", "zst", "zip")),
 )
+
+#: How SQLite's databases begin (https://www.sqlite.org/fileformat.html), and dumps of pg_dump's own format.
+_DATABASE_STARTS = (b"SQLite format 3\0", b"PGDMP")
+
+#: What pg_dump, mysqldump and mariadb-dump write at the top of a dump in SQL.
+_DUMP_TITLE = re.compile(rb"^-- (PostgreSQL database( cluster)? dump|(MySQL|MariaDB) dump )", re.MULTILINE)
 
 _KEY_START = re.compile(rb"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _KEY_IN_JSON = re.compile(rb"\s*\{[^\0]*\"private_key\"\s*:\s*\"-----BEGIN [A-Z ]*PRIVATE KEY-----")
@@ -113,7 +123,8 @@ def is_secret(path: str, head: bytes) -> bool:
 def is_private(name: str) -> bool:
     """Whether a file of this name holds secrets or a database, whatever is in it."""
     is_store = name.lower().endswith((*_KEY_STORES, *_DATABASES))
-    return is_store or name in SECRET_PLACES or _is_environment_file(name)
+    is_named = name in SECRET_PLACES or _SECRET_FILES.fullmatch(name.lower()) is not None
+    return is_store or is_named or _is_environment_file(name)
 
 
 def _is_environment_file(name: str) -> bool:
@@ -125,8 +136,8 @@ def _is_environment_file(name: str) -> bool:
 
 
 def holds_database(head: bytes) -> bool:
-    """Whether a file that begins so is an SQLite database (https://www.sqlite.org/fileformat.html)."""
-    return head.startswith(b"SQLite format 3\0")
+    """Whether a file that begins so is an SQLite database, or a dump of any."""
+    return head.startswith(_DATABASE_STARTS) or _DUMP_TITLE.search(head[:HEAD]) is not None
 
 
 def holds_private_key(path: str, head: bytes) -> bool:

@@ -229,6 +229,17 @@ class Trees:
     warnings: tuple[str, ...] = ()
     places: tuple[Path, Path] | None = None
 
+    @property
+    def working_folders(self) -> tuple[Path, ...]:
+        """The folders that are built as they are now, changed or not."""
+        sources = (item.source for item in self.distributions if item.source is not None)
+        aside = self.places[1] if self.places is not None else None
+        return tuple(
+            source
+            for source in sources
+            if source.is_dir() and not (aside is not None and source.is_relative_to(aside))
+        )
+
     def place(self, folder: Path) -> Path:
         """Where a folder of the working tree is taken from."""
         if self.places is None or not folder.is_relative_to(self.places[0]):

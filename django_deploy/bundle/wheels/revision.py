@@ -12,7 +12,7 @@ from django_deploy.bundle.manifest import Revision
 from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 @dataclass(frozen=True)
@@ -147,20 +147,21 @@ _OF_A_HOOK = frozenset(
 )
 
 
-def require_clean(folder: Path) -> None:
-    """REQUIRE_CLEAN: ``BundleError`` that names what is not committed."""
-    copy = find_working_copy(folder)
-    if copy is None:
-        raise BundleError(
-            f"REQUIRE_CLEAN is set, but neither git nor Mercurial knows a revision of {folder}.",
-            remedy="Commit the project first, or set REQUIRE_CLEAN to False.",
-        )
-    if copy.dirty_files:
-        names = list(_first(copy.dirty_files, 10))
-        raise BundleError(
-            f"REQUIRE_CLEAN is set, but {folder} has uncommitted changes: {', '.join(names)}.",
-            remedy="Commit or stash them.",
-        )
+def require_clean(folders: Iterable[Path]) -> None:
+    """REQUIRE_CLEAN: ``BundleError`` that names what is not committed, in all of these source folders."""
+    complaints, remedies = [], []
+    for folder in folders:
+        copy = find_working_copy(folder)
+        if copy is None:
+            complaints.append(f"neither git nor Mercurial knows a revision of {folder}")
+            remedies.append("Commit all of it first, or set REQUIRE_CLEAN to False.")
+        elif copy.dirty_files:
+            names = ", ".join(_first(copy.dirty_files, 10))
+            complaints.append(f"{folder} has uncommitted changes: {names}")
+            remedies.append("Commit or stash them.")
+    if complaints:
+        remedy = " ".join(dict.fromkeys(remedies))
+        raise BundleError(f"REQUIRE_CLEAN is set, but {'; '.join(complaints)}.", remedy=remedy)
 
 
 def _first(names: Sequence[str], count: int) -> Iterator[str]:

@@ -94,14 +94,15 @@ def test_a_file_is_described(project):
 
 def test_databases_and_keys_are_known_by_their_contents(project):
     project.joinpath("data", "places.db").write_bytes(DATABASE)
+    project.joinpath("data", "dump.sql").write_text("--\n-- PostgreSQL database dump\n--\n")
     project.joinpath("conf", "prod").write_text(KEY)
     project.joinpath("certs", "server.pem").write_text(f"-----BEGIN CERTIFICATE-----\n{KEY}")
 
     found = read_contents(project, Rules())
 
-    assert {"data/places.db", "conf/prod", "certs/server.pem"}.isdisjoint(file.name for file in found.files)
-    told = {"data/places.db (a database)", "conf/prod (a private key)", "certs/server.pem (a private key)"}
-    assert told <= set(found.left_out)
+    assert {"data/places.db", "data/dump.sql", "conf/prod", "certs/server.pem"}.isdisjoint(file.name for file in found.files)
+    told = {"conf/prod (a private key)", "certs/server.pem (a private key)"}
+    assert told | {"data/places.db (a database)", "data/dump.sql (a database)"} <= set(found.left_out)
 
 
 def test_what_deploy_bundle_has_written_is_left_out(project):

@@ -40,6 +40,16 @@ KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\n"
         ("x/.ssh/config", ""),
         ("x/server.P12", "0"),
         ("x/db.sqlite-wal", ""),
+        ("x/secrets.json", "{}"),
+        ("x/Secret.YAML", ""),
+        ("x/credentials.json", "{}"),
+        ("x/client_secret_1234.apps.json", "{}"),
+        ("x/old.sql.gz", "0"),
+        ("x/site.dump", "PGDMP\x01\x0e"),
+        ("x/backup.sql", "--\n-- PostgreSQL database dump\n--\n"),
+        ("x/cluster.sql", "--\n-- PostgreSQL database cluster dump\n--\n"),
+        ("x/my.sql", "-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)\n"),
+        ("x/maria.sql", "/*M!999999\\- enable the sandbox mode */ \n-- MariaDB dump 10.19  Distrib 10.11.6\n"),
         ("x/account.json", f'{{\n "type": "service_account",\n "private_key": "{KEY[:-1]}\\n…"}}'),
     ],
 )
@@ -62,6 +72,9 @@ def test_secrets_are_refused(tmp_path, name, text):
         ("x/sqlite.txt", "Of SQLite format 3"),
         ("x/keys.json", f'{{"help": "Paste it: {KEY[:-1]}", "private_key": "here"}}'),
         ("x/aws/.config", ""),
+        ("x/views.sql", "-- Read by a migration.\nCREATE VIEW totals AS SELECT 1;"),
+        ("x/how.md", "Text -- PostgreSQL database dump"),
+        ("x/secrets.py", ""),
     ],
 )
 def test_what_only_looks_like_a_secret(tmp_path, name, text):

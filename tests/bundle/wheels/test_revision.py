@@ -134,7 +134,7 @@ def test_submodules_of_git_that_are_not_as_committed(repository, tmp_path, ignor
     run(repository, "git", "add", ".")
     run(repository, "git", "commit", "-q", "-m", "second")
     library = repository / "project" / "library"
-    require_clean(repository / "project")
+    require_clean([repository / "project"])
 
     library.joinpath("project", "a.py").write_text("2")
     if change == "commit":
@@ -152,7 +152,7 @@ def test_subrepositories_of_mercurial_that_are_not_as_committed(tmp_path, change
     run(library, "hg", "commit", "-q", "-A", "-m", "first", "-u", "me")
     run(tmp_path, "hg", "init")
     run(tmp_path, "hg", "commit", "-q", "-A", "-m", "first", "-u", "me")
-    require_clean(tmp_path)
+    require_clean([tmp_path])
 
     library.joinpath("a.py").write_text("2")
     if change == "commit":
@@ -166,7 +166,7 @@ def test_require_clean_names_ten_files(repository):
         repository.joinpath(f"{number:02}.py").touch()
 
     with pytest.raises(BundleError) as caught:
-        require_clean(repository)
+        require_clean([repository])
 
     names = ", ".join(f"{number:02}.py" for number in range(10))
     assert caught.value.message == (
@@ -177,8 +177,25 @@ def test_require_clean_names_ten_files(repository):
 
 def test_require_clean_needs_a_vcs(tmp_path):
     with pytest.raises(BundleError) as caught:
-        require_clean(tmp_path)
+        require_clean([tmp_path])
 
     assert caught.value.message == (
         f"REQUIRE_CLEAN is set, but neither git nor Mercurial knows a revision of {tmp_path}."
+    )
+
+
+def test_require_clean_names_all_folders(repository, tmp_path):
+    repository.joinpath("new.py").touch()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    with pytest.raises(BundleError) as caught:
+        require_clean([repository, elsewhere])
+
+    assert caught.value.message == (
+        f"REQUIRE_CLEAN is set, but {repository} has uncommitted changes: new.py;"
+        f" neither git nor Mercurial knows a revision of {elsewhere}."
+    )
+    assert caught.value.remedy == (
+        "Commit or stash them. Commit all of it first, or set REQUIRE_CLEAN to False."
     )
