@@ -137,6 +137,26 @@ def test_a_record_with_escapes(host: Machine, bookshop: Bookshop) -> None:
     assert f"  live        {live}, of unknown age" in damaged.out
 
 
+def test_names_of_the_deployer_and_of_the_branch(host: Machine, bookshop: Bookshop) -> None:
+    """Whoever may choose them can write anything but their own text into no terminal and no shell."""
+    branch = "red$(touch${IFS}x)'\";`id`%n\u202e"
+    for words in (["init", "-q", "-b", branch], ["add", "."], ["commit", "-q", "-m", "first"]):
+        git = ["git", "-c", "user.name=Ann", "-c", "user.email=ann@example.com"]
+        subprocess.run([*git, *words], cwd=bookshop.folder, check=True)
+    name = "eve\x1b]0;owned\x07\n$(touch x) [bold]'\"\x9b2J"
+
+    with bookshop.start("deploy", "--yes", "-v", "2", LOGNAME=name) as deployer:
+        deployed = deployer.end()
+    shown = [bookshop.run("deploy_status"), bookshop.run("deploy_history"), bookshop.deploy("--json")]
+
+    for result in (deployed, *shown):
+        assert result.status == 0, result
+        assert_harmless(result)
+    status = " ".join(shown[0].out.split())
+    assert "(red$(touch${IFS}x)'\";`id`%n" in status
+    assert "by eve $(touch x) [bold]'\"@" in status
+
+
 #: Prints which of the marks of its first line are in anything that its user may read of processes, until its
 #: input ends; as the user nobody.
 WATCH = """
