@@ -258,6 +258,14 @@ class Release:
         return record
 
     @property
+    def known_record(self) -> dict[str, Any]:
+        """The same, but empty where the release is gone or damaged."""
+        try:
+            return self.record
+        except Failure:
+            return {}
+
+    @property
     def site(self) -> dict[str, Any]:
         """What the site said of itself in its preflight; empty when it never came so far."""
         try:

@@ -69,10 +69,7 @@ def _is_unfinished(journal: dict[str, Any]) -> bool:
 
 
 def _describe(release: Release) -> dict[str, Any]:
-    try:
-        record = release.record
-    except Failure:
-        record = {}
+    record = release.known_record
     return {"id": release.id, "state": release.state, **{name: record.get(name) for name in RELEASE_FIELDS}}
 
 

@@ -8,11 +8,9 @@ import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from . import cache
 from .layout import FAILED, LIVE, RELEASE_ID, RENEWED, RETIRED, Layout, Release
-from .protocol import Failure
 from .store import Store
 
 #: Failed releases that are kept for inspection.
@@ -35,7 +33,7 @@ def prune(layout: Layout, store: Store, keep: int) -> list[str]:
     wheels = _wheels(doomed)
     for release in doomed:
         release.bury()
-    tools = {Path(path).name for release in kept for path in _read_record(release).get("tools", {}).values()}
+    tools = {Path(path).name for release in kept for path in release.known_record.get("tools", {}).values()}
     _prune_tools(layout, tools)
     store.prune(tools | _wheels(kept), wheels)
     cache.forget(layout, ids, unshared)
@@ -66,7 +64,7 @@ def in_use() -> set[str]:
 
 
 def _wheels(releases: Iterable[Release]) -> set[str]:
-    return {wheel["sha256"] for release in releases for wheel in _read_record(release).get("wheels", ())}
+    return {wheel["sha256"] for release in releases for wheel in release.known_record.get("wheels", ())}
 
 
 def _prune_tools(layout: Layout, wanted: set[str]) -> None:
@@ -75,10 +73,3 @@ def _prune_tools(layout: Layout, wanted: set[str]) -> None:
         # A supervisord runs for as long as the host does, and from the folder that it was started in.
         if tool.name not in wanted and not (tool / "supervisor").is_dir():
             shutil.rmtree(tool)
-
-
-def _read_record(release: Release) -> dict[str, Any]:
-    try:
-        return release.record
-    except Failure:
-        return {}

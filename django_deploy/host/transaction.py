@@ -689,7 +689,7 @@ class Transaction:
     def _settle_states(self) -> None:
         release, previous = self.journal["release"], self.journal["previous"]
         if previous not in (None, release):
-            is_renewed = self._layout.release(release).record.get("renews") == previous
+            is_renewed = self._layout.release(release).known_record.get("renews") == previous
             self._layout.release(previous).mark(RENEWED if is_renewed else RETIRED)
         self._layout.release(release).mark(LIVE)
         environment.keep(self._layout, self._layout.release(release))
@@ -960,10 +960,7 @@ def _is_sound(journal: dict[str, Any], layout: Layout) -> bool:
 
 def _processes(release: Release) -> list[dict[str, Any]]:
     """Of a release that may be gone or damaged."""
-    try:
-        return list(release.record["processes"])
-    except Failure:
-        return []
+    return list(release.known_record.get("processes", ()))
 
 
 def _names(record: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,20 +148,28 @@ class HostSession:
         )
 
     def send_file(self, path: Path, sha256: str, name: str, progress: Progress) -> None:
-        """Send an artifact to the host's store; ``progress`` is called with bytes as they leave."""
-        self._send_blob(path, {"blob": sha256, "size": path.stat().st_size, "name": name}, progress)
+        """Send an artifact to the host's store; ``progress`` is called with bytes as they leave.
+
+        Should it be damaged there before it is used, the host gets it again.
+        """
+        self.offer_file(path, sha256, name, progress)
+        self._send_whole(path, sha256, name, progress)
 
     def send_delta(self, delta: Delta, path: Path, sha256: str, name: str, progress: Progress) -> None:
         """The same by its difference to what the host has; should that fail, the host gets the whole."""
         message = "A wheel is sent as a whole, as its difference could not be used"
-        self._offers[sha256] = (message, lambda: self.send_file(path, sha256, name, progress))
+        self._offers[sha256] = (message, partial(self._send_whole, path, sha256, name, progress))
         whole = path.stat().st_size
         header = {"blob": sha256, "size": delta.size, "name": name, "base": delta.base, "whole": whole}
         self._send_blob(delta.path, header, progress)
 
     def offer_file(self, path: Path, sha256: str, name: str, progress: Progress) -> None:
         """Send nothing: the host's store has it. Should it be damaged there, the host gets it again."""
-        self._offers[sha256] = (f"{name} is sent again", lambda: self.send_file(path, sha256, name, progress))
+        send = partial(self._send_whole, path, sha256, name, progress)
+        self._offers[sha256] = (f"{name} is sent again", send)
+
+    def _send_whole(self, path: Path, sha256: str, name: str, progress: Progress) -> None:
+        self._send_blob(path, {"blob": sha256, "size": path.stat().st_size, "name": name}, progress)
 
     def _send_blob(self, path: Path, header: Mapping[str, Any], progress: Progress) -> None:
         with self._sending, path.open("rb") as file:
@@ -227,7 +236,7 @@ class HostSession:
         elif kind == "id":
             self._take_reply(message)
         elif kind == "wanted":
-            self._send_whole(str(message["wanted"]), str(message.get("why")))
+            self._send_wanted(str(message["wanted"]), str(message.get("why")))
 
     def _take_reply(self, message: Reply) -> None:
         id = message["id"]
@@ -249,7 +258,7 @@ class HostSession:
         else:
             future.set_result(answer)
 
-    def _send_whole(self, sha256: str, why: str) -> None:
+    def _send_wanted(self, sha256: str, why: str) -> None:
         """Send what the host could not make of its difference, or has damaged; once, if it was offered."""
         if sha256 not in self._offers:
             raise protocol.ProtocolError("it asks for a file that was not offered")

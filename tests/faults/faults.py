@@ -10,12 +10,14 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from tests.hosts.inspection import visit_when_up
 from tests.hosts.network import ip
 
 from .phases import NAMES
+
+Found = TypeVar("Found", int, list[int])
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -369,10 +371,12 @@ class FlippedByte(Damaged):
     name = "store: a byte flipped"
 
     def damage(self, path: Path) -> None:
+        wait_for(lambda: path.stat().st_size)  # one that is just being sent may be empty still
         with path.open("r+b") as file:
-            file.seek(1000)
+            place = min(1000, path.stat().st_size - 1)
+            file.seek(place)
             [byte] = file.read(1)
-            file.seek(1000)
+            file.seek(place)
             file.write(bytes([byte ^ 1]))
 
 
@@ -531,7 +535,7 @@ class PipKilled(UvKilled):
         return {"INSTALLER": "pip"}
 
 
-def wait_for(look: Callable[[], list[int]]) -> list[int]:
+def wait_for(look: Callable[[], Found]) -> Found:
     deadline = time.monotonic() + 30
     while not (found := look()):
         assert time.monotonic() < deadline

@@ -213,6 +213,17 @@ def test_what_is_damaged_in_the_store_is_sent_again(site):
     assert site.warnings() == [f"{NAME} is sent again: {NAME} was damaged on the host's disk and removed."]
 
 
+def test_what_is_damaged_before_it_is_used_is_sent_again(site):
+    site.session.send_file(*site.file(OLD))
+    site.session.request("history", lines=1).result(20)  # by then it has been written
+    [part] = site.stored(OLD).parent.glob(".part-*")
+    part.write_bytes(OLD[:-1])
+
+    assert site.prepare(OLD) == NOTHING_ELSE
+    assert site.stored(OLD).read_bytes() == OLD
+    assert site.warnings() == [f"{NAME} is sent again: {NAME} arrived damaged."]
+
+
 def test_a_host_cannot_ask_for_other_files(site):
     with site.asleep(), pytest.raises(ProtocolError, match="it asks for a file that was not offered"):
         site.session._take({"wanted": sha256(OLD), "why": "curiosity"}, 100)

@@ -100,9 +100,10 @@ def test_databases_and_keys_are_known_by_their_contents(project):
 
     found = read_contents(project, Rules())
 
-    assert {"data/places.db", "data/dump.sql", "conf/prod", "certs/server.pem"}.isdisjoint(file.name for file in found.files)
-    told = {"conf/prod (a private key)", "certs/server.pem (a private key)"}
-    assert told | {"data/places.db (a database)", "data/dump.sql (a database)"} <= set(found.left_out)
+    databases, keys = {"data/places.db", "data/dump.sql"}, {"conf/prod", "certs/server.pem"}
+    assert (databases | keys).isdisjoint(file.name for file in found.files)
+    told = {f"{name} (a database)" for name in databases} | {f"{name} (a private key)" for name in keys}
+    assert told <= set(found.left_out)
 
 
 def test_what_deploy_bundle_has_written_is_left_out(project):

@@ -49,7 +49,7 @@ KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\n"
         ("x/backup.sql", "--\n-- PostgreSQL database dump\n--\n"),
         ("x/cluster.sql", "--\n-- PostgreSQL database cluster dump\n--\n"),
         ("x/my.sql", "-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)\n"),
-        ("x/maria.sql", "/*M!999999\\- enable the sandbox mode */ \n-- MariaDB dump 10.19  Distrib 10.11.6\n"),
+        ("x/maria.sql", "/*M!999999\\- enable the sandbox mode */ \n-- MariaDB dump 10.19\n"),
         ("x/account.json", f'{{\n "type": "service_account",\n "private_key": "{KEY[:-1]}\\n…"}}'),
     ],
 )
