@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -59,12 +60,16 @@ def nothing_configured() -> ConfigError:
 
 
 def _fitting_steps(target: Target) -> tuple[Step, ...]:
-    """Without those whose app is missing here. Where the site has other settings, it says so itself."""
-    if target.settings_module != _settings_module():
-        return target.steps
-    return tuple(
-        step for step in target.steps if not step.requires_app or apps.is_installed(step.requires_app)
-    )
+    """Without those whose app is missing here.
+
+    Where the site has other settings it says so itself, but it has no app that is not even in this environment.
+    """
+    has_app = apps.is_installed if target.settings_module == _settings_module() else _is_there
+    return tuple(step for step in target.steps if not step.requires_app or has_app(step.requires_app))
+
+
+def _is_there(package: str) -> bool:
+    return importlib.util.find_spec(package.partition(".")[0]) is not None
 
 
 def _data_folders() -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,15 @@ def test_a_target_knows_the_folders_of_data_and_those_that_are_read():
 @override_settings(DEPLOY_TARGETS={"staging": {**STAGING, "SETTINGS_MODULE": "shop.production"}})
 def test_a_site_with_other_settings_knows_itself_which_steps_fit():
     assert conf.get_target("staging").steps == DEFAULT_STEPS
+
+
+@override_settings(DEPLOY_TARGETS={"staging": {**STAGING, "SETTINGS_MODULE": "shop.production"}})
+def test_no_other_settings_have_an_app_that_is_not_installed_at_all(monkeypatch):
+    monkeypatch.setitem(sys.modules, "compressor", None)  # as if it could not be found
+
+    assert [step.name for step in conf.get_target("staging").steps] == [
+        step.name for step in DEFAULT_STEPS if step.requires_app != "compressor"
+    ]
 
 
 @override_settings(
