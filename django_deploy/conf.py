@@ -62,7 +62,7 @@ def nothing_configured() -> ConfigError:
 def _fitting_steps(target: Target) -> tuple[Step, ...]:
     """Without those whose app is missing here.
 
-    Where the site has other settings it says so itself, but it has no app that is not even in this environment.
+    Where the site has other settings it says so itself, but it has no app that this environment lacks.
     """
     has_app = apps.is_installed if target.settings_module == _settings_module() else _is_there
     return tuple(step for step in target.steps if not step.requires_app or has_app(step.requires_app))
