@@ -39,18 +39,26 @@ def read(name: str) -> dict[str, Any]:
 def environment(base: Mapping[str, str]) -> dict[str, str]:
     """``base`` with the site's own environment over it, and the release's programs first in PATH."""
     root = os.path.dirname(os.path.dirname(folder()))
+    record = read("release.json")
     env = {name: value for name, value in base.items() if not name.startswith("PYTHON")}
     env.update(
         VIRTUAL_ENV=os.path.join(folder(), "venv"),
-        DJANGO_SETTINGS_MODULE=read("release.json")["settings_module"],
+        DJANGO_SETTINGS_MODULE=record["settings_module"],
         DJANGO_DEPLOY_ROOT=root,
         DJANGO_DEPLOY_SHARED=os.path.join(root, "shared"),
         DJANGO_DEPLOY_RELEASE=os.path.basename(folder()),
         DJANGO_DEPLOY_RELEASE_DIR=folder(),
+        SENTRY_RELEASE=sentry_release(record),
     )
     env.update(read("environment.json"))
     env["PATH"] = os.path.join(folder(), "venv", "bin") + os.pathsep + env.get("PATH", os.defpath)
     return env
+
+
+def sentry_release(record: Mapping[str, Any]) -> str:
+    """``package@version+build``: so Sentry names releases, and its SDK finds it in the environment."""
+    project, version = record.get("project") or "site", record.get("version") or "0"
+    return f"{project}@{version}{'.' if '+' in version else '+'}{os.path.basename(folder())}"
 
 
 def command(record: Mapping[str, Any], name: str) -> list[str]:

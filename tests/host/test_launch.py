@@ -72,3 +72,25 @@ def test_other_data_in_the_virtualenv_is_no_project(release):
     (release / "venv" / "app").mkdir()
 
     assert launch.working_folder(str(release)) == str(release)
+
+
+@pytest.mark.parametrize(
+    ("known", "name"),
+    [
+        ({}, "site@0+20261122T174500Z-3f9c2a1"),
+        ({"project": "shop", "version": "1.4"}, "shop@1.4+20261122T174500Z-3f9c2a1"),
+        ({"project": "shop", "version": "1.4+abc"}, "shop@1.4+abc.20261122T174500Z-3f9c2a1"),
+    ],
+)
+def test_release_as_sentry_names_it(release, known, name):
+    record = {"settings_module": "shop.settings", **known}
+    (release / "release.json").write_text(json.dumps(record))
+    (release / "manage.py").write_text(
+        "import launch\nlaunch.enter()\nimport os\nprint(os.environ['SENTRY_RELEASE'])\n"
+    )
+
+    assert run(sys.executable, release / "manage.py") == [name]
+
+    (release / "environment.json").write_text('{"SENTRY_RELEASE": "mine"}')
+
+    assert run(sys.executable, release / "manage.py") == ["mine"]

@@ -2,7 +2,9 @@ import json
 import logging
 
 import pytest
-from django.test import Client
+from django.core.management import call_command
+from django.db import connections
+from django.test import Client, override_settings
 
 from django_deploy.site.release import release
 
@@ -45,3 +47,31 @@ def test_unhealthy_when_the_database_does_not_answer(client, database, tmp_path,
 
 def test_only_reads_are_answered(client):
     assert client.post("/healthz/").status_code == 405
+
+
+def details(client, token="secret"):
+    return client.get("/healthz/", headers={"Authorization": f"Bearer {token}"}).json()
+
+
+@override_settings(DEPLOY_HEALTH_TOKEN="secret")
+def test_who_has_the_token_is_told_of_each_database(client, database, tmp_path):
+    connections["other"].settings_dict["NAME"] = str(tmp_path / "no" / "folder.sqlite3")
+
+    found = details(client)["databases"]
+
+    assert found["other"] == {"error": "unable to open database file", "pending_migrations": None}
+    assert found["default"]["error"] == ""
+    assert "auth.0001_initial" in found["default"]["pending_migrations"]
+
+
+@override_settings(DEPLOY_HEALTH_TOKEN="secret")
+def test_what_is_pending_is_told_until_it_is_applied(client, database):
+    call_command("migrate", verbosity=0)
+
+    assert details(client)["databases"]["default"] == {"error": "", "pending_migrations": []}
+
+
+@pytest.mark.parametrize(("setting", "sent"), [("secret", "other"), ("secret", ""), ("", ""), ("", "secret")])
+def test_without_the_token_there_are_no_details(client, database, setting, sent):
+    with override_settings(DEPLOY_HEALTH_TOKEN=setting):
+        assert details(client, sent) == {"ok": True, "release": None}

@@ -12,6 +12,7 @@ from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.host.protocol import Event
 from django_deploy.management import model_changes
 from django_deploy.management.base import DeployCommand, Terminal
+from django_deploy.management.signalling import announce, tell_of, telling_of_failure
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -89,15 +90,17 @@ class Command(DeployCommand):
                 )
                 reporter.show(found.lines())
                 return None
-            outcome = self.deployment.deploy(
-                chosen,
-                origin,
-                report=reporter,
-                prompts=terminal,
-                confirm=lambda found: self.confirm(found, reporter, terminal, yes=yes),
-                accept=self.accept(terminal) if terminal.is_interactive and not yes else None,
-                skip_unreachable=skip_unreachable,
-            )
+            with telling_of_failure(chosen, reporter):
+                outcome = self.deployment.deploy(
+                    chosen,
+                    origin,
+                    report=reporter,
+                    prompts=terminal,
+                    confirm=lambda found: self.confirm(found, reporter, terminal, yes=yes),
+                    accept=self.accept(terminal) if terminal.is_interactive and not yes else None,
+                    skip_unreachable=skip_unreachable,
+                )
+            tell_of(outcome, chosen, reporter)
         if outcome.outcome == "declined":
             raise DeployError("Nothing was deployed, as you wished.")
         return None
@@ -119,9 +122,12 @@ class Command(DeployCommand):
     def confirm(self, plan: Plan, reporter: Reporter, terminal: Terminal, *, yes: bool) -> bool:
         """Shows the plan; whoever sits at a terminal is asked, unless with ``--yes``."""
         reporter.show(plan.lines())
-        if yes or not terminal.is_interactive:
-            return True
-        return terminal.confirm(f"Deploy to {plan.target.name}?", default=True)
+        is_wanted = yes or not terminal.is_interactive
+        if not is_wanted:
+            is_wanted = terminal.confirm(f"Deploy to {plan.target.name}?", default=True)
+        if is_wanted:
+            announce(plan)
+        return is_wanted
 
     def check_models(self, target: Target, options: dict[str, Any], reporter: Reporter) -> None:
         """What is deployed from here has a migration for each change of its models."""

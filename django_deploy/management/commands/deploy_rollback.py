@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django_deploy.management.base import DeployCommand
+from django_deploy.management.signalling import tell_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -40,6 +41,7 @@ class Command(DeployCommand):
         title = f"Rollback of {chosen.name}"
         with self.reporting(json=json, options=options, title=title) as reporter:
             terminal = self.terminal(reporter, json=json)
-            self.deployment.rollback(
+            outcome = self.deployment.rollback(
                 chosen, release, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
             )
+            tell_of(outcome, chosen, reporter)
