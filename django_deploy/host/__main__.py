@@ -157,7 +157,11 @@ class Program:
         def waiting(holder: dict[str, Any]) -> None:
             self._link.report("lock.waiting", holder=holder)
 
-        self._lock.acquire(message["holder"], message["wait"], waiting, self._link.lost)
+        try:
+            self._lock.acquire(message["holder"], message["wait"], waiting, self._link.lost)
+        except Failure:
+            self._link.stop_if_lost()  # then it is not for the other one that this one ends
+            raise
         return {}
 
     def _begin(self, message: dict[str, Any]) -> dict[str, Any]:

@@ -102,6 +102,11 @@ class Link:
             self._on_loss()
         self._requests.put(None)
 
+    def stop_if_lost(self) -> None:
+        """Raises a ``Failure`` that says why the link was lost, if it was."""
+        if self.lost.is_set():
+            raise protocol.Failure("Aborted", self.reason, "Deploy again.")
+
     def next_request(self) -> dict[str, Any] | None:
         """The next request, or None when there will be no more."""
         if self.lost.is_set():

@@ -190,13 +190,9 @@ class Transaction:
         write_atomically(self._journal_file, json.dumps(journal), 0o600)
         self.journal = journal
 
-    def _stop_if_lost(self) -> None:
-        if self._link.lost.is_set():
-            raise Failure("Aborted", self._link.reason)
-
     def _pause(self, seconds: float) -> None:
         self._link.lost.wait(seconds)
-        self._stop_if_lost()
+        self._link.stop_if_lost()
 
     # Prepare
 
@@ -321,7 +317,7 @@ class Transaction:
 
     def step(self, message: dict[str, Any]) -> dict[str, Any]:
         """Run one ``manage.py`` command of the new release to its end."""
-        self._stop_if_lost()
+        self._link.stop_if_lost()
         name = self._step_name = " ".join(message["command"])
         self._link.report("step.started", step=name)
         self._warn_of_clearing(message["command"])
@@ -452,7 +448,7 @@ class Transaction:
 
     def activate(self, message: dict[str, Any]) -> dict[str, Any]:
         """Start the release beside the live one, ask its health, then switch."""
-        self._stop_if_lost()
+        self._link.stop_if_lost()
         release = self._layout.release(message["release"])
         record, previous = release.record, self._layout.live()
         was = FAILED if self.journal.get("release") == release.id else release.state
@@ -465,7 +461,7 @@ class Transaction:
         self._note(START, release=release.id, previous=previous, was=was)
         self._carry_static_files(release)
         checked = self._start(release, record, previous)
-        self._stop_if_lost()
+        self._link.stop_if_lost()
         self._note(SWITCH)
         # Both releases start with the host until confirm, so that wherever the links point is served.
         self._manager(release).enable(release.id, _names(record))
@@ -597,7 +593,7 @@ class Transaction:
         """See that the processes are those still that were started, and for ``seconds`` that they answer."""
         until = time.monotonic() + message["seconds"]
         while True:
-            self._stop_if_lost()
+            self._link.stop_if_lost()
             if self._watch is not None:
                 self._watch.look()
             if time.monotonic() >= until:
@@ -626,7 +622,7 @@ class Transaction:
         release = self._layout.release(self._layout.live() or "")
         wanted = [p for p in release.record["processes"] if is_meant(message["process"], p["name"])]
         for process in wanted:
-            self._stop_if_lost()
+            self._link.stop_if_lost()
             name = process["name"]
             if there := self._end(release, [name]):
                 raise Failure("ProcessFailed", f"process {there[0]!r} does not stop")
@@ -663,7 +659,7 @@ class Transaction:
         """The commit point: from here on the release is live, whatever becomes of the deployer."""
         if self.journal.get("phase") != SWITCH:
             raise Failure("BadRequest", "nothing was activated")
-        self._stop_if_lost()
+        self._link.stop_if_lost()
         release, previous = self.journal["release"], self.journal["previous"]
         self._point(self._layout.current, f"releases/{release}")
         self._note(CONFIRM, at=round(time.time(), 3))

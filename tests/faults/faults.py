@@ -87,6 +87,7 @@ def elsewhere(phases: Sequence[str], why: str) -> dict[str, str]:
 
 SERVED = "Nothing changed: the host serves {old}, as before.\n"
 LINK = "CommandError: {host}: the link to the host %s\nThe host puts itself back; deploy again.\n" + SERVED
+MISSED = "CommandError: {host}: no sign of the deployer for 15 s\nDeploy again.\n" + SERVED
 
 
 class Killed(Fault):
@@ -122,10 +123,11 @@ class Stopped(Fault):
 
     def says(self, scene: Scene) -> str:
         if scene.phase.name == "connect":
-            return ".*"
+            return "(.*\n)*"
         if scene.phase.name == "confirm":
             return ""
-        return LINK % "(ended|broke: {address} has been silent for 15 s|broke: {address} cut the connection)"
+        lost = LINK % "(ended|broke: {address} has been silent for 15 s|broke: {address} cut the connection)"
+        return f"({lost}|{MISSED})"
 
 
 class Interrupted(Fault):
