@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
 from . import environment, history, maintenance, protocol
+from .examination import examine, reach_databases
 from .judgement import POLICIES
 from .layout import READ_ONLY_REMEDY, RECORD, RELEASE_ID, SHA256, Layout, Release
 from .link import BlobReader, Link
@@ -136,6 +137,14 @@ class Program:
     def _tell_history(self, message: dict[str, Any]) -> dict[str, Any]:
         """``lines``: so many of the last entries."""
         return {"entries": history.entries(self._layout, int(message["lines"]))}
+
+    def _examine(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``index_url`` (null: ask none; empty: the host's own) and ``distribution``, whose page it has."""
+        return examine(self._layout, message["index_url"], message["distribution"])
+
+    def _reach_databases(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Of the live release, with its settings and its environment."""
+        return reach_databases(self._layout)
 
     def _tell_environment(self, message: dict[str, Any]) -> dict[str, Any]:
         """The names of what is set; never a value."""
@@ -326,6 +335,8 @@ REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], S
     ),
     "probe": (Program._probe, {}),
     "history": (Program._tell_history, {"lines": range(1, history.MAX_ENTRIES + 1)}),
+    "examine": (Program._examine, {"index_url": (None, str), "distribution": str}),
+    "reach_databases": (Program._reach_databases, {}),
     "environment": (Program._tell_environment, {}),
     "store_environment": (Program._store_environment, _CHANGES),
     "logs": (

@@ -66,6 +66,7 @@ EVENTS = {
     "host.environment": "settings host",
     "history.entry": "action release previous by left_out project version revision",
     "log.line": "process release line",
+    "checked": "check outcome message remedy",
     "rollout.finished": "outcome release left_out seconds phases",
 }
 

@@ -89,3 +89,42 @@ def identify(aliases: Collection[str], salt: str) -> dict[str, dict[str, str]]:
             entry["error"] = f"{type(error).__name__}: {error}".strip()
         found[alias] = entry
     return found
+
+
+def reach() -> dict[str, dict[str, str]]:
+    """By alias, of all the site's databases: ``place``, ``vendor``, and an ``error`` where one is silent."""
+    return {alias: _reach(connections[alias]) for alias in connections if has_engine(connections[alias])}
+
+
+def has_engine(connection: BaseDatabaseWrapper) -> bool:
+    """Without DATABASES, or with an empty entry, Django puts a dummy there that fails when it is used."""
+    return connection.vendor != "unknown"
+
+
+#: What makes a database say something. SQLite looks at its file only when it has to.
+_QUESTIONS = {"sqlite": "SELECT count(*) FROM sqlite_master", "oracle": "SELECT 1 FROM DUAL"}
+
+
+def _reach(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    entry = {"vendor": connection.vendor, "place": place(connection)}
+    if connection.vendor == "sqlite" and (why := _file_trouble(str(connection.settings_dict["NAME"]))):
+        return {**entry, "error": why}
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_QUESTIONS.get(connection.vendor, "SELECT 1"))
+            cursor.fetchone()
+    except Exception as error:  # a driver that is missing, a name that is not found: all of it is the answer
+        return {**entry, "error": f"{type(error).__name__}: {error}".strip()}
+    return entry
+
+
+def _file_trouble(name: str) -> str:
+    """Why SQLite could not use its file; empty where it can. Connecting would make a file that is missing."""
+    path = Path(name)
+    if ":memory:" in name or "mode=memory" in name or name.startswith("file:"):
+        return ""
+    if not path.exists():
+        return f"there is no file {name}"
+    if not (os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)):
+        return f"{name}, or its folder, cannot be written"
+    return ""

@@ -28,6 +28,10 @@ input. End of input ends the process with status 0.
     ``{"ok": true, "databases": {ALIAS: {...}}}``: those that these ``migrate`` commands write to, see
     ``databases.py``.
 
+``{"do": "reach"}``
+    ``{"ok": true, "databases": {ALIAS: {...}}}``: whether each of the site's databases answers, see
+    ``databases.py``. Nothing is written, no database is made.
+
 ``{"do": "plan_migrations", "command": [NAME, ARGUMENT...]}``
     ``{"ok": true, "plan": {...} | null}``: what a ``migrate`` command would do, see ``migrations.py``; null
     where the site has no database.
@@ -58,7 +62,7 @@ from django.apps import apps
 from django.core.management import BaseCommand, CommandError, call_command, get_commands, load_command_class
 from django.db import connections
 
-from .databases import identify
+from .databases import has_engine, identify, reach
 from .description import describe
 from .explanation import explain
 from .migration_lock import LockTaken, MigrationLock
@@ -145,8 +149,7 @@ def _skipped(reason: str) -> Reply:
 
 
 def _has_database() -> bool:
-    """Without DATABASES, or with an empty entry, Django puts a dummy there that fails when it is used."""
-    return any(connections[alias].vendor != "unknown" for alias in connections)
+    return any(has_engine(connections[alias]) for alias in connections)
 
 
 def _words(request: dict[str, Any]) -> list[str]:
@@ -242,6 +245,7 @@ REQUESTS: dict[str, Callable[[dict[str, Any]], Reply]] = {
     "run": run,
     "tables": lambda request: {"ok": True, "tables": tables()},
     "identify": _identify,
+    "reach": lambda request: {"ok": True, "databases": reach()},
     "plan_migrations": _plan,
     "guard": _guard,
     "unguard": _unguard,

@@ -69,9 +69,45 @@ _REPLY: Shape = {
     "tables?": (None, {str: {"model": str, "columns": {str: str}, "marks": [str]}}),
     "databases?": {str: {"vendor": str, "place": str, "fingerprint?": str, "error?": str}},
 }
+
+#: See ``host/examination.py``.
+EXAMINATION: Shape = {
+    "disks": [
+        {
+            "path": str,
+            **dict.fromkeys(("bytes", "free_bytes"), int),
+            **dict.fromkeys(("inodes", "free_inodes"), (None, int)),
+            "is_read_only": bool,
+        }
+    ],
+    "interpreter": (None, dict.fromkeys(("made", "now", "error"), str)),
+    "manager": str,
+    "sockets": [
+        {
+            **dict.fromkeys(("process", "link", "leads_to", "own"), str),
+            "is_in_maintenance": bool,
+            "failure": (None, {**dict.fromkeys(("message", "remedy"), str), "lines": [str]}),
+        }
+    ],
+    "way": [
+        {
+            "path": str,
+            **dict.fromkeys(("mode", "uid", "gid"), int),
+            **dict.fromkeys(("is_folder", "has_acl"), bool),
+        }
+    ],
+    "servers": [
+        {**dict.fromkeys(("name", "user"), str), "is_running": bool, "uid": int, "groups": [int]},
+    ],
+    "configuration": (None, {"server": str, "files": [str], "status": (None, int), "lines": [str]}),
+    "index": (None, {**dict.fromkeys(("address", "error"), str), "status": (None, int)}),
+    "time": float,
+}
 _REPLIES: Mapping[str, Shape] = {
     "hello": FACTS,
     "probe": FACTS,
+    "examine": EXAMINATION,
+    "reach_databases": {"databases": {str: {"vendor": str, "place": str, "error?": str}}},
     "environment": {"settings": [str], "host": [str]},
     "history": {"entries": [ENTRY]},
 }

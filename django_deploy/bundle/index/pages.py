@@ -152,6 +152,15 @@ class Index:
             raise IndexFailure(f"{shown(file.url)} answered with status {response.status}")
 
 
+def has_page(sources: Sources, name: str) -> bool:
+    """Whether any of the sources offers files of a distribution; raises ``IndexFailure``."""
+    index = Index(sources)
+    try:
+        return bool(index.files(canonicalize_name(name)))
+    finally:
+        index.close()
+
+
 def _with_digest(file: File) -> File:
     path = file.local_path
     if path is None or file.sha256 or not path.is_file():

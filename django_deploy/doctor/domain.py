@@ -1,0 +1,84 @@
+"""What visitors meet first: the name of the site, and its certificate."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Collection
+
+from django_deploy.doctor.finding import Finding, error, not_checked, ok, warning
+from django_deploy.target import Target
+
+#: Days before a certificate ends when somebody should look why it was not renewed, and when it is late.
+RENEWED_BEFORE, LATE_BEFORE = 21, 3
+
+#: Seconds for the connection, and again for the handshake.
+TLS_TIMEOUT = 10.0
+
+HTTPS = 443
+
+NO_DOMAIN = "the target names no DOMAIN (--domain gives one)"
+
+
+def domain_of(target: Target) -> str:
+    """The target's DOMAIN; empty where it has none."""
+    return str(getattr(target, "domain", None) or "")
+
+
+def check_name(domain: str, addresses: Collection[str]) -> Finding:
+    """Whether DNS leads to one of the hosts, which have these addresses."""
+    if not domain:
+        return not_checked("dns", NO_DOMAIN)
+    try:
+        found = resolve(domain)
+    except OSError as failure:
+        reason = failure.strerror or str(failure)
+        remedy = f"Make an A or AAAA record of {domain} where its zone is kept."
+        return error("dns", f"{domain} is not found: {reason}", remedy)
+    text = ", ".join(found)
+    if addresses and not set(found) & set(addresses):
+        message = f"{domain} leads to {text}, and to none of the hosts ({', '.join(sorted(addresses))})"
+        return warning(
+            "dns", message, "Right behind a load balancer or a CDN; else mend its A and AAAA records."
+        )
+    return ok("dns", f"{domain} leads to {text}")
+
+
+def resolve(name: str) -> list[str]:
+    """The addresses of a name, each once; raises ``OSError``."""
+    try:
+        found = socket.getaddrinfo(name, HTTPS, type=socket.SOCK_STREAM)
+    except UnicodeError as failure:
+        raise OSError(f"not a name: {failure}") from None
+    return list(dict.fromkeys(str(info[4][0]) for info in found))
+
+
+def check_certificate(
+    domain: str, *, port: int = HTTPS, context: ssl.SSLContext | None = None, now: float | None = None
+) -> Finding:
+    """As a visitor's browser judges it, by the authorities that this machine trusts."""
+    if not domain:
+        return not_checked("certificate", NO_DOMAIN)
+    context = context or ssl.create_default_context()
+    try:
+        with (
+            socket.create_connection((domain, port), timeout=TLS_TIMEOUT) as plain,
+            context.wrap_socket(plain, server_hostname=domain) as connection,
+        ):
+            ends = ssl.cert_time_to_seconds(str((connection.getpeercert() or {})["notAfter"]))
+    except ssl.SSLCertVerificationError as failure:
+        remedy = "Visitors are warned off. Renew it: certbot renew; of Caddy, read journalctl -u caddy."
+        return error("certificate", f"{domain}: {failure.verify_message}", remedy)
+    except (OSError, UnicodeError) as failure:
+        reason = getattr(failure, "strerror", None) or failure
+        remedy = f"Does the web server listen there, and does every firewall let port {port} through?"
+        return error("certificate", f"{domain}:{port} does not answer over TLS: {reason}", remedy)
+    days = int((ends - (time.time() if now is None else now)) // 86400)
+    message = f"{domain}: good for {days} more days"
+    if days < RENEWED_BEFORE:
+        make = error if days < LATE_BEFORE else warning
+        return make(
+            "certificate", message, "Why was it not renewed? certbot renew, or the log of Caddy, tells."
+        )
+    return ok("certificate", message)

@@ -1,0 +1,78 @@
+"""Security releases that what is live does not have yet, by what pip-audit knows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from django_deploy.doctor.finding import Finding, error, not_checked, ok, warning
+
+#: Seconds that it may take: it asks for each distribution.
+AUDIT_TIMEOUT = 120.0
+
+MISSING = "pip-audit is not installed here", "pip install 'django-deploy[audit]'"
+
+
+def check_security(versions: Mapping[str, str]) -> Finding:
+    """``versions`` by canonical name, of what is live and comes from indexes."""
+    if not versions:
+        return not_checked("security releases", "nothing is live yet")
+    if find_spec("pip_audit") is None:
+        return not_checked("security releases", *MISSING)
+    with tempfile.TemporaryDirectory(prefix="django-deploy-") as folder:
+        file = Path(folder, "requirements.txt")
+        file.write_text("".join(f"{name}=={version}\n" for name, version in sorted(versions.items())))
+        argv = [sys.executable, "-m", "pip_audit", "--requirement", str(file), "--no-deps", "--disable-pip"]
+        argv += ["--format", "json", "--progress-spinner", "off", "--desc", "off"]
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=AUDIT_TIMEOUT, check=False)
+        except subprocess.TimeoutExpired:
+            why = f"pip-audit has not answered within {AUDIT_TIMEOUT:g} s"
+            return not_checked("security releases", why, "Is its source of data in reach?")
+    try:
+        report = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError, TypeError):
+        last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it said nothing")
+        return not_checked("security releases", f"pip-audit failed: {last.strip()[:300]}")
+    return judge_report(report)
+
+
+def judge_report(report: list[dict[str, Any]]) -> Finding:
+    """The ``dependencies`` of pip-audit's JSON. What it has no data of is not taken for sound."""
+    behind = {entry["name"].lower(): entry for entry in report if entry.get("vulns")}
+    unknown = [entry["name"] for entry in report if "skip_reason" in entry]
+    text = "; ".join(_describe(entry) for entry in behind.values())
+    remedy = "Install the newer versions here, try the site, and deploy."
+    if "django" in behind:
+        return error("security releases", text, remedy)
+    if len(unknown) == len(report) or "django" in map(str.lower, unknown):
+        why = f"pip-audit has no data of {_listed(unknown)}"
+        return not_checked("security releases", why, "Is its source of data in reach?")
+    if behind:
+        return warning("security releases", text, remedy)
+    rest = f"; no data of {_listed(unknown)}" if unknown else ""
+    return ok("security releases", f"none is missing for {len(report) - len(unknown)} distributions{rest}")
+
+
+def _describe(entry: Mapping[str, Any]) -> str:
+    fixes = [version for flaw in entry["vulns"] for version in flaw.get("fix_versions", ())]
+    ids = ", ".join(_cve(flaw) for flaw in entry["vulns"][:3])
+    more = f" and {len(entry['vulns']) - 3} more" if len(entry["vulns"]) > 3 else ""
+    mended = f", mended in {', '.join(dict.fromkeys(fixes))}" if fixes else ""
+    return f"{entry['name']} {entry['version']} has {ids}{more}{mended}"
+
+
+def _cve(flaw: Mapping[str, Any]) -> str:
+    """The name that most people know."""
+    names = [str(flaw["id"]), *map(str, flaw.get("aliases", ()))]
+    return next((name for name in names if name.startswith("CVE-")), names[0])
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,119 @@
+"""The web server in front of the site, as far as the site's user may look: who it is, what it is told."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Optional
+
+from . import commands
+from .protocol import Failure
+
+#: By the program's name: where its configuration lies, and the command that only reads it.
+SERVERS = {
+    "nginx": (Path("/etc/nginx"), ["nginx", "-t"]),
+    "caddy": (Path("/etc/caddy"), ["caddy", "adapt", "--config", "/etc/caddy/Caddyfile"]),
+}
+
+#: Seconds that the command may take.
+TEST_TIMEOUT = 10.0
+
+#: Debian has them where the PATH of a plain user does not lead.
+FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+#: Files of a configuration that are read, at most, and bytes of one.
+MAX_FILES = 1000
+MAX_FILE = 1 << 20
+
+
+def find_servers() -> list[dict[str, Any]]:
+    """Each that is installed or runs: ``name``, and of what runs ``user``, ``uid``, ``groups``."""
+    running = _running()
+    found = []
+    for name in SERVERS:
+        if name in running:
+            found.append({"name": name, "is_running": True, **running[name]})
+        elif _program(name):
+            found.append({"name": name, "is_running": False, "user": "", "uid": -1, "groups": []})
+    return found
+
+
+def _running() -> dict[str, dict[str, Any]]:
+    """Who answers requests: of nginx that are the workers, and not their master, which is root."""
+    found: dict[str, dict[str, Any]] = {}
+    for status in filter(None, map(_status, os.listdir("/proc"))):
+        name, uid = status["Name"], int(status["Uid"].split()[1])
+        if name in SERVERS and (name not in found or found[name]["uid"] == 0):
+            groups = {int(status["Gid"].split()[1]), *map(int, status["Groups"].split())}
+            found[name] = {"user": _user_name(uid), "uid": uid, "groups": sorted(groups)}
+    return found
+
+
+def _status(pid: str) -> Optional[dict[str, str]]:
+    """As of proc_pid_status(5)."""
+    try:
+        lines = Path(f"/proc/{int(pid)}/status").read_text(errors="replace").splitlines()
+    except (OSError, ValueError):
+        return None
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _program(name: str) -> Optional[str]:
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *FOLDERS]))
+
+
+def find_configuration(servers: Sequence[dict[str, Any]], links: Sequence[Path]) -> Optional[dict[str, Any]]:
+    """Of the server that runs, else of one that is installed; null where there is none.
+
+    ``files`` name one of the sockets' ``links``; ``status`` and ``lines`` are what the server itself says
+    of its configuration, with null for one that cannot be asked.
+    """
+    chosen = next((s for s in servers if s["is_running"]), servers[0] if servers else None)
+    if chosen is None:
+        return None
+    folder, argv = SERVERS[chosen["name"]]
+    names = {str(link) for link in links} | {
+        os.path.realpath(link.parent) + f"/{link.name}" for link in links
+    }
+    files = [str(file) for file, text in _texts(folder) if any(name in text for name in names)]
+    program = _program(chosen["name"])
+    status, lines = _test([program, *argv[1:]]) if program else (None, [])
+    return {"server": chosen["name"], "files": files, "status": status, "lines": lines}
+
+
+def _texts(folder: Path) -> Iterator[tuple[Path, str]]:
+    """What is read by the server: not what waits in ``sites-available``."""
+    count = 0
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.endswith("-available"))
+        for name in sorted(files):
+            count += 1
+            if count > MAX_FILES:
+                return
+            with suppress(OSError), open(os.path.join(place, name), errors="replace") as file:
+                yield Path(place, name), file.read(MAX_FILE)
+
+
+def _test(argv: list[str]) -> tuple[Optional[int], list[str]]:
+    lines: list[str] = []
+
+    def on_line(stream: str, line: str) -> None:
+        if stream == "stderr":
+            lines.append(line[:500])
+
+    try:
+        status, _ = commands.run(argv, on_line=on_line, timeout=TEST_TIMEOUT)
+    except Failure as failure:
+        return None, [failure.message]
+    return status, lines[-20:]
