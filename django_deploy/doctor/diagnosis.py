@@ -85,10 +85,11 @@ class _Questions:
         self.facts: Mapping[str, Any] = {} if isinstance(found, DeployError) else found.facts
         self._clock_offset = 0.0
         if not isinstance(found, DeployError):
+            # First, as the health check of the site may make a database that is missing.
+            self._databases = found.request("reach_databases")
             index = None if target.vendor else target.index_url or ""
             self._examination = found.request("examine", index_url=index, distribution=here.DISTRIBUTION)
             self._examination.add_done_callback(self._compare_clocks)
-            self._databases = found.request("reach_databases")
 
     def _compare_clocks(self, answered: Future[Reply]) -> None:
         """The host looked at its clock last, and we look now: the way between is what it may be off."""

@@ -72,7 +72,9 @@ def check_web_server(subject: Subject) -> Finding:
     links = [socket["link"] for socket in subject.examination["sockets"]]
     if links and not found["files"]:
         message = f"{name} runs, and no file of its configuration names {links[0]}"
-        return warning("web server", message, "docs/howto/nginx-and-caddy.rst has what belongs there.")
+        return warning(
+            "web server", message, f"Where it passes requests on, say: {_directive(name, links[0])}"
+        )
     if not _is_sound(found):
         return not_checked(
             "web server",
@@ -81,6 +83,10 @@ def check_web_server(subject: Subject) -> Finding:
         )
     files = f": {', '.join(found['files'])}" if found["files"] else ""
     return ok("web server", f"{name} runs, and its configuration is sound{files}")
+
+
+def _directive(name: str, link: str) -> str:
+    return f"proxy_pass http://unix:{link};" if name == "nginx" else f"reverse_proxy unix/{link}"
 
 
 def _test_command(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from django_deploy.doctor.finding import Finding, error, not_checked, ok, warning
 from django_deploy.doctor.machine import unexamined
@@ -50,13 +50,15 @@ def check_database(subject: Subject) -> Finding:
     if not bad:
         return ok("database", "; ".join(f"{entry['place']} answers" for entry in found.values()))
     message = "; ".join(f"{entry['place']}: {_last_line(entry['error'])}" for entry in bad.values())
-    is_file = all(entry["vendor"] == "sqlite" for entry in bad.values())
-    remedy = (
-        "Where did the file go? manage.py migrate makes a new one, and an empty one."
-        if is_file
-        else "Does the server run, and do name, port, user and password in the settings and ENV still hold?"
-    )
-    return error("database", message, remedy)
+    return error("database", message, _database_remedy(next(iter(bad.values()))))
+
+
+def _database_remedy(entry: Mapping[str, str]) -> str:
+    if entry["error"].endswith("has no tables"):
+        return "Is it the right one? The settings and ENV say which; migrate makes the tables, empty ones."
+    if entry["vendor"] == "sqlite":
+        return "Where did the file go? migrate makes a new one, and an empty one."
+    return "Does the server run, and do name, port, user and password in the settings and ENV still hold?"
 
 
 def _unasked(failure: DeployError) -> Finding:

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from django_deploy.bundle.manifest import size_text
 from django_deploy.doctor.finding import Finding, error, not_checked, ok, warning
 from django_deploy.doctor.subject import Subject
+from django_deploy.reporters.text import size as size_text
 
 #: Seconds by which a clock may be wrong: before anybody notices, and before certificates and sessions do.
 CLOCK_WARNING, CLOCK_ERROR = 5.0, 60.0

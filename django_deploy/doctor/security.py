@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from django_deploy.doctor.finding import Finding, error, not_checked, ok, warning
+from django_deploy.reporters.text import count
 
 #: Seconds that it may take: it asks for each distribution.
 AUDIT_TIMEOUT = 120.0
@@ -56,8 +57,9 @@ def judge_report(report: list[dict[str, Any]]) -> Finding:
         return not_checked("security releases", why, "Is its source of data in reach?")
     if behind:
         return warning("security releases", text, remedy)
+    known = count("distribution", str(len(report) - len(unknown)))
     rest = f"; no data of {_listed(unknown)}" if unknown else ""
-    return ok("security releases", f"none is missing for {len(report) - len(unknown)} distributions{rest}")
+    return ok("security releases", f"none is missing for {known}{rest}")
 
 
 def _describe(entry: Mapping[str, Any]) -> str:

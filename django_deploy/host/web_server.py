@@ -27,7 +27,7 @@ FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 #: Files of a configuration that are read, at most, and bytes of one.
 MAX_FILES = 1000
-MAX_FILE = 1 << 20
+MAX_FILE = 1048576
 
 
 def find_servers() -> list[dict[str, Any]]:

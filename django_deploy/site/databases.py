@@ -91,6 +91,10 @@ def identify(aliases: Collection[str], salt: str) -> dict[str, dict[str, str]]:
     return found
 
 
+#: Of a database in which nothing was made yet, or no more.
+EMPTY = "it answers, and has no tables"
+
+
 def reach() -> dict[str, dict[str, str]]:
     """By alias, of all the site's databases: ``place``, ``vendor``, and an ``error`` where one is silent."""
     return {alias: _reach(connections[alias]) for alias in connections if has_engine(connections[alias])}
@@ -101,21 +105,16 @@ def has_engine(connection: BaseDatabaseWrapper) -> bool:
     return connection.vendor != "unknown"
 
 
-#: What makes a database say something. SQLite looks at its file only when it has to.
-_QUESTIONS = {"sqlite": "SELECT count(*) FROM sqlite_master", "oracle": "SELECT 1 FROM DUAL"}
-
-
 def _reach(connection: BaseDatabaseWrapper) -> dict[str, str]:
     entry = {"vendor": connection.vendor, "place": place(connection)}
     if connection.vendor == "sqlite" and (why := _file_trouble(str(connection.settings_dict["NAME"]))):
         return {**entry, "error": why}
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(_QUESTIONS.get(connection.vendor, "SELECT 1"))
-            cursor.fetchone()
+        has_tables = bool(connection.introspection.table_names())
     except Exception as error:  # a driver that is missing, a name that is not found: all of it is the answer
         return {**entry, "error": f"{type(error).__name__}: {error}".strip()}
-    return entry
+    # One that was made anew by mistake answers, too.
+    return entry if has_tables else {**entry, "error": EMPTY}
 
 
 def _file_trouble(name: str) -> str:

@@ -38,6 +38,12 @@ def identify(edition, salt=SALT):
     return reply["databases"]["default"]
 
 
+def reach(edition):
+    reply = edition.ask(do="reach")
+    assert reply["ok"], reply
+    return reply["databases"]["default"]
+
+
 def owners(edition):
     return [owner["target"] for owner in edition.plan()["owners"]]
 
@@ -67,6 +73,34 @@ def test_a_server_that_does_not_answer(server, databases, start):
 
     assert "fingerprint" not in found
     assert found["error"].startswith("OperationalError: ")
+
+
+def test_a_database_is_reached(server, start):
+    vendor, create = server
+    edition = start(1, create("three"))
+    if vendor == "sqlite":
+        assert reach(edition)["error"].startswith("there is no file ")
+        edition.migrate()
+    else:
+        assert reach(edition)["error"] == "it answers, and has no tables"
+        edition.migrate()
+
+    assert reach(edition) == {"vendor": vendor, "place": identify(edition)["place"]}
+
+
+def test_a_file_that_is_no_database(tmp_path, start):
+    file = tmp_path / "broken.sqlite3"
+    file.write_text("This is no database, and as long as a page must be. " * 100)
+
+    found = reach(start(1, {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)}))
+
+    assert found["error"] == "DatabaseError: file is not a database"
+    assert found["place"] == f"sqlite {file}"
+
+
+def test_a_server_that_is_not_reached(server, databases, start):
+    if server[0] != "sqlite":
+        assert reach(start(1, {**databases["one"], "PORT": 1}))["error"].startswith("OperationalError: ")
 
 
 def test_a_database_remembers_who_migrates_it(databases, start):

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import sys
+
+from django_deploy.doctor import security
+from django_deploy.doctor.finding import Finding
+
+#: As pip-audit 2.10 writes them.
+FLAW = {"id": "PYSEC-2025-37", "fix_versions": ["4.2.22", "5.2.2"], "aliases": ["CVE-2025-48432"]}
+BEHIND = "Install the newer versions here, try the site, and deploy."
+
+
+def entry(name, version="1.0", *flaws):
+    return {"name": name, "version": version, "vulns": list(flaws)}
+
+
+def skipped(name):
+    return {"name": name, "skip_reason": f"Dependency not found on PyPI and could not be audited: {name}"}
+
+
+def test_all_is_up_to_date():
+    assert security.judge_report([entry("django"), entry("gunicorn")]) == Finding(
+        "security releases", "ok", "none is missing for 2 distributions"
+    )
+    assert security.judge_report([entry("django"), skipped("acme")]) == Finding(
+        "security releases", "ok", "none is missing for 1 distribution; no data of acme"
+    )
+
+
+def test_django_is_behind():
+    report = [entry("Django", "5.2.1", FLAW), skipped("acme")]
+
+    assert security.judge_report(report) == Finding(
+        "security releases",
+        "error",
+        "Django 5.2.1 has CVE-2025-48432, mended in 4.2.22, 5.2.2",
+        BEHIND,
+    )
+
+
+def test_others_are_behind():
+    flaws = [{"id": f"GHSA-{number}", "fix_versions": [], "aliases": []} for number in range(5)]
+
+    assert security.judge_report([entry("django"), entry("pillow", "9.0", *flaws)]) == Finding(
+        "security releases", "warning", "pillow 9.0 has GHSA-0, GHSA-1, GHSA-2 and 2 more", BEHIND
+    )
+
+
+def test_without_data_nothing_is_taken_for_sound():
+    names = ["django", *(f"app{number}" for number in range(6))]
+
+    assert security.judge_report([skipped("django"), entry("gunicorn")]) == Finding(
+        "security releases",
+        "not checked",
+        "pip-audit has no data of django",
+        "Is its source of data in reach?",
+    )
+    assert security.judge_report([*map(skipped, names)]).message == (
+        "pip-audit has no data of django, app0, app1, app2, app3 and 2 more"
+    )
+
+
+def test_without_a_release_or_the_tool(monkeypatch):
+    assert security.check_security({}) == Finding("security releases", "not checked", "nothing is live yet")
+    monkeypatch.setitem(sys.modules, "pip_audit", None)
+    monkeypatch.setattr(security, "find_spec", lambda name: sys.modules.get(name))
+    assert security.check_security({"django": "5.2.1"}) == Finding(
+        "security releases",
+        "not checked",
+        "pip-audit is not installed here",
+        "pip install 'django-deploy[audit]'",
+    )
