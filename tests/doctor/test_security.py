@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import json
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
 
 from django_deploy.doctor import security
 from django_deploy.doctor.finding import Finding
@@ -70,3 +75,62 @@ def test_without_a_release_or_the_tool(monkeypatch):
         "pip-audit is not installed here",
         "pip install 'django-deploy[audit]'",
     )
+
+
+# The real pip-audit, and a database of flaws that speaks OSV's protocol
+
+
+class Flaws(BaseHTTPRequestHandler):
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        is_bad = (asked["package"]["name"], asked["version"]) == ("django", "5.2.1")
+        body = json.dumps({"vulns": [OSV]} if is_bad else {}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+OSV = {
+    "id": "PYSEC-2025-37",
+    "aliases": ["CVE-2025-48432"],
+    "summary": "Log injection.",
+    "affected": [
+        {
+            "package": {"name": "django", "ecosystem": "PyPI"},
+            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "5.2.2"}]}],
+        }
+    ],
+}
+
+
+@pytest.fixture
+def database(monkeypatch):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Flaws) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PIP_AUDIT_VULNERABILITY_SERVICE", "osv")
+        monkeypatch.setenv("PIP_AUDIT_OSV_URL", f"http://127.0.0.1:{server.server_port}/v1/query")
+        yield server
+        server.shutdown()
+
+
+def test_what_pip_audit_knows(database):
+    assert security.check_security({"django": "5.2.1", "gunicorn": "23.0.0"}) == Finding(
+        "security releases", "error", "django 5.2.1 has CVE-2025-48432, mended in 5.2.2", BEHIND
+    )
+    assert security.check_security({"django": "5.2.2", "gunicorn": "23.0.0"}) == Finding(
+        "security releases", "ok", "none is missing for 2 distributions"
+    )
+
+
+def test_a_database_that_is_out_of_reach(database, monkeypatch):
+    monkeypatch.setenv("PIP_AUDIT_OSV_URL", "http://127.0.0.1:9/v1/query")
+
+    found = security.check_security({"django": "5.2.1"})
+
+    assert found.outcome == "not checked"
+    assert found.message.startswith("pip-audit failed: ")
+    assert "127.0.0.1" in found.message

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+
+from django_deploy.doctor import domain
+from django_deploy.doctor.finding import Finding
+from tests.bundle.certificates import Authority
+
+DAY = 86400.0
+LOOPBACK = "127.0.0.1"
+
+
+def test_name():
+    assert domain.check_name(LOOPBACK, {LOOPBACK, "10.0.0.7"}) == Finding(
+        "dns", "ok", "127.0.0.1 leads to 127.0.0.1"
+    )
+    assert domain.check_name(LOOPBACK, set()) == Finding("dns", "ok", "127.0.0.1 leads to 127.0.0.1")
+    assert domain.check_name(LOOPBACK, {"10.0.0.8", "10.0.0.7"}) == Finding(
+        "dns",
+        "warning",
+        "127.0.0.1 leads to 127.0.0.1, and to none of the hosts (10.0.0.7, 10.0.0.8)",
+        "Right behind a load balancer or a CDN; else mend its A and AAAA records.",
+    )
+
+
+def test_name_that_is_not_found():
+    found = domain.check_name("shop.invalid", ())
+
+    assert found.outcome == "error"
+    assert found.message.startswith("shop.invalid is not found: ")
+    assert found.remedy == "Make an A or AAAA record of shop.invalid where its zone is kept."
+    assert domain.check_name(f"{'a' * 70}.example", ()).outcome == "error"
+
+
+def test_without_a_domain():
+    message = "the target names no DOMAIN (--domain gives one)"
+
+    assert domain.check_name("", ()) == Finding("dns", "not checked", message)
+    assert domain.check_certificate("") == Finding("certificate", "not checked", message)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def port(authority):
+    """A server with a certificate that is good for a day."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.certify("shop"))
+    with socket.create_server((LOOPBACK, 0)) as listener:
+
+        def serve():
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                try:
+                    with context.wrap_socket(connection, server_side=True) as tls:
+                        tls.recv(1)
+                except OSError:
+                    connection.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("days", "outcome", "left"), [(40, "ok", 40), (20, "warning", 20), (1.5, "error", 2), (0, "error", 0)]
+)
+def test_certificate(authority, port, days, outcome, left):
+    context = ssl.create_default_context(cafile=str(authority.file))
+
+    found = domain.check_certificate(LOOPBACK, port=port, context=context, now=time.time() - days * DAY)
+
+    assert (found.outcome, found.message) == (outcome, f"127.0.0.1: good for {left} more days")
+    why = "Why was it not renewed? certbot renew, or the log of Caddy, tells."
+    assert found.remedy == ("" if outcome == "ok" else why)
+
+
+def test_certificate_that_visitors_do_not_trust(port):
+    assert domain.check_certificate(LOOPBACK, port=port) == Finding(
+        "certificate",
+        "error",
+        "127.0.0.1: unable to get local issuer certificate",
+        "Visitors are warned off. Renew it: certbot renew; of Caddy, read journalctl -u caddy.",
+    )
+
+
+def test_nothing_listens():
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        port = listener.getsockname()[1]
+
+    assert domain.check_certificate(LOOPBACK, port=port) == Finding(
+        "certificate",
+        "error",
+        f"127.0.0.1:{port} does not answer over TLS: Connection refused",
+        f"Does the web server listen there, and does every firewall let port {port} through?",
+    )

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import base64
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from django_deploy.host.index_answer import DEFAULT_INDEX, VARIABLES, ask_index
+
+
+class Index(BaseHTTPRequestHandler):
+    def do_GET(self):
+        user = base64.b64encode(b"ann:s3 cret").decode()
+        is_known = self.path == "/simple/django/"
+        is_let_in = self.headers.get("Authorization") == f"Basic {user}"
+        self.send_response(404 if not is_known else 200 if is_let_in else 401)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def place():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_answers(place):
+    address = f"http://{place}/simple"
+
+    found = ask_index(f"http://ann:s3%20cret@{place}/simple", "django")
+
+    assert found == {"address": address, "status": 200, "error": ""}
+    assert ask_index(address, "django") == {"address": address, "status": 401, "error": ""}
+    assert ask_index(f"{address}/", "flask") == {"address": f"{address}/", "status": 404, "error": ""}
+
+
+def test_no_answer():
+    found = ask_index("http://127.0.0.1:9/simple/", "django")
+
+    assert found == {"address": "http://127.0.0.1:9/simple/", "status": None, "error": "Connection refused"}
+    assert ask_index("nonsense", "django")["error"] == "unknown url type: 'nonsense/django/'"
+
+
+def test_the_hosts_own(place, monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://{place}/simple")
+
+    assert ask_index("", "django")["address"] == f"http://{place}/simple"
+    assert DEFAULT_INDEX == "https://pypi.org/simple"
