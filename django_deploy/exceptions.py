@@ -17,10 +17,14 @@
     └── Interrupted                 Ctrl-C: exit status 130
 
 Everything that is not a ``DeployError`` is a bug and keeps its traceback.
+
+Every error has an ``id``, which is an anchor in docs/reference/errors.rst: the class in small letters
+(``host-key-error``), of ``RequestFailed`` its type (``install-failed``).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 
@@ -34,8 +38,17 @@ class DeployError(Exception):
         self.message = message
         self.remedy = remedy
 
+    @property
+    def id(self) -> str:
+        """Short and stable, for programs and for looking it up."""
+        return _in_small_letters(type(self).__name__)
+
     def __str__(self) -> str:
         return f"{self.message}\n{self.remedy}" if self.remedy else self.message
+
+
+def _in_small_letters(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
 
 
 class ConfigError(DeployError):
@@ -139,6 +152,12 @@ class RequestFailed(HostError):
         self.reverted = reverted
 
     @property
+    def id(self) -> str:
+        """By its type; a host may say anything there."""
+        is_name = re.fullmatch(r"[A-Z][A-Za-z]{1,39}", self.type)
+        return _in_small_letters(self.type) if is_name else super().id
+
+    @property
     def lines(self) -> tuple[str, ...]:
         """What the failed command, step or process wrote last."""
         lines = self.details.get("lines")
@@ -178,3 +197,9 @@ class Interrupted(DeployError):
     """The user pressed Ctrl-C."""
 
     exit_status = 130
+
+
+def ids_of(error: DeployError) -> tuple[str, ...]:
+    """The id of an error, or those of its causes, each once."""
+    causes = error.errors if isinstance(error, RolloutFailed) else ()
+    return tuple(dict.fromkeys(id for cause in causes for id in ids_of(cause))) or (error.id,)

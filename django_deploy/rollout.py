@@ -277,9 +277,8 @@ def is_stale(error: DeployError) -> bool:
 def _failure(error: DeployError) -> Event:
     host = error.host if isinstance(error, HostError) else ""
     lines = list(error.lines) if isinstance(error, RequestFailed) else []
-    return Event(
-        "host.failed", host, fields={"message": error.message, "remedy": error.remedy, "lines": lines}
-    )
+    fields = {"message": error.message, "remedy": error.remedy, "lines": lines, "id": error.id}
+    return Event("host.failed", host, fields=fields)
 
 
 @dataclass

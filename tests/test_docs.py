@@ -277,10 +277,10 @@ def test_errors_are_as_documented():
         for name, value in vars(exceptions).items()
         if inspect.isclass(value) and issubclass(value, exceptions.DeployError)
     }
-    table = [row for row in rows("reference/errors.rst") if len(row) == 3]
+    table = [row for row in rows("reference/errors.rst") if len(row) == 4]
 
     assert [literal(row[0]) for row in table] == list(classes)
-    for name, status, _ in table:
+    for name, _, status, _ in table:
         wanted = "1 or 3" if literal(name) == "RolloutFailed" else str(classes[literal(name)].exit_status)
         assert status == wanted
 
@@ -289,9 +289,58 @@ def test_types_of_failures_are_as_documented():
     raised = set()
     for file in (ROOT / "django_deploy/host").glob("*.py"):
         raised |= set(re.findall(r'Failure\(\s*"(\w+)"', file.read_text()))
-    documented = [literal(row[0]) for row in rows("reference/errors.rst") if len(row) == 2]
+    documented = [literal(row[0]) for row in rows("reference/errors.rst") if len(row) == 3]
 
     assert documented == sorted(raised)
+
+
+def made_errors():
+    """The class of each expected error that the source makes, and with those of hosts the type."""
+    for file in sorted((ROOT / "django_deploy").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                made = getattr(exceptions, node.func.id, None)
+                if inspect.isclass(made) and issubclass(made, exceptions.DeployError):
+                    yield made
+                elif node.func.id == "Failure" and isinstance(node.args[0], ast.Constant):
+                    yield node.args[0].value
+
+
+def id_of(made):
+    if isinstance(made, str):
+        is_own = made != "Locked"  # it becomes another error on its way
+        return exceptions.RequestFailed("web1", "", type=made).id if is_own else "host-locked"
+    return {
+        exceptions.RequestFailed: exceptions.RequestFailed("web1", "", type="?").id,
+        exceptions.RolloutFailed: exceptions.RolloutFailed("", errors=[]).id,
+    }.get(made) or (made("web1", "") if issubclass(made, exceptions.HostError) else made("")).id
+
+
+def test_every_error_that_is_made_has_its_anchor():
+    made = set(made_errors())
+    anchors = re.findall(r"_`([a-z-]+)`", text("reference/errors.rst"))
+
+    assert len(made) > 25
+    assert {id_of(each) for each in made} <= set(anchors)
+    assert len(anchors) == len(set(anchors))
+
+
+def test_every_anchor_is_the_id_of_what_stands_beside_it():
+    for name, anchor, *_ in rows("reference/errors.rst"):
+        made = getattr(exceptions, literal(name), literal(name))
+        assert anchor == ("``host-locked``" if made == "Locked" else f"_`{id_of(made)}`")
+
+
+def test_no_error_is_defined_elsewhere():
+    """Its class would have no anchor."""
+    known = {name for name, value in vars(exceptions).items() if inspect.isclass(value)}
+    for file in sorted((ROOT / "django_deploy").rglob("*.py")):
+        if file.name != "exceptions.py":
+            classes = (
+                node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ClassDef)
+            )
+            bases = {base.id for each in classes for base in each.bases if isinstance(base, ast.Name)}
+            assert not bases & known, file
 
 
 def test_the_environment_is_as_documented(tmp_path, monkeypatch):

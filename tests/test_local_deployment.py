@@ -24,6 +24,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundle.archives import make_wheel
+from tests.error_ids import without_ids
 
 CHECKOUT = Path(__file__).parents[1]
 PACKAGE = ("django_deploy", "pyproject.toml", "setup.py", "README.rst", "LICENSE")
@@ -108,7 +109,7 @@ class Shop:
     def run(self, *command):
         with self.start(*command) as process:
             out, err = process.communicate(timeout=240)
-        return process.returncode, out, err
+        return process.returncode, out, without_ids(err)
 
     def deploy(self, *options):
         status, out, err = self.run("deploy", "demo", "--json", *options)
@@ -478,7 +479,10 @@ def test_ctrl_c_puts_everything_back(shop):
         _out, err = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert err == f"CommandError: Interrupted. Nothing changed: the host serves {before}, as before.\n"
+    assert (
+        without_ids(err)
+        == f"CommandError: Interrupted. Nothing changed: the host serves {before}, as before.\n"
+    )
     assert (shop.live, shop.mark()) == (before, "first edition")
     shop.check()
 
@@ -506,7 +510,10 @@ def test_ctrl_c_says_what_it_waits_for(shop):
     assert re.sub(r"[\d.]+ m?s\n", "SECONDS\n", out) == (
         f"local: dawdle: SECONDS\nlocal: reverted: serves {before}, as before\n"
     )
-    assert err == f"CommandError: Interrupted. Nothing changed: the host serves {before}, as before.\n"
+    assert (
+        without_ids(err)
+        == f"CommandError: Interrupted. Nothing changed: the host serves {before}, as before.\n"
+    )
     assert process.returncode == 130
     shop.check()
 
@@ -531,7 +538,7 @@ def test_ctrl_c_while_a_failed_deployment_is_reverted(shop):
         _out, err = process.communicate(timeout=60)
 
     assert process.returncode == 130, err
-    assert err == (
+    assert without_ids(err) == (
         "CommandError: Interrupted while the hosts were reverting: left at once."
         " Every host reverts by itself within 20 s, or as soon as its running step has ended.\n"
     )
@@ -795,7 +802,7 @@ def set_variable(shop, name, value):
     done = subprocess.run(
         argv, cwd=shop.project, env=shop.environment, input=value, capture_output=True, text=True
     )
-    return done.returncode, done.stdout, done.stderr
+    return done.returncode, done.stdout, without_ids(done.stderr)
 
 
 def variable(shop, name):

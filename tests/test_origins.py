@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.error_ids import without_ids
 from tests.test_local_deployment import CHECKOUT, Shop
 
 TARGETS = """
@@ -82,7 +83,7 @@ class Developer(Shop):
             check=False,
         )
         assert done.returncode == status, done.stdout + done.stderr
-        return done.stderr if status else done.stdout
+        return without_ids(done.stderr) if status else done.stdout
 
     def events(self, *command: str, **environ: str) -> list[dict]:
         return [json.loads(line) for line in self.manage(*command, "--json", **environ).splitlines()]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.error_ids import without_ids
 from tests.test_local_deployment import CHECKOUT, GARBAGE, PACKAGE, UnixConnection
 
 UV = Path(sys.executable).with_name("uv")
@@ -181,7 +182,7 @@ class Site:
             timeout=240,
             check=False,
         )
-        return done.returncode, done.stdout, done.stderr
+        return done.returncode, done.stdout, without_ids(done.stderr)
 
     def deploy(self) -> dict:
         status, out, err = self.run("deploy", "demo", "--json")

@@ -61,7 +61,7 @@ EVENTS = {
     "reverted": "release live reason",
     "pruned": "releases",
     "warning": "message remedy",
-    "host.failed": "message remedy lines",
+    "host.failed": "message remedy lines id",
     "host.status": "error live behind lock maintenance left_open releases processes",
     "host.environment": "settings host",
     "history.entry": "action release previous by left_out project version revision",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 
 from django_deploy import conf
-from django_deploy.exceptions import ConfigError, DeployError
+from django_deploy.exceptions import ConfigError, DeployError, Interrupted, ids_of
 from django_deploy.reporters.choice import reporter_for
 from django_deploy.reporters.plain import Reporter
 from django_deploy.reporters.record import RecordingReporter
@@ -42,6 +42,9 @@ class DeployCommand(BaseCommand):
     requires_system_checks = ()
 
     secrets = Secrets()
+
+    #: Of the error that ended the command.
+    error_ids: tuple[str, ...] = ()
 
     @cached_property
     def deployment(self) -> ModuleType:
@@ -70,9 +73,25 @@ class DeployCommand(BaseCommand):
             with _json_alone(is_wanted=bool(options.get("json"))):
                 return super().execute(*args, **options)
         except DeployError as error:
-            raise CommandError(self.presentable(str(error)), returncode=error.exit_status) from error
+            raise self.failure(error) from error
         except KeyboardInterrupt as error:
-            raise CommandError("Interrupted.", returncode=130) from error
+            raise self.failure(Interrupted("Interrupted.")) from error
+
+    def failure(self, error: DeployError, status: int | None = None) -> CommandError:
+        """What Django prints of an expected error, and ends with."""
+        self.error_ids = ids_of(error)
+        return CommandError(
+            self.presentable(str(error)), returncode=error.exit_status if status is None else status
+        )
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """As Django's; behind an error stands its id, which docs/reference/errors.rst explains."""
+        try:
+            super().run_from_argv(argv)
+        except SystemExit:
+            if self.error_ids:
+                self.stderr.write(f"[{', '.join(self.error_ids)}]")
+            raise
 
     def get_target(self, name: str, hosts: str | None = None, wait: float | None = None) -> Target:
         """The target of that name, with ``--hosts`` and ``--wait``; from here on its secrets are masked."""

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.error_ids import ids, without_ids
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -20,11 +22,12 @@ LONGEST = 120.0
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended. ``status`` is negative where a signal ended it."""
+    """How a command ended. ``status`` is negative where a signal ended it; ``ids`` are its error's."""
 
     status: int
     out: str
     err: str
+    ids: tuple[str, ...] = ()
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -138,7 +141,8 @@ class Deployer:
         """Wait for it."""
         self._process.wait(LONGEST)
         self._finish()
-        return Result(self._process.returncode, "".join(self._out), "".join(self._err))
+        out, err = "".join(self._out), "".join(self._err)
+        return Result(self._process.returncode, out, without_ids(err), tuple(ids(err)))
 
     def _finish(self) -> None:
         self._process.wait(LONGEST)

@@ -24,6 +24,7 @@ from django_deploy.host.protocol import Event
 from django_deploy.management.base import Terminal
 from django_deploy.management.commands import deploy, deploy_rollback, deploy_to
 from django_deploy.plan import HostPlan, Plan
+from tests.error_ids import without_ids
 
 TARGETS = {
     "staging": {
@@ -105,7 +106,7 @@ def run(command, *argv, deployment=None):
     try:
         made.run_from_argv(["manage.py", "deploy", *argv])
     except SystemExit as leaving:
-        return leaving.code, out.getvalue(), err.getvalue()
+        return leaving.code, out.getvalue(), without_ids(err.getvalue())
     return 0, out.getvalue(), err.getvalue()
 
 
@@ -486,7 +487,7 @@ def test_at_a_terminal_one_is_asked(answer, status, err, monkeypatch, capsys):
     with pytest.raises(SystemExit, match=f"^{status}$") if status else nullcontext():
         command.run_from_argv(["manage.py", "deploy", "staging"])
 
-    assert errors.getvalue() == err
+    assert without_ids(errors.getvalue()) == err
     assert "Deploy to staging? [Y/n] " in capsys.readouterr().out
 
 

@@ -14,6 +14,7 @@ from django_deploy.bundle.manifest import Manifest
 from django_deploy.exceptions import BundleError, ConfigError
 from django_deploy.host.protocol import Event
 from django_deploy.management.commands import deploy_bundle
+from tests.error_ids import without_ids
 
 TARGETS = {"staging": {"HOSTS": ["web1"], "ROOT": "/srv/shop", "RESTART": ["true"]}}
 MANIFEST = Manifest("shop", "1.0", "3.12.1", (), (), 0.0, "anna@laptop")
@@ -52,7 +53,7 @@ def run(*argv, deployment=None):
         with override_settings(DEPLOY_TARGETS=TARGETS):
             made.run_from_argv(["manage.py", "deploy_bundle", *argv])
     except SystemExit as leaving:
-        return leaving.code, out.getvalue(), err.getvalue()
+        return leaving.code, out.getvalue(), without_ids(err.getvalue())
     return 0, out.getvalue(), err.getvalue()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.error_ids import without_ids
 from tests.test_local_deployment import CHECKOUT, UnixConnection
 from tests.test_plain_project import Site
 
@@ -41,7 +42,7 @@ class Project:
         done = subprocess.run(
             **self.command(*words), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
         )
-        return done.returncode, done.stdout, done.stderr
+        return done.returncode, done.stdout, without_ids(done.stderr)
 
     def answer(self, *words, answers):
         """The same at a terminal; gives the status and what was seen."""

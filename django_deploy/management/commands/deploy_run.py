@@ -8,8 +8,6 @@ import threading
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import CommandError
-
 from django_deploy.exceptions import ConfigError, HostError
 from django_deploy.host.live import NOT_RUN
 from django_deploy.management import keyboard
@@ -71,7 +69,7 @@ class Command(DeployCommand):
         try:
             status = self.run_on(chosen, words) if len(chosen.hosts) == 1 else self.run_on_all(chosen, words)
         except HostError as error:
-            raise CommandError(self.presentable(str(error)), returncode=NOT_RUN) from error
+            raise self.failure(error, NOT_RUN) from error
         if status:
             sys.exit(status)
 
