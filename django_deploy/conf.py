@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from django.apps import apps
@@ -13,7 +15,7 @@ from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.utils.module_loading import import_string
 
 from django_deploy.exceptions import ConfigError, Issue
-from django_deploy.target import TARGET_NAME, Kind, Step, Target, did_you_mean, setting_path
+from django_deploy.target import TARGET_NAME, Kind, Served, Step, Target, did_you_mean, setting_path
 
 EXAMPLE = """\
 DEPLOY_TARGETS = {
@@ -51,6 +53,8 @@ def get_target(name: str) -> Target:
         steps=_fitting_steps(target),
         data_folders=_data_folders(),
         asset_folders=tuple(_asset_folders()),
+        static=_served(settings.STATIC_URL, settings.STATIC_ROOT or "static"),
+        media=_served(settings.MEDIA_URL, settings.MEDIA_ROOT),
     )
 
 
@@ -74,6 +78,13 @@ def _is_there(package: str) -> bool:
 
 def _data_folders() -> tuple[str, ...]:
     return tuple(str(folder) for folder in (settings.MEDIA_ROOT, settings.STATIC_ROOT) if folder)
+
+
+def _served(url: str | None, folder: str | os.PathLike[str]) -> Served | None:
+    """None where the address is another host's or all of the site, or where there are no files."""
+    path, name = f"/{(url or '').removeprefix('/')}", Path(folder).name
+    is_path = re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/", path)
+    return Served(path, name) if is_path and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name) else None
 
 
 def _asset_folders() -> Iterator[str]:

@@ -12,6 +12,8 @@
     │   │   └── AuthenticationFailed
     │   ├── ConnectionLost          there was a connection; the host reverts alone
     │   ├── HostLocked              another deployment holds the lock
+    │   ├── AdministrationRefused   this login gives no root shell there
+    │   ├── SetupFailed             a host could not be made ready, or is not of a kind that can be
     │   └── RequestFailed           the host program answered with an error; ``type`` says which
     ├── RolloutFailed               a deployment failed: what, where, and what every host serves now
     └── Interrupted                 Ctrl-C: exit status 130
@@ -126,6 +128,22 @@ class ConnectionLost(HostError):
 
 class HostLocked(HostError):
     """Another deployment holds the host's lock."""
+
+
+class AdministrationRefused(HostError):
+    """What only root may do cannot be done by this login; nothing was changed."""
+
+
+class SetupFailed(HostError):
+    """A host is not ready for the site. ``lines`` are the last ones of what failed."""
+
+    def __init__(self, host: str, message: str, *, lines: Sequence[str] = (), remedy: str = "") -> None:
+        super().__init__(host, message, remedy=remedy)
+        self.lines = tuple(lines)
+
+    def __str__(self) -> str:
+        parts = [f"{self.host}: {self.message}", *(f"  | {line}" for line in self.lines)]
+        return "\n".join([*parts, self.remedy] if self.remedy else parts)
 
 
 class RequestFailed(HostError):

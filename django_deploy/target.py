@@ -153,6 +153,32 @@ class Batch:
 #: What becomes of migrations that the code that runs could not bear.
 MIGRATIONS = ("refuse", "allow", "phased")
 
+#: The web servers and the databases that ``deploy_setup`` knows.
+NGINX, CADDY = WEB_SERVERS = ("nginx", "caddy")
+POSTGRESQL = "postgresql"
+
+#: What TLS may say, if it names no files: Caddy is its own certificate authority.
+INTERNAL = "internal"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The files of a certificate, with its chain, and of its private key.
+
+    What begins with ``host:`` is a path on the host; all else is a file of this machine, which is sent.
+    """
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Served:
+    """A path of the site's (``/static/``), and the name of the folder that has its files on a host."""
+
+    url: str
+    folder: str
+
 
 @dataclass(frozen=True)
 class Target:
@@ -172,6 +198,10 @@ class Target:
     ``database_shared_with`` are targets that use the same database. ``data_folders`` are this machine's
     MEDIA_ROOT and STATIC_ROOT, which are no part of any source tree; ``asset_folders`` are those that
     settings read templates, static files, translations and fixtures from.
+
+    For ``deploy_setup``: ``user`` is who the site belongs to, ``web`` one of ``WEB_SERVERS``, ``domain`` what
+    visitors type, ``tls`` ``INTERNAL``, files or None, ``database`` ``POSTGRESQL`` or None. ``static`` and
+    ``media`` are what the web server may serve by itself, None where this project has no path for them.
     """
 
     name: str
@@ -206,6 +236,13 @@ class Target:
     project_exclude: tuple[str, ...] = ()
     signing_key: str | None = field(default=None, repr=False)
     trusted_keys: tuple[str, ...] = ()
+    user: str | None = None
+    web: str | None = None
+    domain: str | None = None
+    tls: str | Certificate | None = None
+    database: str | None = None
+    static: Served | None = None
+    media: Served | None = None
     data_folders: tuple[str, ...] = ()
     asset_folders: tuple[str, ...] = ()
     left_out: tuple[Host, ...] = ()
@@ -269,6 +306,7 @@ class Target:
             fields = _read_fields(place, mapping, _TARGET, required)
             fields.setdefault("settings_module", settings_module)
             _check_target(place, fields)
+            fields["hosts"] = tuple(_with_user(host, fields.get("user")) for host in fields.get("hosts", ()))
         if place.issues:
             count = "a mistake" if len(place.issues) == 1 else f"{len(place.issues)} mistakes"
             raise ConfigError(f"The settings of the target {name!r} have {count}.", issues=place.issues)
@@ -316,6 +354,7 @@ class Kind(Enum):
     NAME = "deploy.E016"  #: not the name of a distribution, an extra or a module
     URL = "deploy.E017"  #: not the address of an index
     ROLE = "deploy.E018"  #: not a role, or one that no host has
+    SETUP = "deploy.E019"  #: keys for ``deploy_setup`` that do not go together
     NOTHING_RUNS = "deploy.W001"  #: neither PROCESSES nor RESTART
     COMMAND_TAKEN = "deploy.W002"  #: another app has a command ``deploy``, too
     NOTHING_ASKED = "deploy.W003"  #: no health check, without having said so
@@ -375,6 +414,10 @@ _PERCENTAGE = re.compile(r"(100|[1-9][0-9]?)%")
 # Neither may begin with "-": they end up in the argv of ssh.
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@\\-]*\$?")
 _ADDRESS = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
+#: What useradd takes on every system, and what may stand in a configuration and in a shell as it is.
+_NEW_USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 _HOST = re.compile(
     r"(?:(?P<user>.*)@)?(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<address>[^\[\]:]*))(?::(?P<port>[0-9]+))?"
 )
@@ -498,7 +541,7 @@ def _optional(reader: _Reader[T]) -> _Reader[T | None]:
 
 def _choice(*choices: str) -> _Reader[str]:
     *others, last = map(repr, choices)
-    expected = f"{', '.join(others)} or {last}"
+    expected = f"{', '.join(others)} or {last}" if others else last
 
     def read_choice(place: _Place, value: object) -> str:
         word: str = _expect(value, str, expected)
@@ -951,6 +994,26 @@ def _read_batch_size(place: _Place, value: object) -> int | str:
     return _whole_number(1, MOST_HOSTS)(place, value)
 
 
+def _read_tls(place: _Place, value: object) -> str | Certificate:
+    if isinstance(value, Mapping):
+        return Certificate(**_read_all(place, value, _TLS_KEYS, required=("CERTIFICATE", "KEY")))
+    if value != INTERNAL:
+        hint = "Or name files: {'CERTIFICATE': 'shop.pem', 'KEY': 'shop.key'}."
+        raise _Mistake(Kind.CHOICE, f"must be {INTERNAL!r} or a dict.", hint)
+    return INTERNAL
+
+
+def _read_tls_file(place: _Place, value: object) -> str:
+    """A file of this machine, or of the host, where it may be a link that changes."""
+    text = _read_file_name(place, os.fspath(value) if isinstance(value, os.PathLike) else value)
+    if not text.startswith("host:"):
+        return _read_key_file(place, text)
+    if not text.startswith("host:/") or _AWKWARD.search(text.removeprefix("host:")):
+        hint = "Write the whole path, say 'host:/etc/letsencrypt/live/shop.example.com/privkey.pem'."
+        raise _Mistake(Kind.PATH, f"is not the path of a file on the host: {text!r}.", hint)
+    return text
+
+
 _read_roles = _list_of(
     _pattern(Kind.ROLE, _ROLE, "the name of a role: letters, digits, '-' and '_'"), "a list of roles"
 )
@@ -984,6 +1047,8 @@ _BATCH_KEYS: Mapping[str, _Reader[Any]] = {
     "SIZE": _read_batch_size,
     "PAUSE": _seconds(is_zero_allowed=True),
 }
+
+_TLS_KEYS: Mapping[str, _Reader[Any]] = {"CERTIFICATE": _read_tls_file, "KEY": _read_tls_file}
 
 _HEALTH_CHECK_KEYS: Mapping[str, _Reader[Any]] = {
     "PATH": _read_check_path,
@@ -1031,6 +1096,15 @@ _TARGET: Mapping[str, _Reader[Any]] = {
     "PROJECT_EXCLUDE": _list_of(_read_file_pattern, "a list of patterns"),
     "SIGNING_KEY": _optional(_read_signing_key),
     "TRUSTED_KEYS": _list_of(_read_trusted_key, "a list of keys"),
+    "USER": _optional(
+        _pattern(Kind.HOST, _NEW_USER, "the name of a user: small letters, digits, '-' and '_', at most 31")
+    ),
+    "WEB": _optional(_choice(*WEB_SERVERS)),
+    "DOMAIN": _optional(
+        _pattern(Kind.HOST, _DOMAIN, "the name that visitors type, as in 'shop.example.com'")
+    ),
+    "TLS": _optional(_read_tls),
+    "DATABASE": _optional(_choice(POSTGRESQL)),
 }
 
 
@@ -1055,6 +1129,36 @@ def _check_target(place: _Place, fields: Mapping[str, Any]) -> None:
     if fields.get("vendor") and fields.get("build_on_host"):
         message = "needs an index on the hosts for what builds there, and with VENDOR they have none."
         place["BUILD_ON_HOST"].note(_Mistake(Kind.CHOICE, message, "Unset one of them."))
+    _check_setup(place, fields)
+
+
+def _check_setup(place: _Place, fields: Mapping[str, Any]) -> None:
+    """The keys that say how a host is made ready."""
+    web, tls, hosts, user = (fields.get(key) for key in ("web", "tls", "hosts", "user"))
+    if web and not fields.get("domain"):
+        hint = 'Name what visitors type, say "DOMAIN": "shop.example.com".'
+        place["WEB"].note(_Mistake(Kind.SETUP, "serves a DOMAIN, and there is none.", hint))
+    if web and not any(process.has_socket for process in fields.get("processes", ())):
+        hint = "Where the web process listens, write unix:{socket}."
+        message = "leads to a process with a {socket}, and PROCESSES has none."
+        place["WEB"].note(_Mistake(Kind.SETUP, message, hint))
+    if tls == INTERNAL and web != CADDY:
+        message = "is of Caddy, which is its own authority then."
+        hint = "For nginx name files: {'CERTIFICATE': 'shop.pem', 'KEY': 'shop.key'}."
+        place["TLS"].note(_Mistake(Kind.SETUP, message, hint))
+    if fields.get("database") and len(hosts or ()) > 1:
+        message = f"is made on the host itself, and there are {len(hosts or ())} hosts."
+        hint = "Have them share a database server, and name it in ENV or with deploy_env."
+        place["DATABASE"].note(_Mistake(Kind.SETUP, message, hint))
+    if user:
+        others = [host.name for host in hosts or () if host.user not in (None, user)]
+        if others:
+            message = f"is {user!r}, and HOSTS logs in as another: {', '.join(others)}."
+            place["USER"].note(_Mistake(Kind.SETUP, message, "Leave out one of them."))
+
+
+def _with_user(host: Host, user: str | None) -> Host:
+    return replace(host, user=user) if user and not host.user and not host.is_local else host
 
 
 def _check_roles(place: _Place, roles: Collection[str], known: Collection[str]) -> None:

@@ -40,6 +40,7 @@ EVENTS = {
     "vendor.started": "distributions",
     "vendor.finished": "distributions bytes seconds",
     "plan.ready": "plan",
+    "setup.planned": "to_do there script",
     "lock.waiting": "holder",
     "recovered": "release action",
     "upload.progress": "done total",

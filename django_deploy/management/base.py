@@ -224,6 +224,16 @@ class Terminal:
             except EOFError:
                 return None
 
+    def password(self, login: str) -> str | None:
+        """The password of a user on a host; None when there is nobody to ask."""
+        if not self.is_interactive:
+            return None
+        with self._lock, self._pause():
+            try:
+                return getpass(f"Password of {printable(login)} for sudo: ")
+            except EOFError:
+                return None
+
     def ask(self, question: str) -> str:
         """What the person types; empty when there is nobody to ask."""
         if not self.is_interactive:

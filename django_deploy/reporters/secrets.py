@@ -32,7 +32,7 @@ class Secrets:
 
     Not masked, because they are no secret and would make output unreadable: values of fewer than four
     characters, true and false and their like, port numbers, and what the target's other settings say
-    in the clear (its hosts, ROOT, SETTINGS_MODULE). Of a value with several lines each line is masked,
+    in the clear (its hosts, ROOT, SETTINGS_MODULE, DOMAIN). Of a value with several lines each line is masked,
     of an address its password, too.
     """
 
@@ -74,7 +74,7 @@ class Secrets:
 
 def _public_words(target: Target) -> list[str]:
     hosts = [host.name for host in target.hosts]
-    return [target.name, str(target.root), target.settings_module, target.python, *hosts]
+    return [target.name, str(target.root), target.settings_module, target.python, target.domain or "", *hosts]
 
 
 def _secret_values(target: Target) -> Iterator[str]:

@@ -61,6 +61,8 @@ def _outcome(words: _Words) -> str:
         ),
         "unchanged": f"Nothing to do: {words['release']} is live already ({words['seconds']})",
         "declined": "Nothing was changed",
+        "set up": f"Ready to be deployed to: set up {took}",
+        "set up already": f"Nothing to do: set up already ({words['seconds']})",
     }
     return sentences.get(words["outcome"], f"{words['outcome']} {took}")
 
@@ -91,6 +93,7 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
         f"fetched {count('wheel', w['distributions'])}, {w['bytes']}, in {w['seconds']}"
     ),
     "plan.ready": lambda w: "planned",
+    "setup.planned": lambda w: "looked at",
     "lock.waiting": lambda w: f"waiting for another deployment to end: {w['holder']}",
     "recovered": lambda w: f"mended what an earlier deployment left: {w['release']} {w['action']}",
     "upload.progress": lambda w: f"sent {w['done']} of {w['total']}",
@@ -129,7 +132,7 @@ QUIET = frozenset(
 )
 VERBOSE = frozenset(
     {"build.started", "confirmed", "install.output", "install.started", "phase.finished", "plan.ready"}
-    | {"process.started", "pruned", "step.output", "vendor.started"}
+    | {"setup.planned", "process.started", "pruned", "step.output", "vendor.started"}
 )
 
 

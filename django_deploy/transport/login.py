@@ -21,6 +21,9 @@ class Prompts(Protocol):
     def passphrase(self, path: Path) -> str | None:
         """The passphrase of a private key file; None where there is none to be had."""
 
+    def password(self, login: str) -> str | None:
+        """The password that sudo wants of ``login`` (``user@host``); None where there is nobody to ask."""
+
 
 @dataclass(frozen=True)
 class Login:

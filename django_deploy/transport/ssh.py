@@ -48,6 +48,9 @@ class _NoPrompts:
     def passphrase(self, path: Path) -> str | None:
         return None
 
+    def password(self, login: str) -> str | None:
+        return None
+
 
 no_prompts: Prompts = _NoPrompts()
 

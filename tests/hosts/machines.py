@@ -74,6 +74,9 @@ class Machine:
     With ``room``, say ``"400m"``, its ROOT is a disk of its own of that size, which survives a crash.
     """
 
+    #: Whose login says that it is up.
+    person = "deploy"
+
     def __init__(
         self, disk: Path, network: Network, laptop: Laptop, *, root: str = "/srv/site", room: str = ""
     ) -> None:
@@ -188,7 +191,7 @@ class Machine:
         """Until a person can log in: sshd listens early, PAM lets users in when the boot is done."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and self.process and self.process.poll() is None:
-            if self._port_answers() and self.run("true", check=False).returncode == 0:
+            if self._port_answers() and self.run("true", user=self.person, check=False).returncode == 0:
                 return
             time.sleep(0.05)
         console = (self.folder / "console.log").read_text(errors="replace")

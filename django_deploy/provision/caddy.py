@@ -1,0 +1,122 @@
+"""Caddy in front of the site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from django_deploy.provision.down_page import DOWN_PAGE
+from django_deploy.provision.facts import Facts
+from django_deploy.provision.pieces import Piece
+from django_deploy.provision.site import LARGEST_BODY, MARK, Site
+from django_deploy.provision.web import (
+    FOR_A_MINUTE,
+    FOR_AN_HOUR,
+    FOR_EVER,
+    HASHED,
+    File,
+    Server,
+    certificate_files,
+    certificate_paths,
+    web_piece,
+)
+from django_deploy.target import INTERNAL
+
+CADDYFILE = PurePosixPath("/etc/caddy/Caddyfile")
+
+#: Where sent certificates and their keys are; Caddy reads them as its own user.
+TLS_FOLDER = PurePosixPath("/etc/caddy/tls")
+
+#: As its own user: what it makes while it looks must not be root's.
+_VALIDATE = f"validate --config {CADDYFILE} --adapter caddyfile"
+SERVER = Server("caddy", "caddy", f"as caddy env HOME=/var/lib/caddy caddy {_VALIDATE} 2>&1")
+
+
+def caddy_piece(site: Site, facts: Facts) -> Piece:
+    """The site's configuration in a file of its own, which the Caddyfile imports."""
+    file = PurePosixPath("/etc/caddy/sites", f"{site.domain}.caddy")
+    imported = f"grep -Eq '^import (/etc/caddy/)?sites/[*]' {CADDYFILE}"
+    act = f"""\
+if ! {imported}; then
+    {{ cat {CADDYFILE}; echo; echo 'import sites/*.caddy'; }} >{CADDYFILE}.added
+    put 644 root {CADDYFILE} <{CADDYFILE}.added
+    rm {CADDYFILE}.added
+fi
+"""
+    include = {"check": imported, "act": act}
+    files = [*certificate_files(site, TLS_FOLDER, "caddy"), File(file, site_configuration(site))]
+    return web_piece(site, SERVER, files, include=include, has_systemd=facts.has_systemd)
+
+
+def site_configuration(site: Site) -> str:
+    """The whole file."""
+    snippet = f"site_{site.identifier}"
+    return "\n".join(
+        [
+            f"{MARK} {site.target}, which replaces it when the settings change.",
+            "# To keep a file of your own here, remove these two lines: then it is left alone.",
+            "",
+            *_block(f"({snippet})", _proxy(site)),
+            "",
+            *_block(site.domain, _site(site, snippet)),
+            "",
+        ]
+    )
+
+
+def _proxy(site: Site) -> Iterator[str]:
+    sockets = " ".join(f"unix/{socket}" for socket in site.sockets)
+    words = [*_block("transport http", ["keepalive off"])]
+    if len(site.sockets) > 1:
+        words += ["lb_try_duration 1s", "fail_duration 1s"]
+    yield from _block(f"reverse_proxy {sockets}", words)
+
+
+def _site(site: Site, snippet: str) -> Iterator[str]:
+    if site.tls == INTERNAL:
+        yield "tls internal"
+    elif (paths := certificate_paths(site, TLS_FOLDER)) is not None:
+        yield f"tls {' '.join(paths)}"
+    yield from _block("request_body", [f"max_size {LARGEST_BODY}MB"])
+    if site.static:
+        yield from _folder(site.static.url, str(site.static_folder), [*_static_caching()], snippet)
+    if site.media:
+        caching = [f'header Cache-Control "{FOR_AN_HOUR}"']
+        yield from _folder(site.media.url, str(site.media_folder), caching, snippet)
+    yield from _block("handle", [f"import {snippet}"])
+    yield ""
+    yield "# No process of the site answers."
+    yield from _block("handle_errors", _down())
+
+
+def _static_caching() -> Iterator[str]:
+    yield f"@hashed path_regexp `{HASHED}`"
+    yield f'header @hashed Cache-Control "{FOR_EVER}"'
+    yield from _block("@plain", [f"not path_regexp `{HASHED}`"])
+    yield f'header @plain Cache-Control "{FOR_A_MINUTE}"'
+
+
+def _folder(url: str, folder: str, caching: list[str], snippet: str) -> Iterator[str]:
+    """Files that are there are served from there; of all others the site is asked."""
+    serve = [*caching, "header X-Content-Type-Options nosniff"]
+    serve += _block("file_server", ["precompressed br gzip"])
+    inside = [f"root * {folder}", "@there file", *_block("handle @there", serve)]
+    inside += _block("handle", [f"rewrite * {url.rstrip('/')}{{uri}}", f"import {snippet}"])
+    yield from _block(f"handle_path {url}*", inside)
+
+
+def _down() -> Iterator[str]:
+    yield "@down expression `{http.error.status_code} in [502, 503, 504]`"
+    words = [
+        "header Content-Type `text/html; charset=utf-8`",
+        "header Retry-After 60",
+        "header Cache-Control no-store",
+        f"respond `{DOWN_PAGE}` 503",
+    ]
+    yield from _block("handle @down", words)
+
+
+def _block(head: str, words: list[str] | Iterator[str]) -> Iterator[str]:
+    yield f"{head} {{"
+    yield from (f"    {word}".rstrip() for word in words)
+    yield "}"

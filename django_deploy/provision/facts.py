@@ -1,0 +1,107 @@
+"""What a host is like before it is set up: the questions, and the answers as a value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from django_deploy.provision.site import MARK, Site
+
+#: Package managers, with what their systems call what a site needs.
+MANAGERS = ("apt-get", "dnf", "yum", "zypper", "apk", "pacman")
+
+_COMMANDS = (*MANAGERS, "python3", "nginx", "caddy", "ss", "runuser", "flock")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A host as it was found.
+
+    ``system`` is its name for people. ``manager`` is its package manager, empty where none is known.
+    ``installed`` are commands that are there, and of Debian's packages those of ``_PACKAGES``. ``ports`` says
+    which program listens on 80 and 443. ``root_owner`` is empty where there is no ROOT. ``foreign`` are files
+    where ours would be, and that are somebody's.
+    """
+
+    system: str
+    manager: str = ""
+    installed: frozenset[str] = frozenset()
+    has_systemd: bool = False
+    has_ipv6: bool = False
+    ports: tuple[tuple[int, str], ...] = ()
+    root_owner: str = ""
+    is_root_empty: bool = True
+    foreign: frozenset[str] = frozenset()
+    shell: str = ""
+
+    @property
+    def is_debian(self) -> bool:
+        """Debian or what is made of it, Ubuntu for one."""
+        return self.manager == "apt-get"
+
+
+def asking(site: Site) -> str:
+    """The script that finds out; it changes nothing."""
+    files = " ".join(map(str, site_files(site)))
+    return f"""\
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+(. /etc/os-release; echo "system=$PRETTY_NAME") 2>/dev/null
+for command in {" ".join(_COMMANDS)}; do command -v $command >/dev/null && echo "installed=$command"; done
+for program in /usr/lib/postgresql/*/bin/postgres /usr/bin/postgres; do
+    [ -x "$program" ] && echo installed=postgresql
+done
+dpkg-query -W -f 'package=${{Package}} ${{db:Status-Status}}\\n' dbus-user-session libpam-systemd 2>/dev/null
+[ -d /run/systemd/system ] && echo systemd=yes
+[ -e /proc/net/if_inet6 ] && echo ipv6=yes
+ss -Hltnp '( sport = :80 or sport = :443 )' 2>/dev/null | sed 's/^/port=/'
+stat -c 'owner=%U' {site.root} 2>/dev/null
+[ -n "$(ls -A {site.root} 2>/dev/null)" ] && echo full=yes
+for file in {files or "''"}; do
+    [ -e "$file" ] && ! grep -q '^{MARK}' "$file" && echo "foreign=$file"
+done
+getent passwd {site.user} | sed 's/.*:/shell=/'
+true
+"""
+
+
+def read_facts(lines: Iterable[str]) -> Facts:
+    """The answers to ``asking``; what says nothing of ours is passed over."""
+    answers = [line.partition("=") for line in lines]
+    found: dict[str, list[str]] = {}
+    for name, _, value in answers:
+        found.setdefault(name, []).append(value)
+    installed = {*found.get("installed", ())}
+    installed |= {
+        value.split()[0] for value in found.get("package", ()) if value.split()[1:] == ["installed"]
+    }
+    return Facts(
+        system="".join(filter(str.isprintable, found.get("system", ["an unknown system"])[0][:80])),
+        manager=next((manager for manager in MANAGERS if manager in installed), ""),
+        installed=frozenset(installed),
+        has_systemd="systemd" in found,
+        has_ipv6="ipv6" in found,
+        ports=tuple(sorted({port for line in found.get("port", ()) for port in _listeners(line)})),
+        root_owner=found.get("owner", [""])[0],
+        is_root_empty="full" not in found,
+        foreign=frozenset(found.get("foreign", ())),
+        shell=found.get("shell", [""])[0],
+    )
+
+
+def _listeners(line: str) -> Iterable[tuple[int, str]]:
+    """Of a line of ``ss -Hltnp``: ``LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=1,fd=6))``."""
+    port = re.search(r":(80|443)\s", line)
+    if port is None:
+        return []
+    return [(int(port[1]), name) for name in re.findall(r'\("([^"]+)",pid=', line)]
+
+
+def site_files(site: Site) -> tuple[PurePosixPath, ...]:
+    """Where the site's configuration is on Debian; only of the web server that it has."""
+    if site.web == "nginx":
+        return (PurePosixPath("/etc/nginx/sites-available", site.domain),)
+    if site.web == "caddy":
+        return (PurePosixPath("/etc/caddy/sites", f"{site.domain}.caddy"),)
+    return ()

@@ -1,0 +1,56 @@
+"""The programs that a site needs, as packages of the host's distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from django_deploy.provision.facts import Facts
+from django_deploy.provision.pieces import Piece
+from django_deploy.provision.site import Site
+
+#: How each package manager is told to install.
+INSTALL: Mapping[str, str] = {
+    "apt-get": "apt-get -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 install",
+    "dnf": "dnf -y install",
+    "yum": "yum -y install",
+    "zypper": "zypper --non-interactive install",
+    "apk": "apk add",
+    "pacman": "pacman -S --noconfirm --needed",
+}
+
+#: What packages are called where it is not their Debian name.
+NAMES: Mapping[str, Mapping[str, str]] = {
+    "postgresql": {"dnf": "postgresql-server", "yum": "postgresql-server", "zypper": "postgresql-server"},
+    "python3": {"pacman": "python"},
+    "runuser": {"apk": "runuser"},
+}
+
+#: Parts of Debian that a minimal one may lack, and that services of a user need.
+_SESSIONS = ("dbus-user-session", "libpam-systemd")
+
+
+def packages_piece(site: Site, facts: Facts) -> Piece | None:
+    """What is not there, in the words of the host's system; None where all is."""
+    packages = [NAMES.get(name, {}).get(facts.manager, name) for name in lacking(site, facts)]
+    if not packages:
+        return None
+    install = f"{INSTALL.get(facts.manager, '# Install:')} {' '.join(packages)}"
+    act = f"{_APT}{install}" if facts.is_debian else install
+    return Piece(f"Install {', '.join(packages)}", "false", act, needs_lock=False)
+
+
+_APT = """\
+export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
+[ -z "$(dpkg --audit)" ] || dpkg --configure -a
+apt-get -q update
+"""
+
+
+def lacking(site: Site, facts: Facts) -> Iterator[str]:
+    """By their Debian names. uv is none of them: a deployment brings its own."""
+    wanted = ["python3"]
+    wanted += [site.web] if site.web else []
+    wanted += ["postgresql"] if site.has_database else []
+    wanted += _SESSIONS if facts.is_debian and facts.has_systemd else []
+    wanted += ["runuser"] if facts.manager == "apk" else []
+    return (name for name in wanted if name not in facts.installed)

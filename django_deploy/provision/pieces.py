@@ -1,0 +1,72 @@
+"""A piece of the script, and the scripts that are made of several."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+#: How a line of output begins that says which piece runs.
+HEADING = "== "
+
+PRELUDE = """\
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
+say() { printf '\\n== %s\\n' "$*"; }
+stop() { printf '%s\\n' "$*" >&2; exit 1; }
+as() { user=$1; shift; (cd / && runuser -u "$user" -- "$@"); }
+"""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of what makes a host ready.
+
+    ``check`` is shell that changes nothing and ends with 0 where it is so already, ``act`` is shell that makes
+    it so. ``needs_lock`` is False for what comes before there is anything to lock.
+    """
+
+    title: str
+    check: str
+    act: str
+    needs_lock: bool = True
+
+
+def checking(pieces: Sequence[Piece]) -> str:
+    """The script that says of each piece whether it is so: ``0 yes``, ``1 no``."""
+    lines = [PRELUDE]
+    for number, piece in enumerate(pieces):
+        lines.append(f"check_{number}() {{\n{piece.check.strip()}\n}}")
+        lines.append(
+            f"if check_{number} >/dev/null 2>&1; then echo '{number} yes'; else echo '{number} no'; fi"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def missing(pieces: Sequence[Piece], answers: Iterable[str]) -> tuple[Piece, ...]:
+    """Those of the pieces that the answers to ``checking`` do not confirm."""
+    confirmed = {line.split()[0] for line in answers if line.endswith(" yes")}
+    return tuple(piece for number, piece in enumerate(pieces) if str(number) not in confirmed)
+
+
+def script(about: Sequence[str], there: Sequence[Piece], to_do: Sequence[Piece], lock: str) -> str:
+    """The script that makes so what is not; ``there`` is what it may leave alone."""
+    lines = ["#!/bin/sh", *_comment(about)]
+    if there:
+        titles = "; ".join(piece.title for piece in there)
+        lines += _comment([f"So already: {titles}."])
+    if not to_do:
+        return "\n".join([*lines, *_comment(["There is nothing to do."])]) + "\n"
+    lines += ["set -eu", PRELUDE]
+    is_locked = False
+    for piece in to_do:
+        if piece.needs_lock and not is_locked:
+            lines.append(lock)
+            is_locked = True
+        lines += [f"say '{piece.title}'", piece.act.strip(), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _comment(lines: Iterable[str]) -> list[str]:
+    return [
+        f"# {part}" for line in lines for part in textwrap.wrap(line, 105, break_on_hyphens=False) or [""]
+    ]

@@ -1,0 +1,140 @@
+"""A web server in front of the site: files that are put there, judged by the server, and put back if refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import PurePosixPath
+from shlex import quote
+
+from django_deploy.provision.pieces import Piece
+from django_deploy.provision.site import Site
+from django_deploy.target import Certificate
+
+#: File names of WhiteNoise, ManifestStaticFilesStorage and django-compressor that tell their content; and how
+#: long a browser may keep those, other static files, and uploads.
+HASHED = r"\.[0-9a-f]{12}\.[^/]+$"
+FOR_EVER, FOR_A_MINUTE, FOR_AN_HOUR = (
+    "public, max-age=31536000, immutable",
+    "public, max-age=60",
+    "max-age=3600",
+)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A web server as Debian has it: ``user`` is whom its processes run as, ``judge`` has it read its files."""
+
+    name: str
+    user: str
+    judge: str
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that the server reads: its text, or the name of one that is sent. ``mode`` as chmod takes it."""
+
+    path: PurePosixPath
+    text: str = ""
+    sent: str = ""
+    digest: str = ""
+    mode: str = "644"
+    group: str = "root"
+
+    @property
+    def sha256(self) -> str:
+        return self.digest or sha256(self.text.encode()).hexdigest()
+
+
+#: Shell functions: ``put`` keeps what was there beside it, ``put_back`` restores that.
+_PUT = """\
+changed=
+put() {
+    if [ -e "$3" ]; then cp -p "$3" "$3.before"; else rm -f "$3.before"; fi
+    changed="$changed $3"
+    install -d "$(dirname "$3")"
+    (umask 077; cat >"$3.new"; chgrp "$2" "$3.new"; chmod "$1" "$3.new"; mv "$3.new" "$3")
+}
+put_back() {
+    for file in $changed; do
+        if [ -e "$file.before" ]; then mv "$file.before" "$file"; else rm -f "$file"; fi
+    done
+}
+"""
+
+
+def certificate_files(site: Site, folder: PurePosixPath, group: str = "root") -> Iterator[File]:
+    """Those of this machine's that are sent; the private key is only for root and ``group``."""
+    modes = {".pem": "644", ".key": "600" if group == "root" else "640"}
+    for name, sent in site.sent:
+        suffix = PurePosixPath(name).suffix
+        path = folder / f"{site.domain}{suffix}"
+        owner = group if suffix == ".key" else "root"
+        yield File(path, sent=name, digest=sent.sha256, mode=modes[suffix], group=owner)
+
+
+def certificate_paths(site: Site, folder: PurePosixPath) -> tuple[str, str] | None:
+    """Where the certificate and its key are on the host; None without files."""
+    if not isinstance(site.tls, Certificate):
+        return None
+    return (
+        _on_host(site.tls.certificate, folder / f"{site.domain}.pem"),
+        _on_host(site.tls.key, folder / f"{site.domain}.key"),
+    )
+
+
+def _on_host(named: str, sent: PurePosixPath) -> str:
+    return named.removeprefix("host:") if named.startswith("host:") else str(sent)
+
+
+def web_piece(
+    site: Site, server: Server, files: Iterable[File], *, include: Mapping[str, str], has_systemd: bool
+) -> Piece:
+    """Put the files there and have the server use them.
+
+    ``include`` is shell by which the server comes to read the site's file: ``check``, and ``act``.
+    """
+    files = [*files]
+    check = [*(f"echo '{file.sha256}  {file.path}' | sha256sum -c --status" for file in files)]
+    check += [*(f'[ "$(stat -c %a {file.path})" = {file.mode} ]' for file in files)]
+    check += [include["check"], f"as {server.user} test -x {site.root / 'run'}"]
+    act = [_PUT.rstrip(), _still_sound(server)]
+    act += [_put(file) for file in files]
+    act += [include["act"].rstrip(), _settle(server), _start(server, has_systemd=has_systemd)]
+    act += [_may_enter(site, server)]
+    if has_systemd:
+        check += [f"systemctl is-active {server.name}", f"systemctl is-enabled {server.name}"]
+    return Piece(f"Serve {site.domain} with {server.name}", " &&\n".join(check), "\n".join(act))
+
+
+def _still_sound(server: Server) -> str:
+    """What was refused before is no fault of ours, and not ours to mend."""
+    message = f"{server.name} refuses its own configuration already, before anything is changed in it."
+    return f"{server.judge} || stop {quote(message)}"
+
+
+def _put(file: File) -> str:
+    call = f"put {file.mode} {file.group} {file.path}"
+    if file.sent:
+        return f'{call} <"$DEPLOY_FILES/{file.sent}"'
+    return f"{call} <<'END_OF_FILE'\n{file.text}END_OF_FILE"
+
+
+def _settle(server: Server) -> str:
+    message = f"{server.name} refuses this configuration: what was there before is back."
+    return f"{server.judge} || {{ put_back; stop {quote(message)}; }}"
+
+
+def _start(server: Server, *, has_systemd: bool) -> str:
+    if not has_systemd:
+        return f"service {server.name} restart"
+    return f"systemctl enable --quiet {server.name}\nsystemctl reload-or-restart {server.name}"
+
+
+def _may_enter(site: Site, server: Server) -> str:
+    run = site.root / "run"
+    message = (
+        f"{server.user}, as whom {server.name} runs, cannot enter {run}: see the modes of namei -m {run}"
+    )
+    return f"as {server.user} test -x {run} || stop {quote(message)}"

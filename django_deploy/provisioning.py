@@ -1,0 +1,375 @@
+"""Makes hosts ready for their first deployment: looks at them, says what is missing, does just that."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from .bundle.assembly import deployer
+from .exceptions import (
+    AuthenticationFailed,
+    ConfigError,
+    DeployError,
+    HostLocked,
+    Interrupted,
+    RolloutFailed,
+    SetupFailed,
+)
+from .host.lock import HOLDER, describe
+from .host.protocol import Event, ProtocolError, Report, decode, ignore
+from .host.shape import check
+from .provision import account, pieces
+from .provision.facts import Facts, asking, read_facts
+from .provision.pieces import HEADING, Piece
+from .provision.site import Key, SentFile, Site
+from .provision.whole import all_pieces, doubts, obstacles
+from .rollout import Clock
+from .target import Certificate, Host, Target
+from .transport import ssh_config
+from .transport.administration import RootShell, root_shell
+from .transport.fleet import Fleet, gather
+from .transport.own_keys import authorized_line, comment_of, find_own_keys
+from .transport.ssh import Prompts, connect, no_prompts
+
+#: Of what a piece wrote before it failed, so many lines are shown.
+SHOWN_LINES = 20
+
+#: The exit status of the script where somebody else has the lock.
+LOCKED = 75
+
+#: The largest file of a certificate that is sent, in bytes.
+LARGEST_FILE = 1 << 20
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """What is to be done on a host: ``script`` does ``to_do``, and leaves alone what is ``there``.
+
+    ``host`` is the one that is deployed to; ``administrator`` is who runs the script there.
+    """
+
+    host: Host
+    administrator: str
+    site: Site
+    facts: Facts
+    there: tuple[Piece, ...]
+    to_do: tuple[Piece, ...]
+    script: str
+
+    def lines(self) -> list[str]:
+        """For people: what will be done, in order."""
+        if not self.to_do:
+            return [f"{self.host.name} is set up already."]
+        titles = [f"  {piece.title}" for piece in self.to_do]
+        return [f"On {self.host.name} ({self.facts.system}), by {self.administrator}:", *titles]
+
+
+#: Whether the plans are to be carried out.
+Confirm = Callable[[Sequence[HostPlan]], bool]
+
+
+def set_up(
+    target: Target,
+    login: str,
+    *,
+    report: Report = ignore,
+    prompts: Prompts = no_prompts,
+    confirm: Confirm = lambda plans: True,
+) -> str:
+    """Make every host ready. ``login`` is root, or a user there who may use sudo.
+
+    Gives ``"set up"``, ``"unchanged"`` where nothing was missing, or ``"declined"``. All hosts are looked at before
+    any is changed. At the end it is tried whether one can log in as the user that the site belongs to.
+    """
+    clock = Clock(report)
+    with _interruptible(), ExitStack() as stack:
+        plans, shells = _look(target, login, clock, prompts, stack)
+        busy = [plan for plan in plans if plan.to_do]
+        if busy and not confirm(plans):
+            return _finish(clock, "declined")
+        with clock.phase("set up"):
+            _carry_out(busy, shells, _sent_files(target), report)
+    with clock.phase("log in"):
+        _try_to_log_in(target, plans, report, prompts)
+    return _finish(clock, "set up" if busy else "set up already")
+
+
+def preview(
+    target: Target, login: str, *, report: Report = ignore, prompts: Prompts = no_prompts
+) -> list[HostPlan]:
+    """What ``set_up`` would do; nothing is changed and no lock is taken."""
+    with _interruptible(), ExitStack() as stack:
+        return _look(target, login, Clock(report), prompts, stack)[0]
+
+
+def _look(
+    target: Target, login: str, clock: Clock, prompts: Prompts, stack: ExitStack
+) -> tuple[list[HostPlan], Mapping[Host, RootShell]]:
+    """The plan of each host, and root's shell there, which lives as long as ``stack``."""
+    target = replace(target, hosts=tuple(_with_user(host, target) for host in target.hosts))
+    shells: dict[Host, RootShell] = {}
+    with clock.phase("connect"):
+        for host in target.hosts:
+            began = time.monotonic()
+            shells[host] = stack.enter_context(closing(_open_shell(host, login, prompts)))
+            seconds = round(time.monotonic() - began, 3)
+            address = shells[host].connection.address
+            clock.report(Event("host.connected", host.name, fields={"address": address, "seconds": seconds}))
+    with clock.phase("look"):
+        plans = [_make_plan(target, host, shells[host]) for host in target.hosts]
+    _refuse_obstacles(plans)
+    for plan in plans:
+        fields = {
+            "to_do": [piece.title for piece in plan.to_do],
+            "there": [piece.title for piece in plan.there],
+            "script": plan.script,
+        }
+        clock.report(Event("setup.planned", plan.host.name, fields=fields))
+        for doubt in doubts(plan.site, plan.facts):
+            clock.report(Event("warning", plan.host.name, fields={"message": doubt, "remedy": ""}))
+    return plans, shells
+
+
+def _with_user(host: Host, target: Target) -> Host:
+    """Who the site belongs to is who ``deploy`` logs in as."""
+    if host.is_local:
+        remedy = "Make the folder ROOT: that is all that a deployment to this machine needs."
+        raise ConfigError("deploy_setup is for hosts, and 'local' is this machine.", remedy=remedy)
+    user = host.user or ssh_config.read(host).user
+    remedy = f'Name who the site shall belong to: "USER": "{_project(target)}".'
+    if user == "root":
+        raise ConfigError(f"{host.name}: a site does not belong to root.", remedy=remedy)
+    if host.user is None and user == getpass.getuser():
+        raise ConfigError(
+            f"Neither HOSTS nor USER say who the site on {host.name} belongs to.", remedy=remedy
+        )
+    return host if host.user else replace(host, user=user)
+
+
+def _project(target: Target) -> str:
+    return target.settings_module.partition(".")[0].lower()
+
+
+def _open_shell(host: Host, login: str, prompts: Prompts) -> RootShell:
+    administrator = replace(host, user=login)
+    try:
+        connection = connect(administrator, prompts=prompts)
+    except AuthenticationFailed as error:
+        hint = "Or log in as another user that is root or may use sudo: --login USER"
+        raise AuthenticationFailed(error.host, error.message, remedy=f"{error.remedy}\n{hint}") from None
+    return root_shell(administrator, connection, prompts)
+
+
+def _make_plan(target: Target, host: Host, shell: RootShell) -> HostPlan:
+    site = site_of(target, host, shell.host.user or "")
+    answers: list[str] = []
+    shell.run(asking(site), {}, answers.append)
+    facts = read_facts(answers)
+    wanted = all_pieces(site, facts)
+    answers.clear()
+    shell.run(pieces.checking(wanted), {}, answers.append)
+    to_do = pieces.missing(wanted, answers)
+    there = tuple(piece for piece in wanted if piece not in to_do)
+    about = [
+        f"What manage.py deploy_setup {target.name} does on {host.name} ({facts.system}), as root.",
+        *(
+            f"DEPLOY_FILES is a folder with {name}: here {sent.source}, sha256 {sent.sha256}."
+            for name, sent in site.sent
+        ),
+    ]
+    script = pieces.script(about, there, to_do, account.lock(site))
+    return HostPlan(host, shell.host.name, site, facts, there, to_do, script)
+
+
+def site_of(target: Target, host: Host, administrator: str) -> Site:
+    """What ``host`` is to be ready for; raises ``ConfigError`` where we have no key or no certificate."""
+    web = next((process for process in target.processes if process.has_socket), None)
+    names = web.instance_names() if web else ()
+    assert host.user is not None
+    return Site(
+        target=target.name,
+        host=host.name,
+        user=host.user,
+        root=target.root,
+        keys=_own_keys(host, administrator),
+        web=target.web,
+        domain=target.domain or "",
+        tls=target.tls,
+        sockets=tuple(str(target.root / "run" / f"{name}.sock") for name in names),
+        static=target.static,
+        media=target.media,
+        has_database=target.database is not None,
+        sent=tuple(_described_files(target)),
+        deployer=deployer(),
+        lock_wait=target.lock_wait,
+    )
+
+
+def _own_keys(host: Host, administrator: str) -> tuple[Key, ...]:
+    found = find_own_keys(host, administrator)
+    if not found:
+        remedy = "Make one: ssh-keygen -t ed25519; or give one to your agent: ssh-add."
+        raise ConfigError(f"You have no SSH key that could be put on {host.name}.", remedy=remedy)
+    return tuple(
+        Key(authorized_line(identity.public, comment_of(identity)), identity.label, identity.origin)
+        for identity in found
+        if identity.public is not None
+    )
+
+
+def _described_files(target: Target) -> Iterator[tuple[str, SentFile]]:
+    for name, path in _local_files(target):
+        yield name, SentFile(path, sha256(_read(path)).hexdigest())
+
+
+def _sent_files(target: Target) -> Mapping[str, bytes]:
+    return {name: _read(path) for name, path in _local_files(target)}
+
+
+def _local_files(target: Target) -> Iterator[tuple[str, str]]:
+    if isinstance(target.tls, Certificate):
+        files = {"certificate.pem": target.tls.certificate, "certificate.key": target.tls.key}
+        yield from ((name, path) for name, path in files.items() if not path.startswith("host:"))
+
+
+def _read(path: str) -> bytes:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        remedy = "Files that are on the host already begin with 'host:'."
+        raise ConfigError(
+            f"{path}, which TLS names, cannot be read: {error.strerror}.", remedy=remedy
+        ) from None
+    if b"-----BEGIN " not in content or len(content) > LARGEST_FILE:
+        raise ConfigError(f"{path}, which TLS names, is no certificate or key in PEM form.")
+    return content
+
+
+def _refuse_obstacles(plans: Sequence[HostPlan]) -> None:
+    errors: list[DeployError] = []
+    for plan in plans:
+        for message, remedy in obstacles(plan.site, plan.facts):
+            errors.append(SetupFailed(plan.host.name, message, remedy=remedy))
+        if not plan.facts.is_debian and plan.to_do:
+            errors.append(_other_system(plan))
+    if errors:
+        raise RolloutFailed("Nothing was changed.", errors=errors)
+
+
+def _other_system(plan: HostPlan) -> SetupFailed:
+    message = f"it runs {plan.facts.system}, and deploy_setup changes only Debian and Ubuntu. Missing there:"
+    titles = [line for piece in plan.to_do for line in (f"{piece.title}:", *_indented(piece.act))]
+    remedy = "Do that there as root, in the way of that system. Then run deploy_setup again, which looks."
+    return SetupFailed(plan.host.name, message, lines=titles, remedy=remedy)
+
+
+def _indented(text: str) -> Iterator[str]:
+    return (f"    {line}" for line in text.strip().splitlines())
+
+
+# Doing it
+
+
+def _carry_out(
+    plans: Sequence[HostPlan], shells: Mapping[Host, RootShell], files: Mapping[str, bytes], report: Report
+) -> None:
+    """All hosts at once; a host that fails does not stop the others."""
+    if not plans:
+        return
+    with ThreadPoolExecutor(len(plans)) as pool:
+        futures = [pool.submit(_run, plan, shells[plan.host], files, report) for plan in plans]
+        try:
+            gather(futures, "What was done before stays. Run deploy_setup again when it is mended.")
+        except KeyboardInterrupt:
+            for shell in shells.values():
+                shell.close()
+            raise
+
+
+def _run(plan: HostPlan, shell: RootShell, files: Mapping[str, bytes], report: Report) -> None:
+    teller = _Teller(plan.host.name, report)
+    status = shell.run(plan.script, files, teller)
+    if status == LOCKED:
+        raise HostLocked(plan.host.name, _holder(teller.lines), remedy="Wait for it with --wait SECONDS.")
+    if status != 0:
+        message = f"{teller.title or 'the script'}: failed with exit status {status}"
+        remedy = ""
+        raise SetupFailed(plan.host.name, message, lines=teller.lines[-SHOWN_LINES:], remedy=remedy)
+    teller.end()
+
+
+class _Teller:
+    """Makes events of the script's lines: each piece is a step."""
+
+    def __init__(self, host: str, report: Report) -> None:
+        self.title = ""
+        self.lines: list[str] = []
+        self._host = host
+        self._report = report
+        self._began = 0.0
+
+    def __call__(self, line: str) -> None:
+        if line.startswith(HEADING):
+            self.end()
+            self.title, self.lines, self._began = line.removeprefix(HEADING), [], time.monotonic()
+            self._report(Event("step.started", self._host, fields={"step": self.title}))
+        elif line.strip():
+            self.lines = [*self.lines[-200:], line]
+            fields = {"step": self.title, "stream": "stdout", "line": line}
+            self._report(Event("step.output", self._host, fields=fields))
+
+    def end(self) -> None:
+        """The piece that ran is done."""
+        if self.title:
+            seconds = round(time.monotonic() - self._began, 3)
+            fields = {"step": self.title, "seconds": seconds, "result": {}}
+            self._report(Event("step.finished", self._host, fields=fields))
+
+
+def _holder(lines: Sequence[str]) -> str:
+    """Who has the lock, from the lock file's text."""
+    for line in reversed(lines):
+        try:
+            holder = decode(line.encode())
+            check(holder, HOLDER, "holder")
+        except ProtocolError:
+            continue
+        return describe(holder)
+    return describe({})
+
+
+def _try_to_log_in(target: Target, plans: Sequence[HostPlan], report: Report, prompts: Prompts) -> None:
+    """As ``deploy`` will, with its program: what the host lacks for that is said now."""
+    target = replace(target, hosts=tuple(plan.host for plan in plans))
+    with Fleet(target, report=report, prompts=prompts) as fleet:
+        outcomes = fleet.outcomes()
+    errors = [found for _, found in outcomes if isinstance(found, DeployError)]
+    if errors:
+        raise RolloutFailed("The hosts were set up, and yet deploy could not log in there.", errors=errors)
+
+
+def _finish(clock: Clock, outcome: str) -> str:
+    seconds = round(time.monotonic() - clock.started, 3)
+    fields = {"outcome": outcome, "release": "", "left_out": [], "seconds": seconds, "phases": clock.phases}
+    clock.report(Event("rollout.finished", fields=fields))
+    return outcome
+
+
+class _interruptible:
+    """Ctrl-C: what runs on a host goes on to its end there, as half of an installation helps nobody."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, type: type[BaseException] | None, error: object, traceback: object) -> None:
+        if type is KeyboardInterrupt:
+            raise Interrupted(
+                "Interrupted. Where the script had begun, it goes on to its end.",
+                remedy="Run deploy_setup again, which says what is missing still.",
+            ) from None
