@@ -65,9 +65,12 @@ class HostPlan:
     def lines(self) -> list[str]:
         """For people: what will be done, in order."""
         if not self.to_do:
-            return [f"{self.host.name} is set up already."]
+            return [f"{self.host.name}: nothing is missing."]
         titles = [f"  {piece.title}" for piece in self.to_do]
-        return [f"On {self.host.name} ({self.facts.system}), by {self.administrator}:", *titles]
+        return [
+            f"Missing on {self.host.name} ({self.facts.system}), and made by {self.administrator}:",
+            *titles,
+        ]
 
 
 #: Whether the plans are to be carried out.
@@ -84,8 +87,8 @@ def set_up(
 ) -> str:
     """Make every host ready. ``login`` is root, or a user there who may use sudo.
 
-    Gives ``"set up"``, ``"unchanged"`` where nothing was missing, or ``"declined"``. All hosts are looked at before
-    any is changed. At the end it is tried whether one can log in as the user that the site belongs to.
+    Gives ``"set up"``, ``"set up already"`` where nothing was missing, or ``"declined"``. All hosts are looked
+    at before any is changed. At the end it is tried whether ``deploy`` could log in.
     """
     clock = Clock(report)
     with _interruptible(), ExitStack() as stack:
@@ -285,7 +288,7 @@ def _carry_out(
     with ThreadPoolExecutor(len(plans)) as pool:
         futures = [pool.submit(_run, plan, shells[plan.host], files, report) for plan in plans]
         try:
-            gather(futures, "What was done before stays. Run deploy_setup again when it is mended.")
+            gather(futures, "What was made before that stays. Mend it, then run deploy_setup again.")
         except KeyboardInterrupt:
             for shell in shells.values():
                 shell.close()
@@ -299,8 +302,7 @@ def _run(plan: HostPlan, shell: RootShell, files: Mapping[str, bytes], report: R
         raise HostLocked(plan.host.name, _holder(teller.lines), remedy="Wait for it with --wait SECONDS.")
     if status != 0:
         message = f"{teller.title or 'the script'}: failed with exit status {status}"
-        remedy = ""
-        raise SetupFailed(plan.host.name, message, lines=teller.lines[-SHOWN_LINES:], remedy=remedy)
+        raise SetupFailed(plan.host.name, message, lines=teller.lines[-SHOWN_LINES:])
     teller.end()
 
 

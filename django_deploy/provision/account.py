@@ -29,7 +29,7 @@ def _user(site: Site, facts: Facts) -> Piece:
     if facts.manager == "apk":
         act = f"adduser -D -s /bin/sh {site.user}\nadduser {site.user} {site.user} || true\n"
         act += f"sed -i 's/^{site.user}:!:/{site.user}:*:/' /etc/shadow"
-    return Piece(f"Make the user {site.user}", f"id -u {site.user}", act, needs_lock=False)
+    return Piece(f"the user {site.user}", f"id -u {site.user}", act, needs_lock=False)
 
 
 def _key(site: Site) -> Piece:
@@ -42,7 +42,7 @@ as {site.user} sh -c 'umask 077; cd ~{site.user}; mkdir -p .ssh; cd .ssh
     printf "%s\\n" "$1" >>authorized_keys' sh {quote(key.line)}
 """
     return Piece(
-        f"Let {site.user} log in with the key {key.label}",
+        f"your key {key.label} for {site.user}",
         f"grep -q {blobs} ~{site.user}/.ssh/authorized_keys",
         act,
         needs_lock=False,
@@ -61,12 +61,12 @@ folder() {{
 }}
 """
     act += "".join(f"folder {mode} {folder}\n" for folder, mode in modes.items())
-    return Piece(f"Make {root} and its folders, which belong to {site.user}", check, act, needs_lock=False)
+    return Piece(f"{root} and its folders, which belong to {site.user}", check, act, needs_lock=False)
 
 
 def _lingering(site: Site) -> Piece:
     return Piece(
-        f"Let services of {site.user} run without a login, and start with the machine",
+        f"services of {site.user} that need no login (lingering)",
         f"[ -e /var/lib/systemd/linger/{site.user} ]",
         f"loginctl enable-linger {site.user}",
     )
@@ -88,7 +88,7 @@ trap ': >{path}' EXIT
 
 
 def environment_piece(site: Site) -> Piece:
-    """The database's address, for the site: as ``deploy_env --set DATABASE_URL`` before a first deployment."""
+    """The database's address: as ``deploy_env --set DATABASE_URL`` before a first deployment."""
     path = site.root / ".deploy/environment.json"
     check = f"""\
 python3 -I -S -c 'import json; exit("DATABASE_URL" not in json.load(open("{path}")))'
@@ -106,4 +106,4 @@ with open(os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 
 os.replace(path + ".new", path)
 END_OF_PROGRAM
 """
-    return Piece("Tell the site its DATABASE_URL, from the next deployment on", check, act)
+    return Piece("DATABASE_URL in the environment of the site", check, act)

@@ -36,7 +36,7 @@ def packages_piece(site: Site, facts: Facts) -> Piece | None:
         return None
     install = f"{INSTALL.get(facts.manager, '# Install:')} {' '.join(packages)}"
     act = f"{_APT}{install}" if facts.is_debian else install
-    return Piece(f"Install {', '.join(packages)}", "false", act, needs_lock=False)
+    return Piece(f"the packages {', '.join(packages)}", "false", act, needs_lock=False)
 
 
 _APT = """\

@@ -21,8 +21,9 @@ as() { user=$1; shift; (cd / && runuser -u "$user" -- "$@"); }
 class Piece:
     """A part of what makes a host ready.
 
-    ``check`` is shell that changes nothing and ends with 0 where it is so already, ``act`` is shell that makes
-    it so. ``needs_lock`` is False for what comes before there is anything to lock.
+    ``title`` names what is there afterwards. ``check`` is shell that changes nothing and ends with 0 where it
+    is there already, ``act`` is shell that makes it. ``needs_lock`` is False for what comes before there is
+    anything to lock.
     """
 
     title: str
@@ -32,7 +33,7 @@ class Piece:
 
 
 def checking(pieces: Sequence[Piece]) -> str:
-    """The script that says of each piece whether it is so: ``0 yes``, ``1 no``."""
+    """The script that says of each piece whether it is there: ``0 yes``, ``1 no``."""
     lines = [PRELUDE]
     for number, piece in enumerate(pieces):
         lines.append(f"check_{number}() {{\n{piece.check.strip()}\n}}")
@@ -49,13 +50,13 @@ def missing(pieces: Sequence[Piece], answers: Iterable[str]) -> tuple[Piece, ...
 
 
 def script(about: Sequence[str], there: Sequence[Piece], to_do: Sequence[Piece], lock: str) -> str:
-    """The script that makes so what is not; ``there`` is what it may leave alone."""
+    """The script that makes what is missing (``to_do``); ``there`` is what it leaves alone."""
     lines = ["#!/bin/sh", *_comment(about)]
     if there:
         titles = "; ".join(piece.title for piece in there)
-        lines += _comment([f"So already: {titles}."])
+        lines += _comment([f"There already: {titles}."])
     if not to_do:
-        return "\n".join([*lines, *_comment(["There is nothing to do."])]) + "\n"
+        return "\n".join([*lines, *_comment(["Nothing is missing, and nothing is done."])]) + "\n"
     lines += ["set -eu", PRELUDE]
     is_locked = False
     for piece in to_do:

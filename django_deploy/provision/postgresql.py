@@ -16,13 +16,13 @@ def database_pieces(site: Site) -> Iterator[Piece]:
     role, name = site.user, site.database
     select = 'as postgres psql -XAtqc "SELECT'
     yield Piece(
-        f"Make the PostgreSQL role {role}, without a password and without rights over others",
+        f"the PostgreSQL role {role}, without a password",
         f'[ "$({select} 1 FROM pg_roles WHERE rolname = \'{role}\'")" = 1 ]',
         f"as postgres createuser {role}",
     )
     owner = f"pg_get_userbyid(datdba) FROM pg_database WHERE datname = '{name}'"
     yield Piece(
-        f"Make the PostgreSQL database {name}, which belongs to {role}",
+        f"the PostgreSQL database {name}, which belongs to {role}",
         f'[ "$({select} {owner}")" = {role} ]',
         f"as postgres createdb --owner {role} --encoding UTF8 --locale C.UTF-8 --template template0 {name}\n"
         f"as {role} psql -XAtqc 'SELECT 1' {name} >/dev/null",

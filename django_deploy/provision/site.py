@@ -40,7 +40,7 @@ class SentFile:
 class Site:
     """A site of a target on one host.
 
-    ``keys`` are ours; one of them in ``authorized_keys`` is enough, and the first one is put there if none is.
+    ``keys`` are ours; one of them in ``authorized_keys`` is enough, else the first one is put there.
     ``sockets`` are those of the web process. ``tls`` is ``INTERNAL``, files, or None. ``sent`` are the files
     of this machine that go along, by the name that they have on the way. ``deployer`` is who does it, and
     ``lock_wait`` for how many seconds it waits for a deployment to end.

@@ -1,4 +1,4 @@
-"""A web server in front of the site: files that are put there, judged by the server, and put back if refused."""
+"""A web server in front of the site: its files are put there, judged by it, and put back if refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOR_EVER, FOR_A_MINUTE, FOR_AN_HOUR = (
 
 @dataclass(frozen=True)
 class Server:
-    """A web server as Debian has it: ``user`` is whom its processes run as, ``judge`` has it read its files."""
+    """A web server as Debian has it: ``user`` is who it runs as, ``judge`` has it read its files."""
 
     name: str
     user: str
@@ -105,7 +105,7 @@ def web_piece(
     act += [_may_enter(site, server)]
     if has_systemd:
         check += [f"systemctl is-active {server.name}", f"systemctl is-enabled {server.name}"]
-    return Piece(f"Serve {site.domain} with {server.name}", " &&\n".join(check), "\n".join(act))
+    return Piece(f"{site.domain}, served by {server.name}", " &&\n".join(check), "\n".join(act))
 
 
 def _still_sound(server: Server) -> str:

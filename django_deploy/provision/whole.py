@@ -50,7 +50,7 @@ def obstacles(site: Site, facts: Facts) -> Iterator[tuple[str, str]]:
         if program != site.web:
             yield (
                 f"{program} listens on port {port}, which is to be for {site.web}.",
-                f"Stop it there, as root: systemctl disable --now {program}; or have WEB name it, if it is one.",
+                f"Stop it there, as root: systemctl disable --now {program}; or have WEB name it.",
             )
 
 

@@ -25,8 +25,8 @@ READY = "[django-deploy: ready]"
 #: How long sudo may take until it asks or lets us in, in seconds: a directory of users may be slow.
 SUDO_TIMEOUT = 60.0
 
-#: Takes the files, whose names and sizes are its arguments, and runs the first one. It goes on to its end, even if
-#: the link is cut and nobody reads what it says. ``/run`` is memory: what is sent touches no disk.
+#: Takes the files, whose names and sizes are its arguments, and runs the first one. That goes on to its end
+#: even if the link is cut and nobody reads what it says. ``/run`` is memory: what is sent touches no disk.
 BOOT = f"""\
 umask 077
 folder=$(mktemp -d /run/django-deploy.XXXXXX) || exit 70
@@ -142,7 +142,7 @@ class _Conversation:
             self._news.put((stream, data))
 
     def wait_for(self, *words: str) -> str:
-        """Read until one of the words comes, on either stream, and give it; what came before it is dropped."""
+        """Read until one of the words comes, on either stream, and give it; what came before is dropped."""
         deadline = time.monotonic() + SUDO_TIMEOUT
         while True:
             for stream, text in self._unread.items():

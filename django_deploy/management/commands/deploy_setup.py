@@ -25,9 +25,9 @@ class Command(DeployCommand):
     """Makes the hosts of a target ready for their first deployment; twice changes nothing."""
 
     help = (
-        "Makes the hosts of a target ready: the user of the site with your key, ROOT, services without a login, "
-        "and what WEB and DATABASE name. Only what is missing is done. Exit status: 0 ready, 1 not, 2 wrong "
-        "settings or arguments."
+        "Makes the hosts of a target ready: the user of the site with your key, ROOT, services that need no "
+        "login, and what WEB and DATABASE name. Only what is missing is made. Exit status: 0 ready, 1 not, "
+        "2 wrong settings or arguments."
     )
     create_parser = with_examples(EXAMPLES)
 
@@ -97,4 +97,4 @@ class Command(DeployCommand):
         reporter.show(line for plan in plans for line in plan.lines())
         if yes or not terminal.is_interactive:
             return True
-        return terminal.confirm("Do that?", default=True)
+        return terminal.confirm("Make that?", default=True)

@@ -1,0 +1,412 @@
+"""From a host that has nothing but root's key to a site that answers."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .archive import Archive
+from .bare import BareMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from .bookshop import Bookshop
+    from .laptop import Laptop
+    from .network import Network
+
+DOMAIN = "shop.example.com"
+PASSWORD = "box-hill-picnic-1815"
+
+#: Uploads, by their folder in ``shared``; and PostgreSQL as the host's environment has it.
+MEDIA = 'MEDIA_URL = "/media/"\n'
+POSTGRESQL = """
+from urllib.parse import unquote, urlsplit
+if "DATABASE_URL" in os.environ:
+    _url = urlsplit(os.environ["DATABASE_URL"])
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": _url.path[1:],
+            "USER": _url.username,
+            "HOST": unquote(_url.hostname),
+        }
+    }
+"""
+
+
+@pytest.fixture(scope="session")
+def archive(network: Network) -> Iterator[Archive]:
+    with Archive(network.gateway) as archive:
+        yield archive
+
+
+@pytest.fixture
+def bare_machine(
+    disk: Path, network: Network, laptop: Laptop, archive: Archive
+) -> Iterator[Callable[[], BareMachine]]:
+    made: list[BareMachine] = []
+
+    def make() -> BareMachine:
+        made.append(BareMachine(disk, network, laptop, archive))
+        return made[-1]
+
+    yield make
+    for machine in made:
+        machine.destroy()
+
+
+@pytest.fixture
+def bare(bare_machine: Callable[[], BareMachine]) -> BareMachine:
+    machine = bare_machine()
+    machine.boot()
+    return machine
+
+
+def aim(bookshop: Bookshop, machine: BareMachine, **changes: object) -> None:
+    bookshop.append("bookshop/settings.py", MEDIA)
+    bookshop.aim([machine], DOMAIN=DOMAIN, **changes)
+    bookshop.target["ENV"]["BOOKSHOP_ALLOWED_HOSTS"] = DOMAIN
+
+
+def set_up(bookshop: Bookshop, *words: str) -> str:
+    result = bookshop.run("deploy_setup", *words)
+    assert result.status == 0, result
+    return result.out
+
+
+class Browser:
+    """Asks the host for its domain, over TLS, and believes this authority."""
+
+    def __init__(self, machine: BareMachine, authority: str) -> None:
+        self.address = machine.address
+        self.tls = ssl.create_default_context(cadata=authority)
+
+    def get(self, path: str, **headers: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPSConnection(DOMAIN, context=self.tls, timeout=30)
+        plain = socket.create_connection((self.address, 443), timeout=30)
+        connection.sock = self.tls.wrap_socket(plain, server_hostname=DOMAIN)
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse()
+
+
+def redirection(machine: BareMachine) -> tuple[int, str | None]:
+    """What http answers."""
+    connection = http.client.HTTPConnection(machine.address, timeout=30)
+    connection.request("GET", "/books/?page=2", headers={"Host": DOMAIN})
+    answer = connection.getresponse()
+    return answer.status, answer.getheader("Location")
+
+
+def assert_serves(browser: Browser) -> None:
+    """The page from the site, static files and uploads from the web server."""
+    page = browser.get("/")
+    text = page.read().decode()
+    static = text.partition('href="/static/')[2].partition('"')[0]
+    hashed, plain = browser.get(f"/static/{static}"), browser.get("/static/catalogue/shop.css")
+    upload, missing = browser.get("/media/cover.txt"), browser.get("/static/nothing.css")
+
+    assert (page.status, page.getheader("Content-Type")) == (200, "text/html; charset=utf-8")
+    assert hashed.status == 200, static
+    assert hashed.getheader("Cache-Control") == "public, max-age=31536000, immutable"
+    assert (plain.status, plain.getheader("Cache-Control")) == (200, "public, max-age=60")
+    assert (upload.status, upload.read(), upload.getheader("Cache-Control")) == (
+        200,
+        b"Emma\n",
+        "max-age=3600",
+    )
+    assert upload.getheader("X-Content-Type-Options") == "nosniff"
+    assert (missing.status, missing.getheader("Cache-Control")) == (404, None)
+    assert missing.getheader("X-Frame-Options") == "DENY", "the site's own answer"
+
+
+def upload(machine: BareMachine) -> None:
+    machine.run("sh", "-c", f"echo Emma >{machine.root}/shared/media/cover.txt")
+
+
+def caddys_authority(machine: BareMachine) -> str:
+    return machine.read("/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt")
+
+
+def reboot(machine: BareMachine) -> None:
+    machine.run("sync", user="root")
+    machine.crash()
+    machine.boot()
+
+
+def test_bare_host_with_caddy(bare: BareMachine, bookshop: Bookshop) -> None:
+    aim(bookshop, bare, WEB="caddy", TLS="internal")
+
+    script = set_up(bookshop, "--plan")
+    first = set_up(bookshop)
+    browser = Browser(bare, caddys_authority(bare))
+    before = browser.get("/")
+    bookshop.deployed()
+    upload(bare)
+    assert_serves(browser)
+    files = snapshot(bare)
+    second, plan = set_up(bookshop), set_up(bookshop, "--plan")
+
+    assert script.startswith(
+        f"#!/bin/sh\n# What manage.py deploy_setup staging does on deploy@{bare.address} ("
+    )
+    assert bare.laptop.public_key.strip() in script
+    assert "Ready to be deployed to: set up in " in first
+    assert (before.status, before.getheader("Retry-After")) == (503, "60")
+    assert b"This site does not answer at the moment." in before.read()
+    assert redirection(bare) == (308, f"https://{DOMAIN}/books/?page=2")
+    assert (
+        f"deploy@{bare.address}: nothing is missing." in second or "Nothing to do: set up already" in second
+    )
+    assert plan.endswith("# Nothing is missing, and nothing is done.\n")
+    assert snapshot(bare) == files
+    reboot(bare)
+    assert_serves(browser)
+    result = bookshop.run("deploy_maintenance", "on")
+    assert result.status == 0, result
+    assert browser.get("/").status == 503
+
+
+def snapshot(machine: BareMachine) -> str:
+    """All files of the system that a setup could change, and what is in them."""
+    command = "find /etc /home /root/.ssh -type f -exec sha256sum {} + | sort -k 2; stat -c '%n %a %U %Y' "
+    return machine.run(
+        "sh", "-c", f"{command} {machine.root}/* /var/lib/systemd/linger/*", user="root"
+    ).stdout
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the certificate of the domain, which signs itself, and its key."""
+    folder = tmp_path_factory.mktemp("certificate")
+    for name in ("shop", "other"):
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        command += ["-subj", f"/CN={DOMAIN}", "-addext", f"subjectAltName=DNS:{DOMAIN}"]
+        files = ["-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"]
+        subprocess.run([*command, *files], check=True, capture_output=True)
+    return folder
+
+
+def tls(folder: Path, certificate: str = "shop", key: str = "shop") -> dict[str, str]:
+    return {"CERTIFICATE": str(folder / f"{certificate}.pem"), "KEY": str(folder / f"{key}.key")}
+
+
+def test_bare_host_with_nginx_and_postgresql(
+    bare: BareMachine, bookshop: Bookshop, certificate: Path
+) -> None:
+    bookshop.pip("install", "psycopg[binary]")
+    aim(bookshop, bare, WEB="nginx", TLS=tls(certificate), DATABASE="postgresql")
+    bookshop.append("bookshop/settings.py", POSTGRESQL)
+
+    script = set_up(bookshop, "--plan")
+    set_up(bookshop)
+    browser = Browser(bare, (certificate / "shop.pem").read_text())
+    before = browser.get("/")
+    bookshop.deployed()
+    upload(bare)
+    assert_serves(browser)
+    files = snapshot(bare)
+    second = set_up(bookshop)
+
+    key = (certificate / "shop.key").read_text()
+    assert not [line for line in key.splitlines() if line in script and "KEY" not in line]
+    assert bare.run("stat", "-c", "%a %U", f"/etc/nginx/tls/{DOMAIN}.key", user="root").stdout == "600 root\n"
+    assert (before.status, before.getheader("Retry-After")) == (503, "60")
+    assert redirection(bare) == (301, f"https://{DOMAIN}/books/?page=2")
+    assert "Nothing to do: set up already" in second
+    assert snapshot(bare) == files
+    count = bare.run("psql", "-XAtqc", "SELECT count(*) FROM catalogue_book", "site").stdout
+    assert int(count) > 0
+    assert "DATABASE_URL  set on the hosts" in bookshop.run("deploy_env").out
+    assert bare.run("stat", "-c", "%a", f"{bare.root}/.deploy/environment.json").stdout == "600\n"
+    listening = bare.run("ss", "-Hltn", user="root").stdout
+    assert {line.split()[3] for line in listening.splitlines() if "5432" in line} <= {
+        "127.0.0.1:5432",
+        "[::1]:5432",
+    }
+    reboot(bare)
+    assert_serves(browser)
+
+
+def test_configuration_that_nginx_refuses(bare: BareMachine, bookshop: Bookshop, certificate: Path) -> None:
+    aim(bookshop, bare, WEB="nginx", TLS=tls(certificate))
+    set_up(bookshop)
+    bookshop.deployed()
+    files, browser = snapshot(bare), Browser(bare, (certificate / "shop.pem").read_text())
+
+    bookshop.target["TLS"] = tls(certificate, key="other")
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1, result
+    assert f"deploy@{bare.address}: {DOMAIN}, served by nginx: failed with exit status 1\n" in result.err
+    assert "  | nginx: [emerg] SSL_CTX_use_PrivateKey" in result.err
+    assert "  | nginx refuses this configuration: what was there before is back.\n" in result.err
+    assert result.err.endswith("What was made before that stays. Mend it, then run deploy_setup again.\n")
+    assert snapshot(bare) == files
+    assert browser.get("/").status == 200
+
+
+def test_file_of_somebody_else(bare: BareMachine, bookshop: Bookshop, certificate: Path) -> None:
+    aim(bookshop, bare, WEB="nginx", TLS=tls(certificate))
+    set_up(bookshop)
+    path = f"/etc/nginx/sites-available/{DOMAIN}"
+    bare.run("sed", "-i", "1,2d", path, user="root")
+    own = bare.read(path)
+    bookshop.target["PROCESSES"]["web"] = {"COMMAND": bookshop.target["PROCESSES"]["web"], "INSTANCES": 2}
+
+    out = set_up(bookshop)
+
+    assert bare.read(path) == own
+    message = f"warning: {path} is not ours and was left alone: nginx serves {DOMAIN} as it says.\n"
+    assert f"deploy@{bare.address}: {message}" in out
+
+
+# Who logs in
+
+
+def test_administrator_with_a_password(bare_machine: Callable[[], BareMachine], bookshop: Bookshop) -> None:
+    bare = bare_machine()
+    bare.add_administrator("admin", PASSWORD)
+    bare.boot()
+    bare.without_root()
+    aim(bookshop, bare, WEB="caddy", TLS="internal")
+
+    with bookshop.sit_at("deploy_setup", "--login", "admin") as keyboard:
+        keyboard.read_until(f"Password of admin@{bare.address} for sudo: ")
+        keyboard.type(f"{PASSWORD}\r")
+        keyboard.read_until("Make that? [Y/n] ")
+        keyboard.type("\r")
+        assert keyboard.end() == 0
+    bookshop.deployed()
+
+    log = bare.chroot("journalctl", "--no-pager", "--utc")
+    assert PASSWORD not in log
+    assert "NOPASSWD" not in bare.chroot("sh", "-c", "cat /etc/sudoers /etc/sudoers.d/*")
+    assert bare.enter("systemctl", "is-active", "caddy", user="root") == "active\n"
+
+
+def test_wrong_password_is_one_try(bare_machine: Callable[[], BareMachine], bookshop: Bookshop) -> None:
+    bare = bare_machine()
+    bare.add_administrator("admin", PASSWORD)
+    bare.boot()
+    aim(bookshop, bare)
+
+    with bookshop.sit_at("deploy_setup", "--login", "admin") as keyboard:
+        keyboard.read_until(f"Password of admin@{bare.address} for sudo: ")
+        keyboard.type("hartfield\r")
+        keyboard.read_until(f"admin@{bare.address}: sudo refuses the password of admin: it was tried once")
+        assert keyboard.end() == 1
+
+    log = bare.chroot("journalctl", "--no-pager", "--utc")
+    assert log.count("pam_unix(sudo:auth): authentication failure") == 1
+    assert "3 incorrect password attempts" not in log
+
+
+def test_password_without_a_terminal(bare_machine: Callable[[], BareMachine], bookshop: Bookshop) -> None:
+    bare = bare_machine()
+    bare.add_administrator("admin", PASSWORD)
+    bare.boot()
+    aim(bookshop, bare)
+
+    result = bookshop.run("deploy_setup", "--login", "admin")
+
+    assert result.status == 1
+    assert result.err == (
+        f"CommandError: admin@{bare.address}: sudo asks for the password of admin, and there is nobody to ask\n"
+        "Run it at a terminal, or log in as root: --login root\n"
+    )
+
+
+def test_login_that_may_not_become_root(bare_machine: Callable[[], BareMachine], bookshop: Bookshop) -> None:
+    bare = bare_machine()
+    bare.add_administrator("anna", PASSWORD)
+    bare.chroot("gpasswd", "--delete", "anna", "sudo")
+    bare.boot()
+    aim(bookshop, bare)
+
+    with bookshop.sit_at("deploy_setup", "--login", "anna") as keyboard:
+        keyboard.read_until("for sudo: ")
+        keyboard.type(f"{PASSWORD}\r")
+        keyboard.read_until("this login gives no root shell: anna is not in the sudoers file.")
+        keyboard.read_until("Name a user who may use sudo, or root: --login USER")
+        assert keyboard.end() == 1
+
+
+# Hosts that are not as they should be
+
+
+def test_lock_of_a_deployment(bare: BareMachine, bookshop: Bookshop) -> None:
+    aim(bookshop, bare)
+    set_up(bookshop)
+    bare.run("rm", "/var/lib/systemd/linger/deploy", user="root")
+
+    with subprocess.Popen(
+        bare.command("flock", f"{bare.root}/.deploy/lock", "sh", "-c", "echo locked; sleep 60"),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        result = bookshop.run("deploy_setup")
+        holder.kill()
+
+    assert result.status == 1, result
+    assert f"deploy@{bare.address}: another deployment is running: somebody, since " in result.err
+    assert "Wait for it with --wait SECONDS." in result.err
+
+
+def test_obstacles_change_nothing(bare: BareMachine, bookshop: Bookshop) -> None:
+    aim(bookshop, bare, WEB="caddy", TLS="internal")
+    bare.run("sh", "-c", f"mkdir {bare.root}; touch {bare.root}/mine", user="root")
+    bare.run("sh", "-c", "nohup python3 -m http.server 80 >/dev/null 2>&1 &", user="root")
+    bare.run("sh", "-c", "until ss -Hltn | grep -q :80; do sleep 0.1; done", user="root")
+    files = bare.run("sh", "-c", "find /etc /srv | sort | sha256sum", user="root").stdout
+
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1
+    assert result.err == (
+        f"CommandError: deploy@{bare.address}: {bare.root} is there already, belongs to root and is not empty.\n"
+        f"Choose another ROOT, or give it away there, as root: chown deploy: {bare.root}\n"
+        f"deploy@{bare.address}: python3 listens on port 80, which is to be for caddy.\n"
+        "Stop it there, as root: systemctl disable --now python3; or have WEB name it.\n"
+        "Nothing was changed.\n"
+    )
+    assert bare.run("sh", "-c", "find /etc /srv | sort | sha256sum", user="root").stdout == files
+
+
+def test_another_system(bare: BareMachine, bookshop: Bookshop) -> None:
+    """Not a Fedora, but a Debian whose apt-get is away and that says that it is one."""
+    aim(bookshop, bare, WEB="caddy", TLS="internal")
+    bare.run("mv", "/usr/bin/apt-get", "/usr/bin/apt-gone", user="root")
+    bare.run("sh", "-c", "printf '#!/bin/sh\\n' >/usr/bin/dnf; chmod +x /usr/bin/dnf", user="root")
+    bare.run("sh", "-c", "echo 'PRETTY_NAME=\"Fedora Linux 43\"' >/etc/os-release", user="root")
+
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1
+    first = (
+        f"deploy@{bare.address}: it runs Fedora Linux 43, and deploy_setup changes only Debian and Ubuntu."
+    )
+    assert f"{first} Missing there:\n" in result.err
+    assert "  | the packages caddy:\n  |     dnf -y install caddy\n" in result.err
+    assert "  |     loginctl enable-linger deploy\n" in result.err
+    assert result.err.endswith("Then run deploy_setup again, which looks.\nNothing was changed.\n")
+
+
+def test_key_that_nobody_has(bare: BareMachine, bookshop: Bookshop) -> None:
+    """Root's login works, and afterwards the user's: with another home it would not."""
+    aim(bookshop, bare)
+    set_up(bookshop)
+
+    keys = bare.read("/home/deploy/.ssh/authorized_keys")
+
+    assert keys == bare.laptop.public_key
+    modes = bare.run("stat", "-c", "%a %U", "/home/deploy/.ssh", "/home/deploy/.ssh/authorized_keys").stdout
+    assert modes == "700 deploy\n600 deploy\n"
