@@ -87,8 +87,8 @@ def set_up(
 ) -> str:
     """Make every host ready. ``login`` is root, or a user there who may use sudo.
 
-    Gives ``"set up"``, ``"set up already"`` where nothing was missing, or ``"declined"``. All hosts are looked
-    at before any is changed. At the end it is tried whether ``deploy`` could log in.
+    Gives ``"set up"``, ``"set up already"`` where nothing was missing, or ``"declined"``. All hosts are
+    looked at before any is changed. At the end it is tried whether ``deploy`` could log in.
     """
     clock = Clock(report)
     with _interruptible(), ExitStack() as stack:

@@ -23,7 +23,8 @@ def account_pieces(site: Site, facts: Facts) -> Iterator[Piece]:
 def _user(site: Site, facts: Facts) -> Piece:
     # The password is "*": none ever fits, and yet the account is not locked, which would refuse keys, too.
     act = (
-        f"if getent group {site.user} >/dev/null; then group='--gid {site.user}'; else group=--user-group; fi\n"
+        "group=--user-group\n"
+        f"! getent group {site.user} >/dev/null || group='--gid {site.user}'\n"
         f"useradd --create-home $group --shell /bin/bash --password '*' {site.user}"
     )
     if facts.manager == "apk":

@@ -32,8 +32,8 @@ class Secrets:
 
     Not masked, because they are no secret and would make output unreadable: values of fewer than four
     characters, true and false and their like, port numbers, and what the target's other settings say
-    in the clear (its hosts, ROOT, SETTINGS_MODULE, DOMAIN). Of a value with several lines each line is masked,
-    of an address its password, too.
+    in the clear (its hosts, ROOT, SETTINGS_MODULE, DOMAIN). Of a value with several lines each line is
+    masked, of an address its password, too.
     """
 
     def __init__(self, target: Target | None = None, more: Iterable[str] = ()) -> None:
