@@ -8,7 +8,17 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from django_deploy.exceptions import ConfigError, DeployError
-from django_deploy.target import DEFAULT_STEPS, Batch, HealthCheck, Host, Kind, Process, Step, Target
+from django_deploy.target import (
+    DEFAULT_STEPS,
+    Batch,
+    Certificate,
+    HealthCheck,
+    Host,
+    Kind,
+    Process,
+    Step,
+    Target,
+)
 
 SMALL = {
     "HOSTS": ["deploy@web1.example.com"],
@@ -79,6 +89,7 @@ def test_every_key_can_be_set():
             {"COMMAND": "warm_cache", "ON": "each", "ISOLATED": True, "TIMEOUT": 5, "ROLES": ["web"]},
         ],
         PROCESSES={
+            "web": "gunicorn shop.wsgi --bind unix:{socket}",
             "beat": {"COMMAND": ["celery", "beat"], "SINGLETON": True, "STOP_TIMEOUT": 2.5},
             "worker": {"COMMAND": "celery worker", "INSTANCES": 3, "ROLES": ["jobs"]},
         },
@@ -98,6 +109,11 @@ def test_every_key_can_be_set():
         LOCK_WAIT=60,
         SIGNING_KEY="/keys/release",
         TRUSTED_KEYS=["ssh-ed25519 AAAA ann\n", "/keys/trusted"],
+        USER="deploy",
+        WEB="nginx",
+        DOMAIN="shop.example.com",
+        TLS={"CERTIFICATE": Path("/keys/shop.pem"), "KEY": "host:/etc/ssl/private/shop.key"},
+        DATABASE=None,
     )
 
     assert target == Target(
@@ -126,6 +142,7 @@ def test_every_key_can_be_set():
             Step(("warm_cache",), on="each", isolated=True, timeout=5.0, roles=("web",)),
         ),
         processes=(
+            Process("web", ("gunicorn", "shop.wsgi", "--bind", "unix:{socket}")),
             Process("beat", ("celery", "beat"), singleton=True, stop_timeout=2.5),
             Process("worker", ("celery", "worker"), instances=3, roles=("jobs",)),
         ),
@@ -145,6 +162,11 @@ def test_every_key_can_be_set():
         lock_wait=60.0,
         signing_key="/keys/release",
         trusted_keys=("ssh-ed25519 AAAA ann", "/keys/trusted"),
+        user="deploy",
+        web="nginx",
+        domain="shop.example.com",
+        tls=Certificate("/keys/shop.pem", "host:/etc/ssl/private/shop.key"),
+        database=None,
     )
 
 
@@ -524,6 +546,43 @@ ONE_MISTAKE = {
         {"INDEX_URL": "https://index:99999999/simple/"}, "E017", "['INDEX_URL']",
         "is not the address of an index. Write 'https://…', 'http://…' or 'file:///…'.",
     ),
+    "a user that useradd refuses": (
+        {"HOSTS": ["web1"], "USER": "Emma"}, "E007", "['USER']",
+        "must be the name of a user: small letters, digits, '-' and '_', at most 31, not 'Emma'.",
+    ),
+    "two users": (
+        {"USER": "shop"}, "E019", "['USER']",
+        "is 'shop', and HOSTS logs in as another: deploy@web1.example.com. Leave out one of them.",
+    ),
+    "a web server that is not known": ({"WEB": "ngnix", "DOMAIN": "a.b"}, "E005", "['WEB']", "must be 'nginx' or 'caddy', not 'ngnix'. Did you mean 'nginx'?"),
+    "a domain with a path": (
+        {"DOMAIN": "example.com/shop"}, "E007", "['DOMAIN']",
+        "must be the name that visitors type, as in 'shop.example.com', not 'example.com/shop'.",
+    ),
+    "a web server without a domain": (
+        {"WEB": "nginx"}, "E019", "['WEB']",
+        "serves a DOMAIN, and there is none. Name what visitors type, say \"DOMAIN\": \"shop.example.com\".",
+    ),
+    "a web server without a socket": (
+        {"WEB": "nginx", "DOMAIN": "a.b", "PROCESSES": {}, "HEALTH_CHECK": None}, "E019", "['WEB']",
+        "leads to a process with a {socket}, and PROCESSES has none. Where the web process listens, write unix:{socket}.",
+    ),
+    "an authority of nginx": (
+        {"WEB": "nginx", "DOMAIN": "a.b", "TLS": "internal"}, "E019", "['TLS']",
+        "is of Caddy, which is its own authority then. For nginx name files: {'CERTIFICATE': 'shop.pem', 'KEY': 'shop.key'}.",
+    ),
+    "TLS of no kind": ({"TLS": True}, "E005", "['TLS']", "must be 'internal' or a dict. Or name files: {'CERTIFICATE': 'shop.pem', 'KEY': 'shop.key'}."),
+    "TLS without a key": ({"TLS": {"CERTIFICATE": "shop.pem"}}, "E003", "['TLS']", "needs the key 'KEY'."),
+    "a certificate on the host, by half a path": (
+        {"TLS": {"CERTIFICATE": "host:shop.pem", "KEY": "shop.key"}}, "E009", "['TLS']['CERTIFICATE']",
+        "is not the path of a file on the host: 'host:shop.pem'."
+        " Write the whole path, say 'host:/etc/letsencrypt/live/shop.example.com/privkey.pem'.",
+    ),
+    "a database that is not known": ({"DATABASE": "postgres"}, "E005", "['DATABASE']", "must be 'postgresql', not 'postgres'. Did you mean 'postgresql'?"),
+    "a database of each host": (
+        {"HOSTS": ["web1", "web2"], "DATABASE": "postgresql"}, "E019", "['DATABASE']",
+        "is made on the host itself, and there are 2 hosts. Have them share a database server, and name it in ENV or with deploy_env.",
+    ),
 }  # fmt: skip
 
 
@@ -535,6 +594,12 @@ def test_one_mistake(keys, id, place, message):
     (issue,) = caught.value.issues
     assert (issue.id, issue.where) == (f"deploy.{id}", f"{PLACE}{place}")
     assert f"{issue.message} {issue.hint}".rstrip() == message
+
+
+def test_hosts_without_a_user_are_logged_in_to_as_USER():
+    target = read(HOSTS=["web1", "shop@web2", "local"], USER="shop")
+
+    assert target.hosts == (Host("web1", user="shop"), Host("web2", user="shop"), Host("local"))
 
 
 def test_E001_E003_an_entry_that_is_no_dict():
@@ -835,7 +900,7 @@ def test_W003_nobody_asks_the_site(keys):
 
 
 def test_ids_are_stable():
-    assert [kind.value for kind in Kind] == [f"deploy.E{number:03}" for number in range(1, 19)] + [
+    assert [kind.value for kind in Kind] == [f"deploy.E{number:03}" for number in range(1, 20)] + [
         "deploy.W001",
         "deploy.W002",
         "deploy.W003",
