@@ -14,6 +14,7 @@ from typing import Any
 from django_deploy.exceptions import DeployError
 from django_deploy.host.layout import write_atomically
 from django_deploy.management.survey import Survey, os_is_imported
+from django_deploy.target import LOCAL
 
 #: Where the health view is put when the project has none.
 HEALTH_PATH = "healthz/"
@@ -111,7 +112,10 @@ def _assigned_lists(tree: ast.Module) -> Iterator[tuple[str, ast.List]]:
 
 def target_entry(facts: Survey, answers: Answers, health_path: str) -> dict[str, Any]:
     """The target as DEPLOY_TARGETS has it; values that are ``Code`` are written as they are."""
-    entry: dict[str, Any] = {"HOSTS": list(answers.hosts), "ROOT": answers.root}
+    entry: dict[str, Any] = {"HOSTS": list(answers.hosts)}
+    if any("@" not in host and host != LOCAL for host in answers.hosts):
+        entry["USER"] = _user(facts.name)
+    entry["ROOT"] = answers.root
     if env := {name: _value(name, answers) for name in environment_names(facts)}:
         entry["ENV"] = env
     entry["PROCESSES"] = _with_folder(facts.processes, f"{answers.root}/shared")
@@ -120,6 +124,12 @@ def target_entry(facts: Survey, answers: Answers, health_path: str) -> dict[str,
     if facts.has_vcs and answers.target == "production":
         entry["REQUIRE_CLEAN"] = True
     return entry
+
+
+def _user(project: str) -> str:
+    """The project's name, as the name of a user."""
+    name = re.sub(r"[^a-z0-9_-]", "-", project.lower())[:31]
+    return name if name[:1].isalpha() else f"site-{name}"[:31]
 
 
 def environment_names(facts: Survey) -> list[str]:

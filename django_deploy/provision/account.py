@@ -76,14 +76,14 @@ def _lingering(site: Site) -> Piece:
 def lock(site: Site) -> str:
     """Shell that takes the site's lock until the script ends; status 75, and who holds it, if it cannot."""
     path = site.root / ".deploy/lock"
-    by, target = json.dumps(site.deployer), json.dumps(site.target)
-    holder = f'{{"by": {by}, "target": {target}, "phase": "setting up", "since": %s, "pid": %s}}'
+    by, target = quote(json.dumps(site.deployer)), quote(json.dumps(site.target))
+    holder = '{"by": %s, "target": %s, "phase": "setting up", "since": %s, "pid": %s}'
     return f"""\
 # Nobody deploys meanwhile.
 [ -e {path} ] || install -m 600 -o {site.user} -g "$(id -gn {site.user})" /dev/null {path}
 exec 9<>{path}
 flock --wait {site.lock_wait:g} 9 || {{ cat {path} >&2; exit 75; }}
-printf {quote(holder.replace(chr(92), chr(92) * 2))} "$(date +%s)" "$$" >{path}
+printf '{holder}' {by} {target} "$(date +%s)" "$$" >{path}
 trap ': >{path}' EXIT
 """
 

@@ -144,6 +144,7 @@ DEPLOY_TARGETS = {}
 
 DEPLOY_TARGETS["production"] = {
     "HOSTS": ["web2"],
+    "USER": "shop",
     "ROOT": "/srv/shop",
     "ENV": {
         "DATABASE_URL": os.environ.get("PRODUCTION_DATABASE_URL", ""),
