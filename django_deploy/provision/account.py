@@ -92,7 +92,7 @@ def environment_piece(site: Site) -> Piece:
     """The database's address: as ``deploy_env --set DATABASE_URL`` before a first deployment."""
     path = site.root / ".deploy/environment.json"
     check = f"""\
-python3 -I -S -c 'import json; exit("DATABASE_URL" not in json.load(open("{path}")))'
+python3 -I -S -c 'import json, sys; sys.exit("DATABASE_URL" not in json.load(open("{path}")))'
 """
     act = f"""\
 as {site.user} python3 -I -S - <<'END_OF_PROGRAM'

@@ -74,9 +74,7 @@ class RootShell:
             argv = ["sudo", "-k", "-S", "-p", PROMPT, "--", *argv]
         execution = self.connection.run(f"exec {shlex.join(argv)}")
         conversation = _Conversation(execution, self.host.name)
-        if self.host.user != ROOT:
-            self._pass_sudo(conversation)
-        conversation.wait_for(READY)
+        self._begin(conversation)
         for content in contents.values():
             execution.send(content)
         execution.end_input()
@@ -87,7 +85,8 @@ class RootShell:
     def close(self) -> None:
         self.connection.close()
 
-    def _pass_sudo(self, conversation: _Conversation) -> None:
+    def _begin(self, conversation: _Conversation) -> None:
+        """Up to root's shell: a sudo that wants no password does not ask."""
         if conversation.wait_for(READY, PROMPT) == READY:
             return
         conversation.answer(self.password.of(self.host))

@@ -254,7 +254,7 @@ def test_configuration_that_nginx_refuses(bare: BareMachine, bookshop: Bookshop,
 
     assert result.status == 1, result
     assert f"deploy@{bare.address}: {DOMAIN}, served by nginx: failed with exit status 1\n" in result.err
-    assert "  | nginx: [emerg] SSL_CTX_use_PrivateKey" in result.err
+    assert "[emerg]" in result.err and "key values mismatch" in result.err
     assert "  | nginx refuses this configuration: what was there before is back.\n" in result.err
     assert result.err.endswith("What was made before that stays. Mend it, then run deploy_setup again.\n")
     assert snapshot(bare) == files
