@@ -172,6 +172,7 @@ class Plan:
             "steps": [
                 {"command": step.name, "on": step.on, "roles": list(step.roles)} for step in self.target.steps
             ],
+            "backup": self.target.backup,
             "processes": [process.name for process in self.target.processes],
             "hosts": [_host_dict(host) for host in self.hosts],
             "warnings": list(self.warnings),
@@ -195,6 +196,7 @@ class Plan:
             lines += _host_lines(host)
         if self.installing:
             lines.append(f"  steps: {', '.join(map(_step_line, self.target.steps)) or 'none'}")
+            lines += _backup_lines(self.target)
         if self.target.processes:
             lines.append(f"  processes: {', '.join(map(_counted, self.target.processes))}")
         if self.target.restart:
@@ -579,6 +581,17 @@ def _step_line(step: Step) -> str:
     if step.roles:
         return f"{step.name} (on {'the first of ' if step.on == 'once' else ''}{_roles(step)})"
     return f"{step.name}{' (on the first host)' if step.on == 'once' else ''}"
+
+
+def _backup_lines(target: Target) -> list[str]:
+    if not target.backup or not any(step.is_migration for step in target.steps):
+        return []
+    when = {"contract": " takes something away, or does what nobody can look into"}.get(
+        str(target.backup), " is pending"
+    )
+    return [
+        f"  backup: of each database for which a migration{when}, ahead of it; {target.keep_backups} are kept"
+    ]
 
 
 def _interpreter_lines(bundle: HostBundle) -> list[str]:

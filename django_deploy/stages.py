@@ -138,6 +138,7 @@ def _migration_stages(plan: Plan, target: Target, accept: Accept | None) -> list
                 shared_with=list(target.database_shared_with),
                 others=others,
                 asks=asks,
+                backup=_backup(target),
             )
         ]
 
@@ -154,6 +155,12 @@ def _migration_stages(plan: Plan, target: Target, accept: Accept | None) -> list
         *([Stage("preflight", elsewhere, list_tables, then=remember)] if elsewhere else []),
         Stage("preflight", tuple(judged), judge, then=ask if asks else None),
     ]
+
+
+def _backup(target: Target) -> dict[str, Any] | None:
+    if not target.backup:
+        return None
+    return {"when": "contract" if target.backup == "contract" else "always", "keep": target.keep_backups}
 
 
 def _judged_steps(target: Target) -> dict[Host, list[Step]]:
@@ -184,7 +191,7 @@ def deferred_stages(target: Target, hosts: Sequence[Host]) -> list[Stage]:
         return [session.request("drain")]
 
     def migrate(session: HostSession) -> list[Future[Reply]]:
-        return [session.request("migrate_deferred", target=target.name)]
+        return [session.request("migrate_deferred", target=target.name, backup=_backup(target))]
 
     return [Stage("drain", target.hosts, drain), Stage("migrate", tuple(hosts), migrate)]
 

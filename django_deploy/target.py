@@ -195,9 +195,11 @@ class Target:
     stay healthy before the others follow. ``lock_wait`` is in seconds. ``signing_key`` signs bundle files,
     and only those that one of ``trusted_keys`` has signed are deployed, if there are any. ``left_out`` are
     hosts of the settings that are no part of this for once. ``migrations`` is one of ``MIGRATIONS``;
-    ``database_shared_with`` are targets that use the same database. ``data_folders`` are this machine's
-    MEDIA_ROOT and STATIC_ROOT, which are no part of any source tree; ``asset_folders`` are those that
-    settings read templates, static files, translations and fixtures from.
+    ``database_shared_with`` are targets that use the same database. ``backup`` True dumps a database ahead
+    of each migration, ``"contract"`` ahead of those that take something away or do what nobody can look
+    into; ``keep_backups`` of each database stay. ``data_folders`` are this machine's MEDIA_ROOT and
+    STATIC_ROOT, which are no part of any source tree; ``asset_folders`` are those that settings read
+    templates, static files, translations and fixtures from.
 
     For ``deploy_setup``: ``user`` is who the site belongs to, ``web`` one of ``WEB_SERVERS``, ``domain`` what
     visitors type, ``tls`` ``INTERNAL``, files or None, ``database`` ``POSTGRESQL`` or None. ``static`` and
@@ -223,6 +225,8 @@ class Target:
     steps: tuple[Step, ...] = DEFAULT_STEPS
     migrations: str = "refuse"
     database_shared_with: tuple[str, ...] = ()
+    backup: bool | str = False
+    keep_backups: int = 5
     processes: tuple[Process, ...] = ()
     process_manager: str | None = None
     restart: tuple[tuple[str, ...], ...] = ()
@@ -982,6 +986,15 @@ def _check_header(name: object, value: object) -> None:
         raise _Mistake(Kind.HEALTH_CHECK, "must be of characters that a header can have (Latin 1).")
 
 
+def _read_backup(place: _Place, value: object) -> bool | str:
+    if isinstance(value, bool) or value == "contract":
+        return value
+    if isinstance(value, str):
+        hint = did_you_mean(value, ["contract"])
+        raise _Mistake(Kind.CHOICE, f"must be True, False or 'contract', not {value!r}.", hint)
+    raise _Mistake(Kind.TYPE, f"must be True, False or 'contract', not {_type_name(value)}.")
+
+
 def _read_batch(place: _Place, value: object) -> Batch:
     if isinstance(value, Mapping):
         return Batch(**_read_all(place, value, _BATCH_KEYS, required=("SIZE",)))
@@ -1083,6 +1096,8 @@ _TARGET: Mapping[str, _Reader[Any]] = {
     "DATABASE_SHARED_WITH": _list_of(
         _pattern(Kind.NAME, TARGET_NAME, "the name of a target"), "a list of targets"
     ),
+    "BACKUP": _read_backup,
+    "KEEP_BACKUPS": _whole_number(1, MOST_RELEASES),
     "PROCESSES": _read_processes,
     "PROCESS_MANAGER": _optional(_choice("systemd", "supervisor")),
     "RESTART": _list_of(_read_command, "a list of command lines"),

@@ -248,5 +248,5 @@ def test_what_waited_for_confirm():
             stage.send(session)
     assert [session.asked for session in asked["drain"]] == [[("drain", {})]] * 2
     assert [session.asked for session in asked["migrate"]] == [
-        [("migrate_deferred", {"target": TARGET.name})]
+        [("migrate_deferred", {"target": TARGET.name, "backup": None})]
     ]

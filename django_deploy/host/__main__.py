@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
-from . import environment, history, maintenance, protocol
+from . import backups, environment, history, maintenance, protocol
 from .examination import examine, reach_databases
 from .judgement import POLICIES
 from .layout import READ_ONLY_REMEDY, RECORD, RELEASE_ID, SHA256, Layout, Release
@@ -223,6 +223,7 @@ class Program:
         """``commands`` that migrate; ``policy``, ``target`` and ``shared_with`` of the settings.
 
         ``others`` is code that runs elsewhere: ``name``, ``tables``, and whether it ``stays`` after confirm.
+        ``backup`` is None, or ``when`` one is made of a database that is migrated, and how many to ``keep``.
         ``asks``: there is somebody to ask about the operations that nobody can look into. Gives those as
         ``opaque``, and the migrations that wait for confirm as ``deferred``.
         """
@@ -259,7 +260,7 @@ class Program:
         return transaction.drain()
 
     def _migrate_deferred(self, message: dict[str, Any]) -> dict[str, Any]:
-        """``target``. Runs what waited for confirm; no failure takes the release back."""
+        """``target``, ``backup``. Runs what waited for confirm; no failure takes the release back."""
         transaction = self._settled_transaction()
         self._lock.show_phase("running the migrations that waited")
         return transaction.migrate_deferred(message)
@@ -381,6 +382,7 @@ REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], S
             "shared_with": [str],
             "others": [{"name": str, "tables": (None, {str: object}), "stays": bool}],
             "asks": bool,
+            "backup": backups.WANTED,
         },
     ),
     "step": (
@@ -391,7 +393,7 @@ REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], S
     "hold": (Program._hold, {"seconds": float}),
     "confirm": (Program._confirm, {"by": str, "action": str, "left_out": [str], "keep": int}),
     "drain": (Program._drain_processes, {}),
-    "migrate_deferred": (Program._migrate_deferred, {"target": str}),
+    "migrate_deferred": (Program._migrate_deferred, {"target": str, "backup": backups.WANTED}),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any, Optional
 #: What a target may say of migrations that break the code that runs: MIGRATIONS.
 REFUSE, ALLOW, PHASED = POLICIES = ("refuse", "allow", "phased")
 
-CONTRACT, OPAQUE = "contract", "opaque"
+EXPAND, CONTRACT, OPAQUE = "expand", "contract", "opaque"
 
 Migration = dict[str, Any]
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-from .judgement import ALLOW, PHASED, REFUSE, Code, Migration, Refusal, Verdict, has_contract, judge
+from .backups import ALWAYS, Backups
+from .judgement import ALLOW, EXPAND, PHASED, REFUSE, Code, Migration, Refusal, Verdict, has_contract, judge
 from .layout import Layout
 from .link import Link
 from .protocol import Failure
@@ -25,21 +26,23 @@ GUARD_PATIENCE = 60.0
 #: Characters of one event about migrations; the deployer takes no event that is much longer.
 LONGEST_EVENT = 100_000
 
-#: Asks the release's Django.
-Ask = Callable[[dict[str, Any]], dict[str, Any]]
+#: Asks the release's Django, which may get a time, in seconds.
+Ask = Callable[..., dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Planned:
     """What one ``migrate`` command does: before the switch, ``now``; after confirm, what is ``deferred``.
 
-    ``now`` leaves out what others of them bring along.
+    ``now`` leaves out what others of them bring along. ``is_lossy``: something in it takes away, or does
+    what nobody can look into.
     """
 
     command: list[str]
     database: str
     now: list[str]
     deferred: list[str]
+    is_lossy: bool = False
 
     def commands(self) -> list[list[str]]:
         """Those that run before the switch."""
@@ -59,6 +62,7 @@ class Migrations:
         self._message: dict[str, Any] = {}
         self._planned: list[Planned] = []
         self._unplanned: list[list[str]] = []
+        self._backed_up: set[str] = set()
 
     # Planning
 
@@ -167,7 +171,8 @@ class Migrations:
         early = [migration for migration in plan["migrations"] if migration["name"] not in verdict.deferred]
         needed = {name for migration in early for name in migration["needs"]}
         now = [migration["name"] for migration in early if migration["name"] not in needed]
-        self._planned.append(Planned(command, plan["database"], now, verdict.deferred))
+        is_lossy = any(operation["category"] != EXPAND for m in early for operation in m["operations"])
+        self._planned.append(Planned(command, plan["database"], now, verdict.deferred, is_lossy))
 
     def _report(self, plan: dict[str, Any], verdict: Verdict, running: Sequence[Code]) -> None:
         for migrations in _pieces(verdict.planned):
@@ -188,6 +193,21 @@ class Migrations:
     def find(self, command: list[str]) -> Optional[Planned]:
         """What was planned for a step, if it is one that migrates."""
         return next((planned for planned in self._planned if planned.command == command), None)
+
+    def back_up(self, ask: Ask, planned: Planned) -> None:
+        """Dump the database ahead of what was planned, if the target wants that; once, however many steps."""
+        wanted = self._message.get("backup")
+        if wanted is None or not planned.now or planned.database in self._backed_up:
+            return
+        if wanted["when"] == ALWAYS or planned.is_lossy:
+            names = f"{', '.join(planned.now[:3])}{' and others' if len(planned.now) > 3 else ''}"
+            self.dump(ask, planned.database, f"migrating {names}", wanted["keep"])
+            self._backed_up.add(planned.database)
+
+    def dump(self, ask: Ask, database: str, before: str, keep: int) -> None:
+        """Make a backup; ``before`` says what is to happen to the database."""
+        backups = Backups(self._layout, self._link)
+        backups.make(ask, database, before=before, target=self._target, keep=keep)
 
     @contextmanager
     def guard(self, ask: Ask, database: str) -> Iterator[None]:

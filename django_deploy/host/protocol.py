@@ -48,6 +48,8 @@ EVENTS = {
     "install.output": "line",
     "install.finished": "installer distributions seconds",
     "migrations.planned": "database place is_live migrations",
+    "backup.started": "database place name bytes",
+    "backup.finished": "database place name bytes seconds",
     "step.started": "step",
     "step.output": "step stream line",
     "step.finished": "step seconds result",
@@ -76,6 +78,7 @@ OUTPUT_EVENTS = frozenset({"install.output", "step.output"})
 HOST_EVENTS = OUTPUT_EVENTS | {
     "log.line",
     *("lock.waiting", "recovered", "install.started", "install.finished"),
+    *("backup.started", "backup.finished"),
     *("migrations.planned", "step.started", "step.finished", "step.awaited", "step.skipped"),
     *("process.started", "process.stopping"),
     *("health.checked", "switched", "confirmed", "reverted", "pruned", "warning"),
@@ -167,7 +170,8 @@ class Failure(Exception):
     """An expected failure on the host, on its way to the deployer as fields.
 
     ``type`` tells what failed: ``Locked``, ``Changed``, ``NoSpace``, ``StoreCorrupt``, ``InstallFailed``,
-    ``PreflightFailed``, ``DatabaseRefused``, ``MigrationsRefused``, ``StepFailed``, ``ProcessFailed``,
+    ``PreflightFailed``, ``DatabaseRefused``, ``MigrationsRefused``, ``BackupFailed``, ``NoSuchBackup``,
+    ``RestoreFailed``, ``StepFailed``, ``ProcessFailed``,
     ``HealthCheckFailed``, ``RestartFailed``, ``NoSuchRelease``, ``CommandFailed``, ``Timeout``, ``Aborted``,
     ``BadRequest``, ``HostUnfit``.
     """

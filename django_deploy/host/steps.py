@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Optional
 
+from .backups import DATABASE
 from .commands import LineSplitter, OnLine, Output, end_group
 from .launch import working_folder
 from .layout import Release
@@ -91,7 +92,10 @@ REPLY: Shape = {
     **{name: [str] for name in ("errors?", "warnings?", "lines?", "installed_apps?", "allowed_hosts?")},
     "result?": {"applied?": [str]},
     "plan?": (None, _PLAN),
-    **{name: {str: object} for name in ("tables?", "databases?")},
+    **{name: {str: object} for name in ("tables?", "databases?", "since?")},
+    "database?": DATABASE,
+    "remedy?": str,
+    "damaged?": bool,
     "static_root?": (None, str),
     "ssl_header?": (None, [str, str]),
 }

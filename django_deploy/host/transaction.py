@@ -364,6 +364,7 @@ class Transaction:
             return {"skipped": reason, "deferred": planned.deferred}
         applied: list[str] = []
         with migrations.guard(self._ask, planned.database):
+            migrations.back_up(self._ask_until_lost, planned)
             for command in planned.commands():
                 result = self._run_also(applied, {**message, "command": command})
                 applied += result.get("result", {}).get("applied", ())
@@ -440,6 +441,12 @@ class Transaction:
         if self._steps is None:
             raise Failure("BadRequest", "a step needs a preflight first")
         return self._steps.ask(request, timeout)
+
+    def _ask_until_lost(self, request: dict[str, Any], timeout: Optional[float] = None) -> dict[str, Any]:
+        """For what may be stopped half-way, as nothing is left of it then."""
+        if self._steps is None:
+            raise Failure("BadRequest", "a backup needs a preflight first")
+        return self._steps.ask(request, timeout, self._link.lost)
 
     def _on_step_line(self, stream: str, line: str) -> None:
         self._link.report("step.output", step=self._step_name, stream=stream, line=line)
@@ -736,12 +743,21 @@ class Transaction:
             self._link.report("step.started", step=name)
             started = time.monotonic()
             with migrations.guard(self._ask, step["database"]):
+                self._back_up_again(migrations, step, message["backup"])
                 result = self._run_also(applied, step).get("result", {})
             applied += result.get("applied", ())
             seconds = round(time.monotonic() - started, 3)
             self._link.report("step.finished", step=name, seconds=seconds, result=result)
         release.defer(None)
         return {"result": {"applied": applied}}
+
+    def _back_up_again(
+        self, migrations: Migrations, step: dict[str, Any], wanted: Optional[dict[str, Any]]
+    ) -> None:
+        """What waited for confirm takes something away, and the site has been written to since the switch."""
+        if wanted is not None:
+            before = f"migrating {', '.join(step['migrations'][:3])}"
+            migrations.dump(self._ask_until_lost, step["database"], before, wanted["keep"])
 
     def _settled_release(self) -> Release:
         """The live release, unless a deployment could still take it back."""

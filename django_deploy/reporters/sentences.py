@@ -105,6 +105,8 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
         f"installed {count('distribution', w['distributions'])} with {w['installer']} in {w['seconds']}"
     ),
     "migrations.planned": lambda w: f"{count('migration', w['migrations'])} of {w['place']}",
+    "backup.started": lambda w: f"backing up {w['place']}, at most about {w['bytes']} ...",
+    "backup.finished": lambda w: f"backed up {w['place']}: {w['name']}, {w['bytes']}, in {w['seconds']}",
     "step.started": lambda w: f"{w['step']} ...",
     "step.output": lambda w: f"| {w['line']}",
     "step.finished": lambda w: f"{w['step']}: {w['seconds']}",

@@ -42,6 +42,16 @@ input. End of input ends the process with status 0.
 ``{"do": "unguard"}``
     Gives the lock back. ``{"ok": true}``.
 
+``{"do": "describe_database", "database": ALIAS}``
+    ``{"ok": true, "database": {...}}``: what is to be known of a dump, see ``backups.py``.
+
+``{"do": "dump", "database": ALIAS, "file": PATH}``, ``{"do": "restore", "database": ALIAS, "file": PATH}``
+    Writes the database into a file that is empty, or makes it what it was when that was written.
+    ``{"ok": true}``, ``{"ok": false, "error": TEXT, "remedy": TEXT, "damaged": BOOL}``; see ``dumps.py``.
+
+``{"do": "compare", "database": ALIAS, "migrations": [...], "tables": {...}}``
+    ``{"ok": true, "since": {...}}``: what has happened since these were the database's, see ``backups.py``.
+
 ``{"do": "explain", "path": PATH, "host": HOST, "headers": {NAME: VALUE...}}``
     Asks the site for a page, in this process: ``{"ok": true, "lines": [TEXT...]}``, its traceback, if any.
 
@@ -56,14 +66,17 @@ import sys
 import time
 import traceback
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from django.apps import apps
 from django.core.management import BaseCommand, CommandError, call_command, get_commands, load_command_class
 from django.db import connections
 
+from .backups import compare, describe_database
 from .databases import has_engine, identify, reach
 from .description import describe
+from .dumps import DumpFailed, dumper
 from .explanation import explain
 from .migration_lock import LockTaken, MigrationLock
 from .migrations import plan_migrations, read_command
@@ -111,6 +124,9 @@ def answer(line: str) -> Reply:
         return REQUESTS[request["do"]](request)
     except BadRequest as error:
         return {"ok": False, "error": str(error)}
+    except DumpFailed as error:
+        told = {"remedy": error.remedy, "damaged": error.is_damaged}
+        return {"ok": False, "error": str(error), **told}
     except Exception as error:  # the settings may be such that they cannot even be described
         _print_error(error, with_traceback=True)
         return {"ok": False, "error": _short(error)}
@@ -239,6 +255,16 @@ def _unguard(request: dict[str, Any]) -> Reply:
     return {"ok": True}
 
 
+def _dump(request: dict[str, Any]) -> Reply:
+    dumper(connections[request["database"]]).dump(Path(request["file"]))
+    return {"ok": True}
+
+
+def _restore(request: dict[str, Any]) -> Reply:
+    dumper(connections[request["database"]]).restore(Path(request["file"]))
+    return {"ok": True}
+
+
 REQUESTS: dict[str, Callable[[dict[str, Any]], Reply]] = {
     "describe": lambda request: {"ok": True, **describe()},
     "preflight": lambda request: preflight(request.get("commands", ())),
@@ -249,6 +275,13 @@ REQUESTS: dict[str, Callable[[dict[str, Any]], Reply]] = {
     "plan_migrations": _plan,
     "guard": _guard,
     "unguard": _unguard,
+    "describe_database": lambda request: {"ok": True, "database": describe_database(request["database"])},
+    "dump": _dump,
+    "restore": _restore,
+    "compare": lambda request: {
+        "ok": True,
+        "since": compare(request["database"], request["migrations"], request["tables"]),
+    },
     "explain": lambda request: {
         "ok": True,
         "lines": explain(request["path"], request["host"], request["headers"]),

@@ -15,7 +15,7 @@ LAST = len(MIGRATIONS)
 class Edition(StepProcess):
     """The code of one edition, with its migrations and no later ones."""
 
-    def __init__(self, number, database, folder):
+    def __init__(self, number, database, folder, **environment):
         package = folder / f"edition_{number}"
         if not package.exists():
             package.mkdir()
@@ -28,6 +28,7 @@ class Edition(StepProcess):
             LIBRARY_EDITION=str(number),
             LIBRARY_MIGRATIONS=package.name,
             PYTHONPATH=f"{REPOSITORY}:{folder}",
+            **environment,
         )
 
     def plan(self, *options):

@@ -1,0 +1,252 @@
+"""The backups of a site's databases on this host: ``shared/backups/``.
+
+A backup is two files of one name: what the database's own tool wrote, and ``NAME.json``, which says what that
+is. It is there when both are: the dump gets its name last, when it is whole. The site's side, which knows the
+databases, is ``django_deploy/site/backups.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from .layout import RELEASE_ID, SHA256, Layout, write_atomically
+from .link import Link
+from .protocol import Failure, ProtocolError
+from .shape import Shape, check
+
+#: Seconds that a database gets to say what it has, and how large it is.
+DESCRIBE_TIMEOUT = 600.0
+
+#: Bytes that a backup leaves free on the host's disk, for what steps and the site write.
+LEFT_FREE = 100_000_000
+
+#: What is told of a backup; and how much of it, lest a site of very many tables says more than is taken.
+MAX_TABLES = 2000
+
+#: A backup's name: when it was made, and of which database.
+NAME = re.compile(r"[12]\d{7}T\d{6}Z-[\w.-]{1,60}", re.ASCII)
+
+_SUFFIX = re.compile(r"(\.[a-z0-9]{1,10}){1,2}")
+
+#: When a backup is made: ahead of every migration, or of those that take something away or do what nobody
+#: can look into.
+ALWAYS, CONTRACT = WHEN = ("always", "contract")
+
+#: What a target says of its backups; None: there are to be none.
+WANTED: Shape = (None, {"when": re.compile("|".join(WHEN)), "keep": range(1, 10_000)})
+
+TABLES: Shape = {
+    str: {"rows": int, "is_estimate": bool, "key": (None, str), "last": (None, int)},
+}
+
+#: What the site says of a database that is to be dumped.
+DESCRIPTION: Shape = {
+    **dict.fromkeys(("alias", "engine", "place", "tool"), str),
+    "migrations": [str],
+    "tables": TABLES,
+}
+DATABASE: Shape = {**DESCRIPTION, "suffix": _SUFFIX, "estimate": int}
+
+#: What lies beside a dump. ``release`` was live when it was made, which was before ``before``.
+BACKUP: Shape = {
+    **DESCRIPTION,
+    "name": NAME,
+    "file": str,
+    "before": str,
+    "release": (None, RELEASE_ID),
+    "target": str,
+    "at": float,
+    "seconds": float,
+    "size": int,
+    "sha256": SHA256,
+}
+
+#: Asks the release's Django; the second argument is the time that it gets, in seconds, None for any.
+Ask = Callable[[dict[str, Any], Optional[float]], dict[str, Any]]
+
+
+class Backups:
+    """Those of one ROOT."""
+
+    def __init__(self, layout: Layout, link: Link) -> None:
+        self._layout = layout
+        self._link = link
+        self.folder = layout.inside("shared", "backups")
+
+    def all(self) -> list[dict[str, Any]]:
+        """What each backup is, oldest first. What is damaged or half there is none."""
+        found = []
+        for file in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else ():
+            with suppress(OSError, ValueError, ProtocolError):
+                backup = json.loads(file.read_text())
+                check(backup, BACKUP, file.name)
+                if backup["name"] == file.stem and self._file(backup).stat().st_size == backup["size"]:
+                    found.append(backup)
+        return found
+
+    def find(self, name: str) -> dict[str, Any]:
+        """Raises ``Failure`` where there is no backup of that name."""
+        for backup in self.all():
+            if backup["name"] == name:
+                return backup
+        raise Failure(
+            "NoSuchBackup", f"there is no backup {name!r} on the host", "deploy_restore lists them."
+        )
+
+    def _file(self, backup: dict[str, Any]) -> Path:
+        return self.folder / Path(backup["file"]).name
+
+    # Making one
+
+    def make(self, ask: Ask, database: str, *, before: str, target: str, keep: int, spared: str = "") -> str:
+        """Dump a database; gives the backup's name. ``before`` says what is to happen to it.
+
+        Of the same database ``keep`` stay, and ``spared``. Raises ``Failure``: then nothing is left of it.
+        """
+        started = time.monotonic()
+        made = _described(ask({"do": "describe_database", "database": database}, DESCRIBE_TIMEOUT))
+        self._clear()
+        name = self._new_name(database)
+        estimate = made.pop("estimate")
+        told = {"database": database, "place": made["place"], "name": name}
+        self._link.report("backup.started", **told, bytes=estimate)
+        self._require_room(estimate, made["place"])
+        file = self.folder / f"{name}{made.pop('suffix')}"
+        part = self.folder / f".{file.name}.part"
+        try:
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            _check(ask({"do": "dump", "database": database, "file": str(part)}, None), made["place"])
+            digest = _seal(part)
+            made.update(name=name, file=file.name, before=before, release=self._layout.live(), target=target)
+            made.update(at=round(time.time(), 3), size=part.stat().st_size, sha256=digest)
+            made["seconds"] = round(time.monotonic() - started, 3)
+            write_atomically(self.folder / f"{name}.json", json.dumps(made, indent=1), 0o600)
+            os.replace(part, file)
+        finally:
+            part.unlink(missing_ok=True)
+        self._link.report("backup.finished", **told, bytes=made["size"], seconds=made["seconds"])
+        self.prune(database, keep, spared)
+        return name
+
+    def _clear(self) -> None:
+        """Make the folder, and take away what a killed program has left in it: we have the lock."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError:
+            why = f"no backup is possible: {self.folder} is no folder"
+            raise Failure("BackupFailed", why, "Move away what is there.") from None
+        for part in self.folder.glob(".*.part*"):
+            part.unlink(missing_ok=True)
+        names = {backup["name"] for backup in self.all()}
+        for file in self.folder.glob("*.json"):
+            if NAME.fullmatch(file.stem) and file.stem not in names and not self._has_dump(file.stem):
+                file.unlink(missing_ok=True)
+
+    def _has_dump(self, name: str) -> bool:
+        return any(not path.name.endswith(".json") for path in self.folder.glob(f"{name}.*"))
+
+    def _new_name(self, database: str) -> str:
+        """No two are of one second, so that names sort as they were made."""
+        alias = re.sub(r"[^\w.-]", "_", database, flags=re.ASCII)[:60]
+        taken = {backup["name"] for backup in self.all()}
+        at = time.time()
+        while (name := f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(at))}-{alias}") in taken:
+            at += 1
+        return name
+
+    def _require_room(self, estimate: int, place: str) -> None:
+        found = os.statvfs(self.folder)
+        free = found.f_bavail * found.f_frsize
+        if free < estimate + LEFT_FREE:
+            raise Failure(
+                "NoSpace",
+                f"the backup of {place} may take {_megabytes(estimate)}, and {self.folder} has"
+                f" {_megabytes(free)} free, of which {_megabytes(LEFT_FREE)} are left free",
+                "Make room there, keep fewer (KEEP_BACKUPS), or let the folder be a link to a larger disk.",
+            )
+
+    def prune(self, database: str, keep: int, spared: str = "") -> None:
+        """Delete the oldest of this database, all but ``keep``. Without its dump a backup is none."""
+        ours = [backup for backup in self.all() if backup["alias"] == database]
+        for backup in ours[:-keep]:
+            if backup["name"] != spared:
+                with suppress(OSError):
+                    self._file(backup).unlink(missing_ok=True)
+                    (self.folder / f"{backup['name']}.json").unlink(missing_ok=True)
+
+    # The way back
+
+    def restore(self, ask: Ask, backup: dict[str, Any]) -> None:
+        """Make the database what it was.
+
+        Raises ``Failure``; with ``damaged`` the database is half the one and half the other.
+        """
+        _check(
+            ask({"do": "restore", "database": backup["alias"], "file": str(self._file(backup))}, None),
+            backup["place"],
+            "RestoreFailed",
+        )
+
+    def verify(self, backup: dict[str, Any]) -> None:
+        """Raises ``Failure`` where the dump is not what was written once."""
+        if _digest(self._file(backup)) != backup["sha256"]:
+            raise Failure(
+                "NoSuchBackup",
+                f"the backup {backup['name']} is damaged: its sha256 is another than when it was made",
+                "Take another one: deploy_restore lists them.",
+            )
+
+
+def _described(reply: dict[str, Any]) -> dict[str, Any]:
+    if not reply["ok"]:
+        raise Failure("BackupFailed", f"no backup is possible: {reply['error']}", _remedy(reply))
+    database: dict[str, Any] = reply["database"]
+    tables = sorted(database["tables"].items(), key=lambda item: -item[1]["rows"])
+    return {**database, "tables": dict(tables[:MAX_TABLES])}
+
+
+def _check(reply: dict[str, Any], place: str, type: str = "BackupFailed") -> None:
+    if reply["ok"]:
+        return
+    what = "the backup" if type == "BackupFailed" else "putting back"
+    lines = str(reply["error"]).splitlines()
+    raise Failure(
+        type,
+        f"{what} of {place} failed: {lines[0] if lines else ''}",
+        _remedy(reply),
+        lines=lines[1:],
+        damaged=reply.get("damaged", False),
+    )
+
+
+def _remedy(reply: dict[str, Any]) -> str:
+    return reply.get("remedy") or "Mend it and deploy again."
+
+
+def _seal(file: Path) -> str:
+    """Have it outlive a power cut; gives its sha256."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return _digest(file)
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while data := stream.read(1 << 20):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

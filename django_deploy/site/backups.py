@@ -1,0 +1,57 @@
+"""What a backup of a database holds, and what has happened since it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
+
+from .databases import place
+from .dumps import dumper
+from .row_counts import count, differences
+
+
+def describe_database(alias: str) -> dict[str, Any]:
+    """What is written down beside a dump that is made now, and about how large that is: ``estimate``, bytes.
+
+    ``suffix`` is that of the dump's file. Raises ``DumpFailed`` where there is no tool.
+    """
+    connection = connections[alias]
+    connection.prepare_database()
+    tool = dumper(connection)
+    return {
+        "alias": alias,
+        "engine": connection.vendor,
+        "place": place(connection),
+        "tool": tool.tool(),
+        "suffix": tool.suffix,
+        "estimate": tool.size(),
+        "migrations": applied(connection),
+        "tables": count(connection),
+    }
+
+
+def applied(connection: BaseDatabaseWrapper) -> list[str]:
+    """The migrations that a database records, in the order in which they were applied."""
+    recorded = MigrationRecorder(connection).applied_migrations()
+    return [f"{app}.{name}" for app, name in sorted(recorded, key=lambda key: recorded[key].pk)]
+
+
+def compare(alias: str, migrations: Sequence[str], tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The database now, against what was written down of it beside a dump.
+
+    ``tables``: see ``row_counts.differences``; ``newer``: migrations that were applied since, ``older``:
+    those that were taken back since.
+    """
+    connection = connections[alias]
+    now = applied(connection)
+    return {
+        "engine": connection.vendor,
+        "place": place(connection),
+        "newer": [name for name in now if name not in migrations],
+        "older": [name for name in migrations if name not in now],
+        "tables": list(differences(connection, tables)),
+    }

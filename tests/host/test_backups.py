@@ -1,0 +1,201 @@
+"""The backups of a host: what is kept of them, and what is left when one fails. The site is a fake."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from django_deploy.host import backups as module
+from django_deploy.host.backups import Backups
+from django_deploy.host.layout import Layout
+from django_deploy.host.protocol import Failure
+from tests.host.test_migrations import Link
+
+DATABASE = {
+    "alias": "default",
+    "engine": "sqlite",
+    "place": "sqlite /srv/site/shared/db",
+    "tool": "SQLite 3.40",
+    "suffix": ".sqlite3",
+    "estimate": 1000,
+    "migrations": ["shop.0001_initial"],
+    "tables": {"shop_book": {"rows": 2, "is_estimate": False, "key": "id", "last": 2}},
+}
+
+
+class Site:
+    """Dumps a few bytes, or fails."""
+
+    def __init__(self, content=b"all of it", **replies):
+        self.content, self.replies, self.asked = content, replies, []
+
+    def __call__(self, request, timeout):
+        self.asked.append(request)
+        if request["do"] == "dump":
+            file = Path(request["file"])
+            assert (file.stat().st_mode & 0o777, file.read_bytes()) == (0o600, b"")
+            file.write_bytes(self.content)
+        if request["do"] in self.replies:
+            return self.replies[request["do"]]
+        database = {**DATABASE, "alias": request["database"]}
+        return {"ok": True, **({"database": database} if request["do"] == "describe_database" else {})}
+
+
+@pytest.fixture
+def link():
+    return Link()
+
+
+@pytest.fixture
+def layout(tmp_path):
+    layout = Layout(str(tmp_path))
+    layout.create()
+    return layout
+
+
+@pytest.fixture
+def backups(layout, link):
+    return Backups(layout, link)
+
+
+def make(backups, site=None, database="default", keep=5):
+    return backups.make(site or Site(), database, before="migrating shop.0002", target="staging", keep=keep)
+
+
+def names(backups):
+    return [backup["name"] for backup in backups.all()]
+
+
+def test_a_backup_is_a_dump_and_what_it_is(backups, link):
+    name = make(backups)
+
+    [backup] = backups.all()
+    assert name == backup["name"] == f"{name[:16]}-default"
+    assert (backup["release"], backup["before"], backup["target"]) == (None, "migrating shop.0002", "staging")
+    assert (backup["size"], backup["tables"]) == (9, DATABASE["tables"])
+    assert sorted(path.name for path in backups.folder.iterdir()) == [f"{name}.json", f"{name}.sqlite3"]
+    assert {path.stat().st_mode & 0o777 for path in backups.folder.iterdir()} == {0o600}
+    assert backups.folder.stat().st_mode & 0o777 == 0o700
+    backups.verify(backup)
+    assert [(kind, fields["bytes"]) for kind, fields in link.events] == [
+        ("backup.started", 1000),
+        ("backup.finished", 9),
+    ]
+
+
+def test_those_of_one_second_have_names_of_their_own(backups):
+    made = [make(backups) for _ in range(3)]
+
+    assert len(set(made)) == 3
+    assert made == sorted(made) == names(backups)
+
+
+def test_so_many_of_each_database_are_kept(backups):
+    other = make(backups, database="other place")
+    made = [make(backups, keep=2) for _ in range(3)]
+
+    assert names(backups) == sorted([other, *made[1:]])
+    assert other.endswith("-other_place")
+    assert len(list(backups.folder.iterdir())) == 6
+
+
+def test_a_failure_names_its_reason_and_leaves_nothing(backups):
+    kept = make(backups)
+    error = "pg_dump: error: aborting because of server version mismatch\ndetail: 15 and 11"
+    site = Site(dump={"ok": False, "error": error, "remedy": "Install a newer one.", "damaged": False})
+
+    with pytest.raises(Failure) as caught:
+        make(backups, site)
+
+    failure = caught.value
+    assert (failure.type, failure.remedy) == ("BackupFailed", "Install a newer one.")
+    assert failure.message == (
+        "the backup of sqlite /srv/site/shared/db failed: pg_dump: error: aborting because of server version"
+        " mismatch"
+    )
+    assert failure.details["lines"] == ["detail: 15 and 11"]
+    assert names(backups) == [kept]
+    assert len(list(backups.folder.iterdir())) == 2
+
+
+def test_without_a_tool_there_is_no_backup(backups):
+    site = Site(
+        describe_database={"ok": False, "error": "there is no pg_dump on the host", "remedy": "Get it."}
+    )
+
+    with pytest.raises(Failure, match="no backup is possible: there is no pg_dump on the host") as caught:
+        make(backups, site)
+
+    assert (caught.value.type, caught.value.remedy) == ("BackupFailed", "Get it.")
+
+
+def test_a_disk_that_is_too_small_is_seen_before(backups, monkeypatch):
+    monkeypatch.setattr(module, "LEFT_FREE", 1 << 60)
+    site = Site()
+
+    with pytest.raises(
+        Failure, match=r"^the backup of sqlite /srv/site/shared/db may take 0\.0 MB, and "
+    ) as caught:
+        make(backups, site)
+
+    assert caught.value.type == "NoSpace"
+    assert [request["do"] for request in site.asked] == ["describe_database"]
+
+
+def test_what_a_killed_program_left_goes_with_the_next(backups):
+    kept = make(backups)
+    (backups.folder / ".20261122T174500Z-default.sqlite3.part").touch()
+    (backups.folder / "20261122T174500Z-default.json").write_text("{}")
+    (backups.folder / "mine.json").write_text("{}")
+
+    made = make(backups)
+
+    assert sorted(path.name for path in backups.folder.iterdir()) == sorted(
+        [*(f"{name}{suffix}" for name in (kept, made) for suffix in (".json", ".sqlite3")), "mine.json"]
+    )
+
+
+def test_what_is_damaged_is_not_listed(backups):
+    first, second, third = (make(backups) for _ in range(3))
+    (backups.folder / f"{first}.json").write_text("{")
+    (backups.folder / f"{second}.sqlite3").write_bytes(b"")
+
+    assert names(backups) == [third]
+
+
+def test_a_dump_that_was_changed_is_not_put_back(backups):
+    name = make(backups)
+    (backups.folder / f"{name}.sqlite3").write_bytes(b"ALL OF IT")
+
+    with pytest.raises(Failure) as caught:
+        backups.verify(backups.find(name))
+
+    assert caught.value.message == (
+        f"the backup {name} is damaged: its sha256 is another than when it was made"
+    )
+
+
+def test_an_unknown_one(backups):
+    with pytest.raises(Failure) as caught:
+        backups.find("../../etc/passwd")
+
+    assert (caught.value.type, caught.value.message) == (
+        "NoSuchBackup",
+        "there is no backup '../../etc/passwd' on the host",
+    )
+
+
+def test_the_file_that_is_named_lies_in_the_folder(backups, layout):
+    """Nothing else is deleted or read on the word of a file."""
+    name = make(backups)
+    outside = layout.shared / f"{name}.sqlite3"
+    outside.write_bytes(b"all of it")
+    record = backups.folder / f"{name}.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "file": f"../{name}.sqlite3"}))
+
+    make(backups, keep=1)
+
+    assert os.path.exists(outside)

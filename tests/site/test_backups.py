@@ -1,0 +1,206 @@
+"""Dumps of real databases, what has happened since, and the way back."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+from contextlib import closing, contextmanager
+
+import pytest
+
+from tests.library.editions import Edition
+
+TOOLS = {"postgresql": "pg_dump", "mysql": "mariadb-dump", "sqlite": ""}
+
+
+class Library:
+    """One database and the code that uses it."""
+
+    def __init__(self, vendor, database, folder):
+        self.vendor, self.database, self.folder = vendor, database, folder
+
+    @contextmanager
+    def edition(self, number, **environment):
+        with closing(Edition(number, self.database, self.folder, **environment)) as edition:
+            yield edition
+
+    def execute(self, *statements):
+        if self.vendor == "sqlite":
+            with closing(sqlite3.connect(self.database["NAME"])) as connection, connection:
+                return [connection.execute(statement).fetchall() for statement in statements]
+        if self.vendor == "postgresql":
+            import psycopg
+
+            place = f"host=127.0.0.1 port={self.database['PORT']} user=library dbname={self.database['NAME']}"
+            with psycopg.connect(place) as connection:
+                found = [connection.execute(statement) for statement in statements]
+                return [cursor.fetchall() if cursor.description else [] for cursor in found]
+        import pymysql
+
+        with pymysql.connect(
+            host="127.0.0.1", port=self.database["PORT"], user="root", database=self.database["NAME"]
+        ) as connection:
+            found = []
+            for statement in statements:
+                with connection.cursor() as cursor:
+                    cursor.execute(statement)
+                    found.append(list(cursor.fetchall()))
+            connection.commit()
+            return found
+
+    def content(self):
+        """All that is in it, as text, by a tool that is not ours."""
+        if self.vendor == "sqlite":
+            with closing(sqlite3.connect(self.database["NAME"])) as connection:
+                return "\n".join(connection.iterdump())
+        port, name = str(self.database["PORT"]), self.database["NAME"]
+        if self.vendor == "postgresql":
+            argv = ["pg_dump", "-h", "127.0.0.1", "-p", port, "-U", "library", name]
+        else:
+            argv = [
+                "mariadb-dump",
+                "--no-defaults",
+                "--skip-dump-date",
+                "-h",
+                "127.0.0.1",
+                "-P",
+                port,
+                "-u",
+                "root",
+                name,
+            ]
+        text = subprocess.run(argv, check=True, capture_output=True).stdout.decode()
+        return "\n".join(line for line in text.splitlines() if "restrict" not in line)
+
+    def add(self, *titles):
+        """Books; the first writer has written them all."""
+        if not self.execute("SELECT id FROM library_writer")[0]:
+            self.execute("INSERT INTO library_writer (name) VALUES ('Ada')")
+        rest = "isbn, pages, shelf, price, rank, writer_id) SELECT"
+        values = "'1', 10, 'A1', 2.5, 1, min(id) FROM library_writer"
+        if self.vendor == "mysql":
+            rest = rest.replace("rank", "`rank`")
+        self.execute(*(f"INSERT INTO library_book (title, {rest} '{title}', {values}" for title in titles))
+
+
+@pytest.fixture
+def library(server, tmp_path, request):
+    vendor, create = server
+    name = "b_" + request.node.name.partition("[")[0][-40:]
+    made = Library(vendor, create(name), tmp_path)
+    if vendor == "mysql":
+        made.execute(f"ALTER DATABASE {name} CHARACTER SET utf8mb4")
+    with made.edition(1) as edition:
+        edition.migrate()
+    return made
+
+
+def describe(edition):
+    reply = edition.ask(do="describe_database", database="default")
+    assert reply["ok"], reply
+    return reply["database"]
+
+
+def test_a_dump_puts_back_what_was(library, tmp_path):
+    file = tmp_path / "dump"
+    library.add("Emma", "Walden ☃ 𝄞")
+    before = library.content()
+    with library.edition(1) as edition:
+        assert edition.ask(do="dump", database="default", file=str(file)) == {"ok": True}
+    library.add("Later")
+    library.execute("CREATE TABLE newer (id integer PRIMARY KEY)", "CREATE VIEW seen AS SELECT id FROM newer")
+    with library.edition(2) as edition:
+        edition.migrate()
+    assert library.content() != before
+
+    with library.edition(2) as edition:
+        assert edition.ask(do="restore", database="default", file=str(file)) == {"ok": True}
+
+    assert library.content() == before
+
+
+def test_what_is_known_of_a_database(library):
+    library.add("Emma", "Walden")
+
+    with library.edition(1) as edition:
+        found = describe(edition)
+
+    assert found["engine"] == library.vendor
+    assert found["migrations"] == ["library.0001_initial"]
+    assert TOOLS[library.vendor] in found["tool"]
+    assert found["estimate"] > 0
+    keys = library.execute("SELECT max(id) FROM library_book")[0][0][0]
+    assert found["tables"]["library_book"] == {"rows": 2, "is_estimate": False, "key": "id", "last": keys}
+    assert found["tables"]["library_loan"] == {"rows": 0, "is_estimate": False, "key": "id", "last": None}
+    assert not {"django_migrations", "django_deploy_site"} & set(found["tables"])
+
+
+def test_what_has_happened_since(library):
+    library.add("Emma", "Walden")
+    with library.edition(2) as edition:
+        before = describe(edition)
+        edition.migrate()
+        library.add("Later", "Latest")
+        library.execute("DELETE FROM library_book WHERE title = 'Emma'", "CREATE TABLE newer (id integer)")
+
+        reply = edition.ask(
+            do="compare", database="default", migrations=before["migrations"], tables=before["tables"]
+        )
+
+    since = reply["since"]
+    assert (since["newer"], since["older"]) == ([f"library.{name}" for name in ["0002_subtitle"]], [])
+    assert since["tables"] == [
+        {"table": "library_book", "before": 2, "now": 3, "newer": 2, "is_estimate": False},
+        {"table": "newer", "before": None, "now": 0, "newer": 0, "is_estimate": False},
+    ]
+
+
+def test_a_dump_that_is_damaged_changes_nothing_or_says_so(library, tmp_path):
+    file = tmp_path / "dump"
+    library.add("Emma")
+    with library.edition(1) as edition:
+        assert edition.ask(do="dump", database="default", file=str(file)) == {"ok": True}
+        before = library.content()
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+        reply = edition.ask(do="restore", database="default", file=str(file))
+
+    assert reply["ok"] is False
+    assert reply["damaged"] is (library.vendor == "mysql")
+    if library.vendor != "mysql":
+        assert library.content() == before
+
+
+def test_without_the_tool_nothing_is_dumped(library, tmp_path):
+    if library.vendor == "sqlite":
+        pytest.skip("it is part of Python")
+    with library.edition(1, PATH=str(tmp_path)) as edition:
+        reply = edition.ask(do="describe_database", database="default")
+
+    tool = {"postgresql": "pg_dump", "mysql": "mariadb-dump or mysqldump"}[library.vendor]
+    package = {"postgresql": "postgresql-client", "mysql": "mariadb-client"}[library.vendor]
+    assert reply == {
+        "ok": False,
+        "error": f"there is no {tool} on the host",
+        "remedy": f"On the host, as root: apt install {package}",
+        "damaged": False,
+    }
+
+
+def test_a_password_is_in_no_argument(library, tmp_path):
+    """Everybody on the host can read those."""
+    if library.vendor == "sqlite":
+        pytest.skip("it has none")
+    names = {"postgresql": ["pg_dump"], "mysql": ["mariadb-dump", "mysqldump"]}[library.vendor]
+    for name in names:
+        spy = tmp_path / name
+        spy.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/arguments\nenv >> {tmp_path}/environment\n')
+        spy.chmod(0o755)
+    library.database = {**library.database, "PASSWORD": "open sesame"}
+    with library.edition(1, PATH=f"{tmp_path}:{os.environ['PATH']}") as edition:
+        edition.ask(do="dump", database="default", file=str(tmp_path / "dump"))
+
+    assert "open sesame" not in (tmp_path / "arguments").read_text()
+    variable = {"postgresql": "PGPASSWORD", "mysql": "MYSQL_PWD"}[library.vendor]
+    assert f"{variable}=open sesame" in (tmp_path / "environment").read_text()

@@ -1,0 +1,122 @@
+"""Backups in whole deployments: the real command, the example project, folders of this machine."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.test_migrations_deployment import BLURB, Catalogue
+
+
+class Keeper(Catalogue):
+    """The bookshop that is backed up."""
+
+    @property
+    def folder(self):
+        return self.root / "shared" / "backups"
+
+    def backups(self):
+        return [json.loads(file.read_text()) for file in sorted(self.folder.glob("*.json"))]
+
+    def content(self, file=None):
+        with closing(sqlite3.connect(file or self.database)) as connection:
+            return "\n".join(connection.iterdump())
+
+
+@pytest.fixture(scope="module")
+def shop():
+    # Not pytest's own folder: its path is too long for a Unix socket.
+    with tempfile.TemporaryDirectory(prefix="shop-") as folder:
+        made = Keeper(Path(folder))
+        made.deploy()
+        yield made
+        made.stop()
+
+
+# The tests tell one story: each begins where the one before ended.
+
+
+def test_the_plan_says_when(shop):
+    shop.set_target(BACKUP=True, KEEP_BACKUPS=2)
+    shop.change_mark("second edition")
+
+    _, out, _ = shop.run("deploy", "demo", "--plan")
+
+    line = "  backup: of each database for which a migration is pending, ahead of it; 2 are kept"
+    assert line in out.splitlines()
+
+
+def test_nothing_is_dumped_where_nothing_is_migrated(shop):
+    events, _ = shop.events()
+
+    assert events[-1]["outcome"] == "deployed"
+    assert not [event for event in events if event["event"].startswith("backup.")]
+    assert shop.backups() == []
+
+
+def test_ahead_of_a_migration_the_database_is_dumped(shop):
+    shop.change_book("    blurb = models.TextField(null=True)")
+    shop.add_migration("0003_blurb", "0002_first_books", BLURB)
+    before, content = shop.live, shop.content()
+
+    status, out, err = shop.run("deploy", "demo")
+
+    assert (status, err) == (0, ""), out + err
+    [backup] = shop.backups()
+    assert f"local: backed up sqlite {shop.database}: {backup['name']}, " in out
+    assert (backup["release"], backup["before"]) == (before, "migrating catalogue.0003_blurb")
+    assert "catalogue.0002_first_books" in backup["migrations"]
+    assert "catalogue.0003_blurb" not in backup["migrations"]
+    assert shop.content(shop.folder / backup["file"]) == content
+    assert "blurb" in shop.columns()
+
+
+def test_a_backup_that_fails_stops_the_deployment(shop):
+    before, columns = shop.live, shop.columns()
+    shop.change_book("    praise = models.TextField(null=True)")
+    operation = 'migrations.AddField("book", "praise", models.TextField(null=True))'
+    shop.add_migration("0004_praise", "0003_blurb", operation)
+    aside = shop.folder.rename(shop.folder.with_name("aside"))
+    shop.folder.write_text("no folder")
+
+    _, err = shop.events(status=1)
+
+    shop.folder.unlink()
+    aside.rename(shop.folder)
+    assert err == (
+        f"CommandError: local: no backup is possible: {shop.folder} is no folder\n"
+        "Move away what is there.\n"
+        f"Nothing changed: the host serves {before}, as before.\n"
+    )
+    assert (shop.live, shop.columns()) == (before, columns)
+
+
+def test_with_contract_what_only_adds_is_not_dumped(shop):
+    shop.set_target(BACKUP="contract")
+
+    events, _ = shop.events()
+
+    assert events[-1]["outcome"] == "deployed"
+    assert "praise" in shop.columns()
+    assert len(shop.backups()) == 1
+
+
+def test_what_waits_for_confirm_is_dumped_then(shop):
+    shop.set_target(MIGRATIONS="phased")
+    shop.reset_models()
+    shop.change_book("    blurb = models.TextField(null=True)")
+    shop.add_migration("0005_no_praise", "0004_praise", 'migrations.RemoveField("book", "praise")')
+
+    events, _ = shop.events()
+
+    assert events[-1]["outcome"] == "deployed"
+    kinds = [event["event"] for event in events if event["event"] in ("confirmed", "backup.finished")]
+    assert kinds == ["confirmed", "backup.finished"]
+    assert "praise" not in shop.columns()
+    assert shop.backups()[-1]["before"] == "migrating catalogue.0005_no_praise"
+    assert shop.backups()[-1]["release"] == shop.live
