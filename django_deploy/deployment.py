@@ -27,7 +27,15 @@ from .origins import Origin, from_environment
 from .plan import Plan, code_of, find_release, make_plan, platform_of
 from .rollout import Clock, Rollout, is_stale, too_late
 from .shipment import fetch_tools, fit_bundle, fit_bundles, measure_room, shorten
-from .stages import Accept, activation_stages, begin_stages, deferred_stages, deploy_stages
+from .stages import (
+    Accept,
+    Decide,
+    activation_stages,
+    begin_stages,
+    deferred_stages,
+    deploy_stages,
+    way_back_stages,
+)
 from .target import Host, Target
 from .transport.fleet import Fleet
 from .transport.session import HostSession, Reply
@@ -159,12 +167,14 @@ def rollback(
     *,
     report: Report = ignore,
     prompts: Prompts = no_prompts,
+    take_back: Callable[[Sequence[Mapping[str, Any]]], bool] | None = lambda reversals: False,
     skip_unreachable: bool = False,
 ) -> Outcome:
     """Make an earlier release live again on every host: by default the one before the live one.
 
-    Nothing is built or fetched: the release is there with its virtualenv. ``skip_unreachable`` is as of
-    ``deploy``.
+    Nothing is built or fetched: the release is there with its virtualenv. Where it cannot do with the
+    database as it is, ``take_back`` is shown what would have to be taken back, and says whether to; None
+    leaves the database as it is, whatever that means. ``skip_unreachable`` is as of ``deploy``.
     """
     clock = Clock(report)
     with interruptible(clock), Fleet(target, report=report, prompts=prompts) as fleet:
@@ -179,9 +189,40 @@ def rollback(
         fleet.dismiss([host for host in target.hosts if host not in changing])
         part = replace(target, hosts=changing)
         rollout = Rollout(part, fleet, clock, chosen, live)
-        rollout.run([*begin_stages(part, live), *activation_stages(part, chosen, "rollback")])
+        rollout.run(
+            [
+                *begin_stages(part, live),
+                *(way_back_stages(part, chosen, _decide(target, chosen, take_back)) if take_back else ()),
+                *activation_stages(part, chosen, "rollback"),
+            ]
+        )
+        if deferring := rollout.deferring():
+            rollout.finish(deferred_stages(part, deferring))
         rolled_back = Outcome("rolled back", chosen, previous, names, rollout.checked())
         return finish(target, clock, rolled_back)
+
+
+def _decide(target: Target, release: str, take_back: Callable[[Sequence[Mapping[str, Any]]], bool]) -> Decide:
+    """Refuses what cannot be taken back, or is not to be."""
+    why = f"{release} cannot do with the database as it is"
+    command = f"manage.py deploy_rollback {target.name} {release}"
+    bear = f"To bear the errors: {command} --keep-migrations."
+
+    def decide(reversals: Sequence[Mapping[str, Any]]) -> None:
+        if irreversible := [line for reversal in reversals for line in reversal["irreversible"]]:
+            raise DeployError(
+                f"{why}, and this cannot be taken back: {'; '.join(irreversible)}.",
+                remedy="Deploy code that can; or put back a backup of before:"
+                f" manage.py deploy_restore {target.name}.\n{bear}",
+            )
+        if not take_back(reversals):
+            names = ", ".join(name for reversal in reversals for name in reversed(reversal["needed"]))
+            raise DeployError(
+                f"{why}: these migrations would have to be taken back, with what that loses: {names}.",
+                remedy=f"To do that: {command} --reverse-migrations.\n{bear}",
+            )
+
+    return decide
 
 
 def pack(

@@ -40,6 +40,9 @@ class Stage:
 #: Shown the operations of migrations that nobody can look into; whether to go on.
 Accept = Callable[[Sequence[str]], bool]
 
+#: Shown what would be taken back on the way to an earlier release, by database; raises ``DeployError``.
+Decide = Callable[[Sequence[Mapping[str, Any]]], None]
+
 
 def deploy_stages(plan: Plan, report: Report, accept: Accept | None = None) -> list[Stage]:
     """A deployment, from the lock to confirm. ``accept`` is None where there is nobody to ask."""
@@ -113,10 +116,7 @@ def _preflight_stage(target: Target) -> Stage:
 
 def _migration_stages(plan: Plan, target: Target, accept: Accept | None) -> list[Stage]:
     """Judge the migrations where they will run, by all the code that runs anywhere now."""
-    others: list[dict[str, Any]] = [
-        {"name": f"what runs on {host.name}, which is left out,", "tables": None, "stays": True}
-        for host in plan.target.left_out
-    ]
+    others = _staying_code(plan.target)
     asks = accept is not None and target.migrations != "allow"
 
     def list_tables(session: HostSession) -> list[Future[Reply]]:
@@ -129,18 +129,7 @@ def _migration_stages(plan: Plan, target: Target, accept: Accept | None) -> list
 
     def judge(session: HostSession) -> list[Future[Reply]]:
         commands = [list(step.command) for step in judged[session.host]]
-        return [
-            session.request(
-                "plan_migrations",
-                commands=commands,
-                policy=target.migrations,
-                target=target.name,
-                shared_with=list(target.database_shared_with),
-                others=others,
-                asks=asks,
-                backup=_backup(target),
-            )
-        ]
+        return [session.request("plan_migrations", **_migration_fields(target, commands, others, asks=asks))]
 
     def ask(replies: Mapping[Host, Sequence[Reply]]) -> None:
         opaque = [line for reply in replies.values() for line in reply[0].get("opaque", ())]
@@ -155,6 +144,27 @@ def _migration_stages(plan: Plan, target: Target, accept: Accept | None) -> list
         *([Stage("preflight", elsewhere, list_tables, then=remember)] if elsewhere else []),
         Stage("preflight", tuple(judged), judge, then=ask if asks else None),
     ]
+
+
+def _staying_code(target: Target) -> list[dict[str, Any]]:
+    return [
+        {"name": f"what runs on {host.name}, which is left out,", "tables": None, "stays": True}
+        for host in target.left_out
+    ]
+
+
+def _migration_fields(
+    target: Target, commands: list[list[str]], others: list[dict[str, Any]], *, asks: bool
+) -> dict[str, Any]:
+    return {
+        "commands": commands,
+        "policy": target.migrations,
+        "target": target.name,
+        "shared_with": list(target.database_shared_with),
+        "others": others,
+        "asks": asks,
+        "backup": _backup(target),
+    }
 
 
 def _backup(target: Target) -> dict[str, Any] | None:
@@ -184,6 +194,45 @@ def _other_code(plan: Plan, judged: Collection[Host]) -> tuple[Host, ...]:
     return tuple(found.values())
 
 
+def way_back_stages(target: Target, release: str, decide: Decide) -> list[Stage]:
+    """Ahead of the activation of an earlier release: the database is made such as it can live with.
+
+    ``decide`` is shown what would have to be taken back, and raises ``DeployError`` where that is not to be.
+    """
+    judged = _judged_steps(target)
+    found: dict[Host, Reply] = {}
+
+    def plan(session: HostSession) -> list[Future[Reply]]:
+        commands = [list(step.command) for step in judged[session.host]]
+        fields = _migration_fields(target, commands, _staying_code(target), asks=False)
+        return [session.request("plan_rollback", release=release, **fields)]
+
+    def look(replies: Mapping[Host, Sequence[Reply]]) -> None:
+        found.update({host: reply for host, (reply,) in replies.items()})
+        reversals = [r for reply in found.values() for r in reply.get("reversals", ()) if r["needed"]]
+        try:
+            if reversals:
+                decide(reversals)
+        except DeployError as error:
+            raise RolloutFailed("", errors=[error]) from None
+
+    def reverse(session: HostSession) -> list[Future[Reply]]:
+        is_needed = any(r["needed"] for r in found[session.host].get("reversals", ()))
+        return [session.request("reverse", backup=_backup(target))] if is_needed else []
+
+    def migrate(session: HostSession) -> list[Future[Reply]]:
+        steps = judged[session.host] if found[session.host].get("pending") else []
+        return [_ask_for_step(session, step) for step in steps]
+
+    hosts = tuple(judged)
+    stages = [
+        Stage("preflight", hosts, plan, then=look),
+        Stage("reverse", hosts, reverse),
+        Stage("steps", hosts, migrate),
+    ]
+    return stages if hosts else []
+
+
 def deferred_stages(target: Target, hosts: Sequence[Host]) -> list[Stage]:
     """After confirm: once nothing else runs anywhere, what waited for that is migrated on ``hosts``."""
 
@@ -198,20 +247,20 @@ def deferred_stages(target: Target, hosts: Sequence[Host]) -> list[Stage]:
 
 def _step_stage(hosts: Sequence[Host], steps: Sequence[Step]) -> Stage:
     def send(session: HostSession) -> list[Future[Reply]]:
-        return [
-            session.request(
-                "step",
-                command=list(step.command),
-                isolated=step.isolated,
-                timeout=step.timeout,
-                requires_app=step.requires_app,
-            )
-            for step in steps
-            if session.host.is_for(step.roles)
-        ]
+        return [_ask_for_step(session, step) for step in steps if session.host.is_for(step.roles)]
 
     fit = tuple(host for host in hosts if any(host.is_for(step.roles) for step in steps))
     return Stage("steps", fit[:1] if steps[0].on == "once" else fit, send)
+
+
+def _ask_for_step(session: HostSession, step: Step) -> Future[Reply]:
+    return session.request(
+        "step",
+        command=list(step.command),
+        isolated=step.isolated,
+        timeout=step.timeout,
+        requires_app=step.requires_app,
+    )
 
 
 def _between_barriers(steps: Sequence[Step]) -> Iterator[list[Step]]:

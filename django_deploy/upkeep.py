@@ -45,7 +45,7 @@ def _renew(
     """Make what is live once more, as it is or with ``changes`` of its environment."""
     facts = {session.host: session.facts for session in sessions}
     live = {host: facts[host]["live"] for host in target.hosts}
-    previous = _one_release(facts)
+    previous = one_release(facts)
     release = new_release_id(previous.rpartition("-")[2], facts.values(), time.time())
     rollout = Rollout(target, fleet, clock, release, live)
     action, outcome = ("restart", "restarted") if changes is None else ("environment", "environment changed")
@@ -56,7 +56,7 @@ def _renew(
     )
 
 
-def _one_release(facts: Mapping[Host, Mapping[str, Any]]) -> str:
+def one_release(facts: Mapping[Host, Mapping[str, Any]]) -> str:
     """What is live, where that is the same on all hosts."""
     codes = {host.name: code_of(found, found["live"]) for host, found in facts.items()}
     if None in codes.values():
@@ -94,7 +94,7 @@ def maintain(
     """Have the visitors of all hosts see the maintenance page with this notice; or, without one, the site."""
     with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
         sessions = fleet.sessions()
-        _one_release({session.host: session.facts for session in sessions})
+        one_release({session.host: session.facts for session in sessions})
         live = {session.host: session.facts["live"] for session in sessions}
         _take_locks(target, sessions)
         begin = begin_stages(target, live)[1]

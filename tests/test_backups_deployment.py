@@ -24,8 +24,10 @@ class Keeper(Catalogue):
         return [json.loads(file.read_text()) for file in sorted(self.folder.glob("*.json"))]
 
     def content(self, file=None):
+        """The books, without their stock, which the worker changes; and how the tables are made."""
         with closing(sqlite3.connect(file or self.database)) as connection:
-            return "\n".join(connection.iterdump())
+            books = connection.execute("SELECT id, title, slug, author_id, year FROM catalogue_book")
+            return [*books, *connection.execute("SELECT sql FROM sqlite_master ORDER BY name")]
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +122,73 @@ def test_what_waits_for_confirm_is_dumped_then(shop):
     assert "praise" not in shop.columns()
     assert shop.backups()[-1]["before"] == "migrating catalogue.0005_no_praise"
     assert shop.backups()[-1]["release"] == shop.live
+
+
+def test_backups_are_listed(shop):
+    first, second = shop.backups()
+
+    status, out, err = shop.run("deploy_restore", "demo")
+
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == [second["name"], first["name"]]
+    assert out.splitlines()[1].endswith(
+        f"  sqlite {shop.database}, ahead of migrating catalogue.0003_blurb"
+    ), out
+    _, out, _ = shop.run("deploy_restore", "demo", "--json")
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [event["event"] for event in events] == ["host.backup"] * 2
+    assert events[0]["release"] == second["release"]
+
+
+def test_nothing_is_put_back_unasked(shop):
+    content = shop.content()
+
+    status, out, err = shop.run("deploy_restore", "demo", shop.backups()[0]["name"])
+
+    assert (status, out) == (2, "")
+    assert err == (
+        "CommandError: Nothing was put back: there is nobody to ask.\n"
+        "Say --yes, where what came after the backup may be lost.\n"
+    )
+    assert shop.content() == content
+
+
+def test_an_unknown_backup(shop):
+    names = ", ".join(backup["name"] for backup in reversed(shop.backups()))
+
+    status, _, err = shop.run("deploy_restore", "demo", "yesterday", "--yes")
+
+    assert (status, err) == (
+        2,
+        f"CommandError: There is no backup 'yesterday' of 'demo'.\nThere is: {names}.\n",
+    )
+
+
+def test_a_backup_is_put_back(shop):
+    latest = shop.backups()[-1]
+    was = shop.content(shop.folder / latest["file"])
+    with closing(sqlite3.connect(shop.database)) as connection, connection:
+        connection.execute("DELETE FROM catalogue_book WHERE id = 1")
+        connection.execute(
+            "INSERT INTO catalogue_book (title, slug, author_id, year, cover, stock)"
+            " SELECT 'Later', 'later', author_id, year, '', 1 FROM catalogue_book LIMIT 1"
+        )
+    now, live = shop.content(), shop.live
+
+    status, out, err = shop.run("deploy_restore", "demo", latest["name"], "--yes")
+
+    assert (status, err) == (0, ""), out + err
+    assert shop.content() == was
+    assert shop.live == live
+    assert "1 row that came later would be lost; 1 row that went since would come back" in out
+    assert "  migrations that were applied since: catalogue.0005_no_praise\n" in out
+    assert (
+        "warning: the database does not have these migrations any more: catalogue.0005_no_praise."
+        " If the live release needs them, deploy it again, which applies them; go back to what was live then:"
+        f" manage.py deploy_rollback demo {latest['release']}.\n"
+    ) in out
+    safe = shop.backups()[-1]
+    assert safe["before"] == f"putting back {latest['name']}"
+    assert shop.content(shop.folder / safe["file"]) == now
+    shop.check()
+    assert "restore" in shop.run("deploy_history", "demo")[1].splitlines()[0]

@@ -208,6 +208,22 @@ class Program:
         """``notice``: on, with ``message``, ``retry_after``, ``since`` and ``by``; null: off."""
         return self._open_transaction().maintain(message)
 
+    def _list_backups(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Those of this host, oldest first; without what their tables had, which may be much."""
+        found = backups.Backups(self._layout, self._link).all()
+        kept = found[-backups.MAX_LISTED :]
+        return {"backups": [{**backup, "tables": {}, "migrations": []} for backup in kept]}
+
+    def _compare_backup(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``backup`` (a name), ``target``, ``shared_with``: what putting it back would lose, ``since``."""
+        return self._open_transaction().compare_backup(message)
+
+    def _restore_backup(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``backup``, ``target``, ``by``, ``keep``. Gives the name of the one made first, ``safe``."""
+        transaction = self._open_transaction()
+        self._lock.show_phase("putting back a backup")
+        return transaction.restore_backup(message)
+
     def _preflight(self, message: dict[str, Any]) -> dict[str, Any]:
         """``commands``: the names of the steps' commands.
 
@@ -228,6 +244,19 @@ class Program:
         ``opaque``, and the migrations that wait for confirm as ``deferred``.
         """
         return self._open_transaction().plan_migrations(message)
+
+    def _plan_rollback(self, message: dict[str, Any]) -> dict[str, Any]:
+        """As ``plan_migrations``, for the ``release`` that is to be live again.
+
+        Gives ``reversals``, what would have to be taken back for it, and ``pending``, what it would apply.
+        """
+        return self._open_transaction().plan_rollback(message)
+
+    def _reverse(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``backup``. Takes back what ``plan_rollback`` has found."""
+        transaction = self._open_transaction()
+        self._lock.show_phase("taking back migrations")
+        return transaction.reverse(message)
 
     def _step(self, message: dict[str, Any]) -> dict[str, Any]:
         """``command``, ``isolated``, ``timeout`` (seconds or null), ``requires_app``."""
@@ -328,6 +357,16 @@ _FILE: Shape = {"sha256": SHA256, "name": FILE_NAME}
 _OFFSET = range(1 << 40)
 _CHANGES: Shape = {"set": {str: str}, "unset": [str]}
 
+_MIGRATIONS: Shape = {
+    "commands": [[str]],
+    "policy": re.compile("|".join(POLICIES)),
+    "target": str,
+    "shared_with": [str],
+    "others": [{"name": str, "tables": (None, {str: object}), "stays": bool}],
+    "asks": bool,
+    "backup": backups.WANTED,
+}
+
 #: The whitelist: what a deployer may ask for, and the fields of that.
 REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], Shape]] = {
     "fetch": (
@@ -372,19 +411,19 @@ REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], S
         Program._preflight,
         {"commands": [str], "identify": (None, {"commands": [[str]], "salt": str})},
     ),
-    "list_tables": (Program._list_tables, {}),
-    "plan_migrations": (
-        Program._plan_migrations,
-        {
-            "commands": [[str]],
-            "policy": re.compile("|".join(POLICIES)),
-            "target": str,
-            "shared_with": [str],
-            "others": [{"name": str, "tables": (None, {str: object}), "stays": bool}],
-            "asks": bool,
-            "backup": backups.WANTED,
-        },
+    "backups": (Program._list_backups, {}),
+    "compare_backup": (
+        Program._compare_backup,
+        {"backup": backups.NAME, "target": str, "shared_with": [str]},
     ),
+    "restore_backup": (
+        Program._restore_backup,
+        {"backup": backups.NAME, "target": str, "by": str, "keep": range(1, 10_000)},
+    ),
+    "list_tables": (Program._list_tables, {}),
+    "plan_migrations": (Program._plan_migrations, _MIGRATIONS),
+    "plan_rollback": (Program._plan_rollback, {**_MIGRATIONS, "release": RELEASE_ID}),
+    "reverse": (Program._reverse, {"backup": backups.WANTED}),
     "step": (
         Program._step,
         {"command": [str], "isolated": bool, "timeout": (None, float), "requires_app": str},

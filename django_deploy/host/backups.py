@@ -27,6 +27,9 @@ DESCRIBE_TIMEOUT = 600.0
 #: Bytes that a backup leaves free on the host's disk, for what steps and the site write.
 LEFT_FREE = 100_000_000
 
+#: Backups that are listed at once: the newest.
+MAX_LISTED = 500
+
 #: What is told of a backup; and how much of it, lest a site of very many tables says more than is taken.
 MAX_TABLES = 2000
 
@@ -53,6 +56,15 @@ DESCRIPTION: Shape = {
     "tables": TABLES,
 }
 DATABASE: Shape = {**DESCRIPTION, "suffix": _SUFFIX, "estimate": int}
+
+#: What the site says has happened since a dump.
+SINCE: Shape = {
+    **dict.fromkeys(("engine", "place"), str),
+    "owners": [{**dict.fromkeys(("target", "root", "host"), str), "at": float}],
+    "newer": [str],
+    "older": [str],
+    "tables": [{"table": str, **dict.fromkeys(("before", "now", "newer"), (None, int)), "is_estimate": bool}],
+}
 
 #: What lies beside a dump. ``release`` was live when it was made, which was before ``before``.
 BACKUP: Shape = {
@@ -188,11 +200,33 @@ class Backups:
 
         Raises ``Failure``; with ``damaged`` the database is half the one and half the other.
         """
+        started = time.monotonic()
+        told = {"database": backup["alias"], "place": backup["place"], "name": backup["name"]}
+        self._link.report("restore.started", **told, bytes=backup["size"])
         _check(
             ask({"do": "restore", "database": backup["alias"], "file": str(self._file(backup))}, None),
             backup["place"],
             "RestoreFailed",
         )
+        self._link.report("restore.finished", **told, seconds=round(time.monotonic() - started, 3))
+
+    def compare(self, ask: Ask, backup: dict[str, Any]) -> dict[str, Any]:
+        """What has happened to the database since: what would be lost."""
+        request = {"do": "compare", "database": backup["alias"]}
+        reply = ask(
+            {**request, **{name: backup[name] for name in ("migrations", "tables")}}, DESCRIBE_TIMEOUT
+        )
+        if not reply["ok"]:
+            remedy = "The live release has to be one of this django-deploy, whose settings have the database."
+            raise Failure("RestoreFailed", f"the live release cannot look: {reply['error']}", remedy)
+        since: dict[str, Any] = reply["since"]
+        if since["engine"] != backup["engine"]:
+            raise Failure(
+                "RestoreFailed",
+                f"the backup is one of {backup['engine']}, and {backup['alias']!r} is {since['place']} now",
+                "Take another one: deploy_restore lists them.",
+            )
+        return since
 
     def verify(self, backup: dict[str, Any]) -> None:
         """Raises ``Failure`` where the dump is not what was written once."""

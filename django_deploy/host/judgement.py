@@ -62,7 +62,7 @@ def judge(migrations: Sequence[Migration], running: Sequence[Code], policy: str)
     verdict = Verdict()
     unsafe = [refusal for migration in migrations for refusal in _unsafe(migration, running)]
     if policy == PHASED:
-        verdict.deferred = _with_dependents(migrations, {refusal.migration for refusal in unsafe})
+        verdict.deferred = with_dependents(migrations, {refusal.migration for refusal in unsafe})
         staying = [code for code in running if code.stays]
         lasting = [refusal for migration in migrations for refusal in _unsafe(migration, staying)]
         verdict.refusals = [*lasting, *_impatient(migrations, verdict.deferred, unsafe)]
@@ -100,7 +100,7 @@ def _reasons(effect: dict[str, Any], running: Sequence[Code]) -> Iterator[str]:
             yield f"{effect['what']}; {code.name} uses it: {', '.join(used) or table['model']}"
 
 
-def _with_dependents(migrations: Sequence[Migration], unsafe: set[str]) -> list[str]:
+def with_dependents(migrations: Sequence[Migration], unsafe: set[str]) -> list[str]:
     """Those, and what comes after them because it needs them."""
     waiting: list[str] = []
     for migration in migrations:

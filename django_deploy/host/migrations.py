@@ -29,6 +29,9 @@ LONGEST_EVENT = 100_000
 #: Asks the release's Django, which may get a time, in seconds.
 Ask = Callable[..., dict[str, Any]]
 
+#: Looks at a plan of a release, which answers ``Ask``.
+Look = Callable[[Ask, dict[str, Any]], None]
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -81,6 +84,29 @@ class Migrations:
                 plans.append((command, reply["plan"]))
         return self._judge(plans)
 
+    def plan_return(self, ask: Ask, message: dict[str, Any], look: Look) -> dict[str, Any]:
+        """The same for an earlier release that is to be live again; ``look`` judges what it lacks.
+
+        Who goes back is in a hurry: what cannot be known does not hinder it. What this release has pending,
+        as it was taken back once, is planned as in a deployment.
+        """
+        self._message = message
+        plans = []
+        for command in message["commands"]:
+            try:
+                reply = ask({"do": "plan_migrations", "command": command})
+            except Failure as failure:
+                reply = {"ok": False, "error": failure.message}
+            if not reply["ok"]:
+                text = f"whether the release fits to the database is not known: {reply['error']}"
+                self._link.report("warning", message=text, remedy="")
+            elif reply["plan"]:
+                look(ask, reply["plan"])
+                plans.append((command, {**reply["plan"], "ahead": []}))
+        found = self._judge(plans)
+        pending = [name for planned in self._planned for name in (*planned.now, *planned.deferred)]
+        return {**found, "pending": pending}
+
     def plan_late(self, ask: Ask, command: list[str]) -> None:
         """Once more for a step that could not be planned ahead; nobody is asked any more."""
         if command not in self._unplanned:
@@ -96,7 +122,7 @@ class Migrations:
     def _judge(self, plans: Sequence[tuple[list[str], dict[str, Any]]]) -> dict[str, Any]:
         policy = self._message["policy"]
         for _, plan in plans:
-            self._check_owners(plan)
+            self.check_owners(plan, self._message["shared_with"])
             _check_leaves(plan)
             self._check_ahead(plan)
         running = self._running([plan for _, plan in plans])
@@ -112,9 +138,10 @@ class Migrations:
             self._warn_of(opaque)
         return {"opaque": opaque, "deferred": [name for verdict in verdicts for name in verdict.deferred]}
 
-    def _check_owners(self, plan: dict[str, Any]) -> None:
+    def check_owners(self, plan: dict[str, Any], shared_with: Sequence[str]) -> None:
+        """Refuse a ``database`` with ``owners`` that are neither this target nor share it with it."""
         for owner in plan["owners"]:
-            if owner["target"] not in (self._target, *self._message["shared_with"]):
+            if owner["target"] not in (self._target, *shared_with):
                 when = time.strftime("%Y-%m-%d", time.gmtime(owner["at"]))
                 raise Failure(
                     "DatabaseRefused",

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from .backups import DATABASE
+from .backups import DATABASE, SINCE
 from .commands import LineSplitter, OnLine, Output, end_group
 from .launch import working_folder
 from .layout import Release
@@ -66,6 +66,16 @@ _EFFECT: Shape = {
     "is_needed": bool,
 }
 
+_MIGRATIONS: Shape = [
+    {
+        "name": str,
+        "needs": [str],
+        "operations": [
+            {**dict.fromkeys(("words", "category", "hint"), str), "reversible": bool, "effects": [_EFFECT]},
+        ],
+    }
+]
+
 #: What a ``migrate`` command would do, see ``site/migrations.py``.
 _PLAN: Shape = {
     **dict.fromkeys(("database", "place"), str),
@@ -73,16 +83,12 @@ _PLAN: Shape = {
     "is_for_all": bool,
     "conflicts": {str: [str]},
     "ahead": [str],
-    "migrations": [
-        {
-            "name": str,
-            "needs": [str],
-            "operations": [
-                {**dict.fromkeys(("words", "category", "hint"), str), "effects": [_EFFECT]},
-            ],
-        }
-    ],
+    "migrations": _MIGRATIONS,
 }
+
+#: What migrations that are applied have done, and what taking them back loses: see ``site/reversal.py``.
+_APPLIED: Shape = {"place": str, "lacks": [str], "migrations": _MIGRATIONS}
+_LOSS: Shape = {**dict.fromkeys(("migration", "words", "what"), str), "rows": (None, int)}
 
 #: What ``deploy_steps`` answers, as far as it is looked at here.
 REPLY: Shape = {
@@ -90,10 +96,13 @@ REPLY: Shape = {
     "exit?": int,
     **dict.fromkeys(("error?", "skipped?"), str),
     **{name: [str] for name in ("errors?", "warnings?", "lines?", "installed_apps?", "allowed_hosts?")},
-    "result?": {"applied?": [str]},
+    "result?": {"applied?": [str], "unapplied?": [str]},
+    "applied?": _APPLIED,
+    "losses?": [_LOSS],
     "plan?": (None, _PLAN),
-    **{name: {str: object} for name in ("tables?", "databases?", "since?")},
+    **{name: {str: object} for name in ("tables?", "databases?")},
     "database?": DATABASE,
+    "since?": SINCE,
     "remedy?": str,
     "damaged?": bool,
     "static_root?": (None, str),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from . import commands, environment, health, history, launch, maintenance
+from .backups import Backups
 from .layout import (
     FAILED,
     LIVE,
@@ -40,6 +41,7 @@ from .static_files import carry_static_files, static_root
 from .steps import StepProcess, suggest_remedy
 from .store import Store
 from .virtualenv import Installer, carry_bytecode, unpack_tool, unshare_project
+from .way_back import MOVES, WayBack
 
 #: The journal's phases, in order.
 PREPARE, START, SWITCH, CONFIRM = PHASES = ("prepare", "start", "switch", "confirm")
@@ -94,6 +96,7 @@ class Transaction:
         self._tools: dict[str, Path] = {}
         self._watch: Optional[Watch] = None
         self._migrations: Optional[Migrations] = None
+        self._way_back: Optional[WayBack] = None
         self._made: Optional[Release] = None
         self._journal_file = layout.private / "transaction.json"
         self.journal: dict[str, Any] = {}
@@ -451,6 +454,50 @@ class Transaction:
     def _on_step_line(self, stream: str, line: str) -> None:
         self._link.report("step.output", step=self._step_name, stream=stream, line=line)
 
+    # The way back
+
+    def plan_rollback(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Whether an earlier release lives with the database as it is now, and what it has pending."""
+        release = self._layout.release(message["release"])
+        if release.state not in (LIVE, RETIRED) or not release.python.exists():
+            return {}  # activate() refuses it
+        self._step_name = "preflight"
+        self._note(PREPARE, release=release.id, previous=self._layout.live(), was=release.state)
+        self._steps = StepProcess(release, self._keep_open, self._on_step_line)
+        self._migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
+        self._way_back = WayBack(self._layout, self._link, self._keep_open, release, self._on_step_line)
+
+        def ask(request: dict[str, Any]) -> dict[str, Any]:
+            return self._ask(request, PREFLIGHT_TIMEOUT)
+
+        found = self._migrations.plan_return(ask, message, self._way_back.plan)
+        return {**found, "reversals": [reversal.as_dict() for reversal in self._way_back.reversals]}
+
+    def reverse(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Take back what was planned; from here on, undoing applies it again."""
+        self._stop_if_lost()
+        if self._way_back is None or self._migrations is None:
+            raise Failure("BadRequest", "nothing was planned to be taken back")
+        self._note(self.journal["phase"], reversed=self._way_back.moves())
+        return {"result": {"unapplied": self._way_back.reverse(self._migrations, message["backup"])}}
+
+    def _apply_again(self) -> Optional[Failure]:
+        """What the way back had taken back, as the release that stays live needs it."""
+        moved = self.journal.get("reversed") or []
+        names = ", ".join(name for entry in moved for name in entry["migrations"])
+        if not moved:
+            return None
+        live = self._layout.release(self.journal["previous"])
+        way_back = WayBack(self._layout, self._link, self._keep_open, live, self._on_step_line)
+        try:
+            way_back.apply_again(moved)
+        except (Failure, OSError) as error:
+            message = f"taken back, and not applied again: {names}: {error}"
+            return Failure("StepFailed", message, f"On the host: {live.path / 'manage.py'} migrate")
+        message = f"taken back, and applied again: {names}. What only they had a place for is lost"
+        self._link.report("warning", message=message, remedy="A backup may have it: deploy_restore.")
+        return None
+
     # Activate
 
     def activate(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -458,7 +505,7 @@ class Transaction:
         self._link.stop_if_lost()
         release = self._layout.release(message["release"])
         record, previous = release.record, self._layout.live()
-        was = FAILED if self.journal.get("release") == release.id else release.state
+        was = self.journal["was"] if self.journal.get("release") == release.id else release.state
         if was == READY or not release.python.exists():
             raise Failure("NoSuchRelease", f"release {release.id} was never live")
         if self._steps is not None:
@@ -660,6 +707,48 @@ class Transaction:
             maintenance.end(self._layout, self._open_manager(release, name))
         return {"was": was is not None}
 
+    # Backups
+
+    def compare_backup(self, message: dict[str, Any]) -> dict[str, Any]:
+        """What would be lost if a backup were put back now, as the live release sees it."""
+        backups = Backups(self._layout, self._link)
+        backup = backups.find(message["backup"])
+        backups.verify(backup)
+        self._open_live("restore")
+        since = backups.compare(self._ask, backup)
+        migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
+        migrations.check_owners({**since, "database": backup["alias"]}, message["shared_with"])
+        return {"since": since}
+
+    def restore_backup(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Back up what is there, then put the backup back; a deployer that is lost does not stop that."""
+        self._stop_if_lost()
+        backups = Backups(self._layout, self._link)
+        backup = backups.find(message["backup"])
+        self._open_live("restore")
+        migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
+        with migrations.guard(self._ask, backup["alias"]):
+            safe = backups.make(
+                self._ask_until_lost,
+                backup["alias"],
+                before=f"putting back {backup['name']}",
+                target=message["target"],
+                keep=message["keep"],
+                spared=backup["name"],
+            )
+            backups.restore(self._ask, backup)
+        live = self._layout.live()
+        entry = {"action": "restore", "release": live, "previous": live, "by": message["by"]}
+        history.append(self._layout, {**entry, "left_out": [], "backup": backup["name"]})
+        return {"safe": safe}
+
+    def _open_live(self, name: str) -> None:
+        """Start the live release's Django, unless it runs."""
+        self._step_name = name
+        if self._steps is None:
+            live = self._layout.release(self._layout.live() or "")
+            self._steps = StepProcess(live, self._keep_open, self._on_step_line)
+
     # Confirm
 
     def confirm(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -801,11 +890,14 @@ class Transaction:
 
     def undo(self, reason: str) -> dict[str, Any]:
         """Put everything back as the journal found it; safe to repeat. Gives the live release."""
+        if not self.journal:
+            self._kill_steps()
         if not self.journal or self.journal["phase"] == CONFIRM:
             return {"live": self._layout.live()}
         release, previous = self.journal["release"], self.journal["previous"]
         self._kill_steps()
         self._layout.give_up_reserve()
+        failure = self._apply_again()
         if self.journal["phase"] == SWITCH:
             self._switch_back(previous)
         if self.journal["phase"] in (START, SWITCH) and previous is not None:
@@ -822,6 +914,8 @@ class Transaction:
             self._journal_file.unlink(missing_ok=True)
             self._prune(sys.maxsize)
         self.journal = {}
+        if failure is not None:
+            raise failure
         self._link.report("reverted", release=release, live=previous, reason=reason)
         return {"live": previous}
 
@@ -959,7 +1053,7 @@ def _is_sound(journal: dict[str, Any], layout: Layout) -> bool:
     """
     release, previous = journal.get("release"), journal.get("previous")
     try:
-        check(journal, {"at?": float}, "journal")
+        check(journal, {"at?": float, "reversed?": MOVES}, "journal")
         layout.release(str(release))
         if previous is not None:
             old = layout.release(str(previous))

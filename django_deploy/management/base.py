@@ -61,6 +61,13 @@ class DeployCommand(BaseCommand):
         return upkeep
 
     @cached_property
+    def restoration(self) -> ModuleType:
+        """Backups and what becomes of them; imported late as well."""
+        from django_deploy import restoration
+
+        return restoration
+
+    @cached_property
     def origins(self) -> ModuleType:
         """Where bundles come from; imported late as well."""
         from django_deploy import origins

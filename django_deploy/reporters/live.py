@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from django_deploy.host.protocol import Event
-from django_deploy.reporters.migrations import migration_lines
+from django_deploy.reporters.migrations import migration_lines, reversal_lines
 from django_deploy.reporters.plain import Reporter, Stream
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.reporters.sentences import in_words, sentence
@@ -383,5 +383,11 @@ class LiveReporter(Reporter):
             yield f"{host}{sentence(event)}", ""
             for line in migration_lines(event):
                 yield line, ""
+        elif event.kind == "reversal.planned":
+            yield f"{host}{sentence(event)}", ""
+            for line in reversal_lines(event):
+                yield line, ""
+        elif event.kind == "backup.finished" and self._verbosity > 0:
+            yield f"{host}{sentence(event)}", ""
         elif event.kind in {"step.output", "install.output"} and self._verbosity > 1:
             yield f"{host}{sentence(event)}", "dim"

@@ -21,6 +21,21 @@ def migration_lines(event: Event) -> Iterator[str]:
             yield from _operation_lines(operation)
 
 
+def reversal_lines(event: Event) -> Iterator[str]:
+    """Of ``reversal.planned``: what is taken back, why, and what that loses; what stays."""
+    for migration in event.fields.get("migrations", ()):
+        yield f"  {migration.get('name')}, to be taken back"
+        for reason in migration.get("reasons", ()):
+            yield f"    as it {reason}"
+        for loss in migration.get("losses", ()):
+            if what := loss.get("what"):
+                rows = loss.get("rows")
+                number = "" if rows is None else f", {rows} of them"
+                yield f"    {loss.get('words')}: {what}{number}"
+    if kept := event.fields.get("kept"):
+        yield f"  stays as it is: {', '.join(map(str, kept))}"
+
+
 def _operation_lines(operation: Mapping[str, Any]) -> Iterator[str]:
     does = "; ".join(operation.get("does", ())) or "leaves the database as it is"
     ending = "" if operation.get("reversible") else "; cannot be taken back"

@@ -59,6 +59,7 @@ def _outcome(words: _Words) -> str:
             if words["release"]
             else "The environment is noted for the first deployment"
         ),
+        "restored": f"The backup is put back; {words['release']} is live, as before ({words['seconds']})",
         "unchanged": f"Nothing to do: {words['release']} is live already ({words['seconds']})",
         "declined": "Nothing was changed",
         "set up": f"Ready to be deployed to: set up {took}",
@@ -105,8 +106,15 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
         f"installed {count('distribution', w['distributions'])} with {w['installer']} in {w['seconds']}"
     ),
     "migrations.planned": lambda w: f"{count('migration', w['migrations'])} of {w['place']}",
+    "reversal.planned": lambda w: (
+        f"{w['release']} lives with {w['place']} as it is"
+        if w["migrations"] == "0"
+        else f"{w['release']} cannot do with {w['place']} as it is"
+    ),
     "backup.started": lambda w: f"backing up {w['place']}, at most about {w['bytes']} ...",
     "backup.finished": lambda w: f"backed up {w['place']}: {w['name']}, {w['bytes']}, in {w['seconds']}",
+    "restore.started": lambda w: f"putting back {w['name']} into {w['place']} ...",
+    "restore.finished": lambda w: f"put back {w['name']} in {w['seconds']}",
     "step.started": lambda w: f"{w['step']} ...",
     "step.output": lambda w: f"| {w['line']}",
     "step.finished": lambda w: f"{w['step']}: {w['seconds']}",
@@ -130,6 +138,7 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
 #: Shown with ``--verbosity 0``, and only with 2 or more. The others need 1.
 QUIET = frozenset(
     {"warning", "host.failed", "interrupted", "reverted", "step.awaited", "rollout.finished"}
+    | {"reversal.planned"}
     | {"bundle.written", "sbom.written"}
 )
 VERBOSE = frozenset(

@@ -11,6 +11,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from .databases import place
 from .dumps import dumper
+from .owners import owners
 from .row_counts import count, differences
 
 
@@ -43,14 +44,15 @@ def applied(connection: BaseDatabaseWrapper) -> list[str]:
 def compare(alias: str, migrations: Sequence[str], tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The database now, against what was written down of it beside a dump.
 
-    ``tables``: see ``row_counts.differences``; ``newer``: migrations that were applied since, ``older``:
-    those that were taken back since.
+    ``owners``: who has migrated it; ``tables``: see ``row_counts.differences``; ``newer``: migrations that
+    were applied since, ``older``: those that were taken back since.
     """
     connection = connections[alias]
     now = applied(connection)
     return {
         "engine": connection.vendor,
         "place": place(connection),
+        "owners": owners(connection),
         "newer": [name for name in now if name not in migrations],
         "older": [name for name in migrations if name not in now],
         "tables": list(differences(connection, tables)),

@@ -39,17 +39,17 @@ def judge_operation(
     operation: Operation, app_label: str, before: ProjectState, connection: BaseDatabaseWrapper
 ) -> Judged:
     """``before`` is the state ahead of the operation, and stays as it is."""
-    effects = tuple(_Reading(operation, app_label, before, connection).effects())
-    return Judged(_words(operation), _is_reversible(operation), effects)
+    effects = tuple(Reading(operation, app_label, before, connection).effects())
+    return Judged(words(operation), _is_reversible(operation), effects)
 
 
 def judge_reversal(operation: Operation) -> Judged:
     """An operation that is taken back: what that means for code that runs is anybody's guess."""
     what = "takes back what the migration had done"
-    return Judged(_words(operation), _is_reversible(operation), (Effect(OPAQUE, what, is_needed=True),))
+    return Judged(words(operation), _is_reversible(operation), (Effect(OPAQUE, what, is_needed=True),))
 
 
-def _words(operation: Operation) -> str:
+def words(operation: Operation) -> str:
     """As Django says it; with the name of the function or the statement, where it says nothing."""
     words = str(operation.describe())
     if isinstance(operation, RunPython) and words == "Raw Python operation":
@@ -65,7 +65,7 @@ def _is_reversible(operation: Operation) -> bool:
     return bool(operation.reversible)
 
 
-class _Reading:
+class Reading:
     """One operation between the states before and after it."""
 
     def __init__(
@@ -283,7 +283,7 @@ class _Reading:
         """Only what is done to the database counts, with the state that this part makes of it."""
         state = self.before
         for operation in self.operation.database_operations:
-            reading = _Reading(operation, self.app_label, state, self.connection)
+            reading = Reading(operation, self.app_label, state, self.connection)
             yield from reading.effects()
             state = reading.after
 
@@ -304,40 +304,40 @@ class _Reading:
 
 
 #: Django's own operations; those of ``contrib.postgres`` by their names, which need a driver to be imported.
-_READERS: Mapping[str, Callable[[_Reading], Iterator[Effect]]] = {
-    "CreateModel": _Reading.create_model,
-    "DeleteModel": _Reading.delete_model,
-    "RenameModel": _Reading.rename_model,
-    "AlterModelTable": _Reading.alter_table,
-    "AlterOrderWithRespectTo": _Reading.alter_order,
-    "AddField": _Reading.add_field,
-    "RemoveField": _Reading.remove_field,
-    "RenameField": _Reading.rename_field,
-    "AlterField": _Reading.alter_field,
-    "AddIndex": _Reading.add_index,
-    "AddIndexConcurrently": _Reading.add_index,
-    "RemoveIndex": _Reading.remove_index,
-    "RemoveIndexConcurrently": _Reading.remove_index,
-    "RenameIndex": _Reading.rename_index,
-    "AlterUniqueTogether": _Reading.alter_together,
-    "AlterIndexTogether": _Reading.alter_together,
-    "AddConstraint": _Reading.add_constraint,
-    "AddConstraintNotValid": _Reading.add_constraint,
-    "ValidateConstraint": _Reading.validate_constraint,
-    "RemoveConstraint": _Reading.remove_constraint,
-    "SeparateDatabaseAndState": _Reading.separate,
-    "RunPython": _Reading.run,
-    "RunSQL": _Reading.run,
+_READERS: Mapping[str, Callable[[Reading], Iterator[Effect]]] = {
+    "CreateModel": Reading.create_model,
+    "DeleteModel": Reading.delete_model,
+    "RenameModel": Reading.rename_model,
+    "AlterModelTable": Reading.alter_table,
+    "AlterOrderWithRespectTo": Reading.alter_order,
+    "AddField": Reading.add_field,
+    "RemoveField": Reading.remove_field,
+    "RenameField": Reading.rename_field,
+    "AlterField": Reading.alter_field,
+    "AddIndex": Reading.add_index,
+    "AddIndexConcurrently": Reading.add_index,
+    "RemoveIndex": Reading.remove_index,
+    "RemoveIndexConcurrently": Reading.remove_index,
+    "RenameIndex": Reading.rename_index,
+    "AlterUniqueTogether": Reading.alter_together,
+    "AlterIndexTogether": Reading.alter_together,
+    "AddConstraint": Reading.add_constraint,
+    "AddConstraintNotValid": Reading.add_constraint,
+    "ValidateConstraint": Reading.validate_constraint,
+    "RemoveConstraint": Reading.remove_constraint,
+    "SeparateDatabaseAndState": Reading.separate,
+    "RunPython": Reading.run,
+    "RunSQL": Reading.run,
     **dict.fromkeys(
         (
             *("CreateExtension", "BloomExtension", "BtreeGinExtension", "BtreeGistExtension"),
             *("CITextExtension", "CryptoExtension", "HStoreExtension", "TrigramExtension"),
             *("UnaccentExtension", "CreateCollation"),
         ),
-        _Reading.extend,
+        Reading.extend,
     ),
     **dict.fromkeys(
         ("AlterConstraint", "AlterModelManagers", "AlterModelOptions", "AlterModelTableComment"),
-        _Reading.nothing,
+        Reading.nothing,
     ),
 }

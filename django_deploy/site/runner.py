@@ -52,6 +52,15 @@ input. End of input ends the process with status 0.
 ``{"do": "compare", "database": ALIAS, "migrations": [...], "tables": {...}}``
     ``{"ok": true, "since": {...}}``: what has happened since these were the database's, see ``backups.py``.
 
+``{"do": "judge_applied", "database": ALIAS, "migrations": [NAME...]}``
+    ``{"ok": true, "applied": {...}}``: what migrations have done that are applied, see ``reversal.py``.
+
+``{"do": "losses", "database": ALIAS, "migrations": [NAME...]}``
+    ``{"ok": true, "losses": [...]}``: what taking them back would lose, see ``reversal.py``.
+
+``{"do": "move", "database": ALIAS, "migrations": [NAME...], "backwards": BOOL}``
+    Takes them back, or applies them again; the reply is that of ``run``.
+
 ``{"do": "explain", "path": PATH, "host": HOST, "headers": {NAME: VALUE...}}``
     Asks the site for a page, in this process: ``{"ok": true, "lines": [TEXT...]}``, its traceback, if any.
 
@@ -83,6 +92,7 @@ from .migrations import plan_migrations, read_command
 from .owners import Owner, sign
 from .preflight import preflight
 from .results import Results
+from .reversal import judge_applied, losses, move
 from .tables import tables
 
 if TYPE_CHECKING:
@@ -265,6 +275,19 @@ def _restore(request: dict[str, Any]) -> Reply:
     return {"ok": True}
 
 
+def _move(request: dict[str, Any]) -> Reply:
+    started = time.monotonic()
+    with Results() as results:
+        failure: Reply = {}
+        try:
+            move(request["database"], request["migrations"], backwards=request["backwards"])
+        except Exception as error:
+            _print_error(error, with_traceback=True)
+            failure = {"exit": 1, "error": _short(error)}
+    seconds = round(time.monotonic() - started, 3)
+    return {"ok": not failure, "seconds": seconds, "result": results.as_dict(), **failure}
+
+
 REQUESTS: dict[str, Callable[[dict[str, Any]], Reply]] = {
     "describe": lambda request: {"ok": True, **describe()},
     "preflight": lambda request: preflight(request.get("commands", ())),
@@ -282,6 +305,15 @@ REQUESTS: dict[str, Callable[[dict[str, Any]], Reply]] = {
         "ok": True,
         "since": compare(request["database"], request["migrations"], request["tables"]),
     },
+    "judge_applied": lambda request: {
+        "ok": True,
+        "applied": judge_applied(request["database"], request["migrations"]),
+    },
+    "losses": lambda request: {
+        "ok": True,
+        "losses": losses(request["database"], request["migrations"]),
+    },
+    "move": _move,
     "explain": lambda request: {
         "ok": True,
         "lines": explain(request["path"], request["host"], request["headers"]),

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django_deploy.bundle.manifest import size_text
+from django_deploy.host.backups import BACKUP, SINCE
+from django_deploy.host.backups import NAME as BACKUP_NAME
 from django_deploy.host.history import ENTRY
 from django_deploy.host.layout import DESCRIPTION, RELEASE_ID, SHA256, STATES
 from django_deploy.host.protocol import HOST_EVENTS, OUTPUT_EVENTS, ProtocolError
@@ -63,10 +65,16 @@ FACTS: Shape = {
 #: What the answers to requests have that we look at, or show to another host.
 _REPLY: Shape = {
     "checked?": [str],
-    "result?": {"applied?": [str]},
+    "result?": {"applied?": [str], "unapplied?": [str]},
     "opaque?": [str],
+    "reversals?": [
+        {"database": str, "place": str, **{name: [str] for name in ("needed", "kept", "irreversible")}}
+    ],
+    "pending?": [str],
     "deferred?": [str],
     "tables?": (None, {str: {"model": str, "columns": {str: str}, "marks": [str]}}),
+    "since?": SINCE,
+    "safe?": BACKUP_NAME,
     "databases?": {str: {"vendor": str, "place": str, "fingerprint?": str, "error?": str}},
 }
 
@@ -110,12 +118,13 @@ _REPLIES: Mapping[str, Shape] = {
     "reach_databases": {"databases": {str: {"vendor": str, "place": str, "error?": str}}},
     "environment": {"settings": [str], "host": [str]},
     "history": {"entries": [ENTRY]},
+    "backups": {"backups": [BACKUP]},
 }
 _ERROR: Shape = {
     **dict.fromkeys(("type", "message"), str),
     "remedy?": str,
     "reverted?": bool,
-    "details?": {"lines?": [str], "applied?": [str]},
+    "details?": {"lines?": [str], "applied?": [str], "damaged?": bool},
 }
 
 _MESSAGES = ("event", "id", "wanted", "heartbeat")

@@ -120,24 +120,24 @@ def locked(path: Path, operation: int = fcntl.LOCK_EX) -> Iterator[None]:
         yield
 
 
-def build() -> Path:
-    """The base's folder; built first where this recipe has none (about 30 s)."""
+def build(*more: str) -> Path:
+    """The base's folder, with ``more`` packages; built first where this recipe has none (about 30 s)."""
     cache = cache_folder()
-    base = cache / f"base-{recipe()}"
+    base = cache / f"base-{recipe(*more)}"
     with locked(cache / "base.lock"):
         if not base.is_dir():
             drop_unfinished(cache)
             unfinished = Path(tempfile.mkdtemp(dir=cache, prefix="unfinished-"))
-            bootstrap(unfinished / "root")
+            bootstrap(unfinished / "root", *more)
             configure(unfinished / "root")
             (unfinished / "root").rename(base)
             remove(unfinished)
     return base
 
 
-def recipe() -> str:
+def recipe(*more: str) -> str:
     """What tells one kind of base from another."""
-    words = [str(RECIPE), SUITE, os.uname().machine, *PACKAGES, *MASKED]
+    words = [str(RECIPE), SUITE, os.uname().machine, *PACKAGES, *MASKED, *more]
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
 
 
@@ -152,9 +152,9 @@ def remove(folder: Path) -> None:
     subprocess.run(["rm", "-rf", "--one-file-system", folder], check=True)
 
 
-def bootstrap(root: Path) -> None:
+def bootstrap(root: Path, *more: str) -> None:
     command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase"]
-    command += [f"--include={','.join(PACKAGES)}", SUITE, str(root)]
+    command += [f"--include={','.join((*PACKAGES, *more))}", SUITE, str(root)]
     built = subprocess.run(command, capture_output=True, text=True)
     if built.returncode != 0:
         raise RigError(f"{' '.join(command)} failed:\n{built.stderr[-4000:]}")

@@ -78,7 +78,7 @@ class Library:
         if not self.execute("SELECT id FROM library_writer")[0]:
             self.execute("INSERT INTO library_writer (name) VALUES ('Ada')")
         rest = "isbn, pages, shelf, price, rank, writer_id) SELECT"
-        values = "'1', 10, 'A1', 2.5, 1, min(id) FROM library_writer"
+        values = "NULL, 10, 'A1', 2.5, 1, min(id) FROM library_writer"
         if self.vendor == "mysql":
             rest = rest.replace("rank", "`rank`")
         self.execute(*(f"INSERT INTO library_book (title, {rest} '{title}', {values}" for title in titles))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from django_deploy.management.base import DeployCommand
+from django_deploy.management.base import DeployCommand, Terminal
 from django_deploy.management.signalling import tell_of
 
 if TYPE_CHECKING:
@@ -16,12 +18,29 @@ class Command(DeployCommand):
 
     help = (
         "Makes an earlier release live again on all hosts of a target. It is started from what is on "
-        "the hosts: nothing is built, sent or migrated. Exit status as of 'deploy'."
+        "the hosts: nothing is built or sent. Migrations that it cannot do with are taken back if you say "
+        "so. Exit status as of 'deploy'."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("target", help="A key of DEPLOY_TARGETS.")
         parser.add_argument("release", nargs="?", help="As deploy_status names it (default: the one before).")
+        way = parser.add_mutually_exclusive_group()
+        way.add_argument(
+            "--reverse-migrations",
+            action="store_true",
+            help="Take back the migrations that the release cannot do with, without asking.",
+        )
+        way.add_argument(
+            "--keep-migrations",
+            action="store_true",
+            help="Leave the database as it is, even if the release cannot do with it.",
+        )
+        parser.add_argument(
+            "--allow-breaking",
+            action="store_true",
+            help="Going forward: apply its migrations even if the live release cannot go on with them.",
+        )
         parser.add_argument("--json", action="store_true", help="Print one event a line, as JSON.")
         self.add_view_arguments(parser)
         self.add_host_arguments(parser)
@@ -31,6 +50,9 @@ class Command(DeployCommand):
         *,
         target: str,
         release: str | None,
+        reverse_migrations: bool,
+        keep_migrations: bool,
+        allow_breaking: bool,
         json: bool,
         hosts: str | None,
         skip_unreachable: bool,
@@ -38,10 +60,28 @@ class Command(DeployCommand):
         **options: Any,
     ) -> None:
         chosen = self.get_target(target, hosts, wait)
+        if allow_breaking:
+            chosen = replace(chosen, migrations="allow")
         title = f"Rollback of {chosen.name}"
         with self.reporting(json=json, options=options, title=title) as reporter:
             terminal = self.terminal(reporter, json=json)
             outcome = self.deployment.rollback(
-                chosen, release, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
+                chosen,
+                release,
+                report=reporter,
+                prompts=terminal,
+                take_back=None if keep_migrations else self.take_back(terminal, reverse_migrations),
+                skip_unreachable=skip_unreachable,
             )
             tell_of(outcome, chosen, reporter)
+
+    def take_back(self, terminal: Terminal, is_wanted: bool) -> Callable[[Sequence[Mapping[str, Any]]], bool]:
+        """Asks whoever sits at a terminal, who has been shown what it loses."""
+
+        def ask(reversals: Sequence[Mapping[str, Any]]) -> bool:
+            names = [name for reversal in reversals for name in reversed(reversal["needed"])]
+            about = ["These migrations have to be taken back, with what that loses:"]
+            about += [f"  {name}" for name in names]
+            return is_wanted or terminal.confirm("Take them back?", default=False, about=about)
+
+        return ask

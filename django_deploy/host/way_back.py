@@ -1,0 +1,236 @@
+"""The way back to an earlier release: whether it lives with the database as it is now, and what helps if not.
+
+What the earlier release does not know of was applied for a newer one. Most of it, such as a new column, does
+not hurt. What does is taken back, by the release that has its files, and is applied again should the way back
+fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Callable, Optional
+
+from .commands import OnLine
+from .judgement import OPAQUE, REFUSE, Code, judge, with_dependents
+from .layout import LIVE, RELEASE_ID, RETIRED, Layout, Release
+from .link import Link
+from .migrations import Migrations
+from .protocol import Failure
+from .shape import Shape
+from .steps import StepProcess
+
+#: Seconds that a release's Django gets to start and to tell what it makes of the database.
+TIMEOUT = 300.0
+
+#: What was taken back, as the journal has it.
+MOVES: Shape = [{"owner": RELEASE_ID, "database": str, "migrations": [str]}]
+
+#: What is told of one database, at most: migrations, and operations of all of them.
+MOST_TOLD = 200
+
+Ask = Callable[..., dict[str, Any]]
+
+
+@dataclass
+class Reversal:
+    """What is to be taken back in one database; ``owner`` is the release that has the files.
+
+    ``needed`` are those without which the earlier release cannot do, in their order; ``kept`` the others.
+    ``irreversible`` says which of them cannot be taken back, and why.
+    """
+
+    database: str
+    place: str
+    owner: Optional[str]
+    needed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    irreversible: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("database", "place", "needed", "kept", "irreversible")}
+
+
+class WayBack:
+    """From the live release to ``release``, on this host."""
+
+    def __init__(self, layout: Layout, link: Link, keep_open: int, release: Release, on_line: OnLine) -> None:
+        self._layout = layout
+        self._link = link
+        self._keep_open = keep_open
+        self._release = release
+        self._on_line = on_line
+        self.reversals: list[Reversal] = []
+
+    def plan(self, ask: Ask, plan: dict[str, Any]) -> None:
+        """Judge what the release, which answers ``ask``, lacks: ``ahead`` of its plan."""
+        database, ahead = plan["database"], plan["ahead"]
+        if not ahead or any(reversal.database == database for reversal in self.reversals):
+            return
+        with self._owner(database, ahead) as (owner, ask_owner, applied):
+            reversal = Reversal(database, plan["place"], owner)
+            self.reversals.append(reversal)
+            if ask_owner is None:
+                reversal.needed = list(ahead)
+                reversal.irreversible = [
+                    f"{name}: no release of this host has its file" for name in applied["lacks"]
+                ]
+                return
+            reply = ask({"do": "tables"})
+            running = [Code(f"the release {self._release.id}", reply.get("tables"))]
+            self._judge(reversal, applied["migrations"], running)
+            lost = ask_owner({"do": "losses", "database": database, "migrations": reversal.needed})
+            self._report(reversal, applied["migrations"], running, lost.get("losses", []))
+
+    def _judge(self, reversal: Reversal, migrations: Sequence[dict[str, Any]], running: list[Code]) -> None:
+        """As for a deployment the other way: what does this release use that is gone?"""
+        unsafe = {refusal.migration for refusal in judge(migrations, running, REFUSE).refusals}
+        reversal.needed = with_dependents(migrations, unsafe)
+        reversal.kept = [m["name"] for m in migrations if m["name"] not in reversal.needed]
+        reversal.irreversible = [
+            f"{m['name']}: {operation['words']}"
+            for m in migrations
+            if m["name"] in reversal.needed
+            for operation in m["operations"]
+            if not operation["reversible"]
+        ]
+        opaque = [
+            f"{m['name']}: {operation['words']}"
+            for m in migrations
+            if m["name"] in reversal.kept
+            for operation in m["operations"]
+            if operation["category"] == OPAQUE
+        ]
+        if opaque:
+            message = (
+                f"nobody can tell whether {self._release.id} lives with what these did: {'; '.join(opaque)}"
+            )
+            self._link.report("warning", message=message, remedy="")
+
+    def _report(
+        self,
+        reversal: Reversal,
+        migrations: Sequence[dict[str, Any]],
+        running: list[Code],
+        losses: Sequence[dict[str, Any]],
+    ) -> None:
+        reasons: dict[str, list[str]] = {}
+        for refusal in judge(migrations, running, REFUSE).refusals:
+            reasons.setdefault(refusal.migration, []).append(refusal.reason)
+        told = [
+            {
+                "name": name,
+                "reasons": reasons.get(name, []),
+                "losses": [
+                    {key: loss[key] for key in ("words", "what", "rows")}
+                    for loss in losses
+                    if loss["migration"] == name
+                ],
+            }
+            for name in reversed(reversal.needed[-MOST_TOLD:])
+        ]
+        self._link.report(
+            "reversal.planned",
+            database=reversal.database,
+            place=reversal.place,
+            release=self._release.id,
+            migrations=told,
+            kept=reversal.kept[:MOST_TOLD],
+        )
+
+    @contextmanager
+    def _owner(
+        self, database: str, names: Sequence[str]
+    ) -> Iterator[tuple[Optional[str], Optional[Ask], dict[str, Any]]]:
+        """The newest release that has the files of these migrations: the live one, else any other."""
+        live = self._layout.live()
+        good = [
+            release
+            for release in self._layout.all_releases()
+            if release.state in (LIVE, RETIRED) and release.id != self._release.id and release.python.exists()
+        ]
+        lacks: list[str] = list(names)
+        for release in sorted(good, key=lambda release: (release.id == live, release.id), reverse=True):
+            with self.opened(release) as ask:
+                reply = _answer(ask, {"do": "judge_applied", "database": database, "migrations": list(names)})
+                if reply is not None and not reply["applied"]["lacks"]:
+                    yield release.id, ask, reply["applied"]
+                    return
+                if reply is not None and len(reply["applied"]["lacks"]) < len(lacks):
+                    lacks = reply["applied"]["lacks"]
+        yield None, None, {"lacks": lacks}
+
+    @contextmanager
+    def opened(self, release: Release) -> Iterator[Ask]:
+        """A release's Django, for a while."""
+        steps = StepProcess(release, self._keep_open, self._on_line)
+        try:
+            yield lambda request, timeout=TIMEOUT, stop=None: steps.ask(request, timeout, stop)
+        finally:
+            steps.close()
+
+    # What is done
+
+    def reverse(self, migrations: Migrations, backup: Optional[dict[str, Any]]) -> list[str]:
+        """Take back what has to be; gives the names."""
+        done: list[str] = []
+        for reversal in self.reversals:
+            if not reversal.needed:
+                continue
+            assert reversal.owner is not None
+            with self.opened(self._layout.release(reversal.owner)) as ask:
+                done += self._reverse_one(ask, migrations, reversal, backup)
+        return done
+
+    def _reverse_one(
+        self, ask: Ask, migrations: Migrations, reversal: Reversal, backup: Optional[dict[str, Any]]
+    ) -> list[str]:
+        def ask_until_lost(request: dict[str, Any], timeout: Optional[float]) -> dict[str, Any]:
+            return ask(request, timeout, self._link.lost)
+
+        with migrations.guard(ask, reversal.database):
+            if backup is not None:
+                before = f"taking back {', '.join(reversal.needed[:3])}"
+                migrations.dump(ask_until_lost, reversal.database, before, backup["keep"])
+            return self._move(ask, reversal.database, reversal.needed, backwards=True)
+
+    def moves(self) -> list[dict[str, Any]]:
+        """What ``reverse`` takes back, for ``apply_again``."""
+        return [
+            {"owner": each.owner, "database": each.database, "migrations": each.needed}
+            for each in self.reversals
+            if each.needed
+        ]
+
+    def apply_again(self, moved: Sequence[dict[str, Any]]) -> None:
+        """The way back failed: what was taken back is applied again, for the release that stays live."""
+        for entry in moved:
+            with self.opened(self._layout.release(entry["owner"])) as ask:
+                self._move(ask, entry["database"], entry["migrations"], backwards=False)
+
+    def _move(self, ask: Ask, database: str, names: Sequence[str], *, backwards: bool) -> list[str]:
+        what = "take back" if backwards else "apply again"
+        step = f"{what} {', '.join(names)}"
+        self._link.report("step.started", step=step)
+        request = {"do": "move", "database": database, "migrations": list(names), "backwards": backwards}
+        reply = ask(request, None)
+        result = reply.get("result", {})
+        if not reply["ok"]:
+            raise Failure(
+                "StepFailed",
+                f"could not {step}: {reply['error']}",
+                "Mend it, and roll back again.",
+                applied=result.get("applied", []),
+            )
+        self._link.report("step.finished", step=step, seconds=reply.get("seconds", 0.0), result=result)
+        return list(names)
+
+
+def _answer(ask: Ask, request: dict[str, Any]) -> Optional[dict[str, Any]]:
+    """None where the release does not start any more, or is too old to know the question."""
+    try:
+        reply = ask(request)
+    except Failure:
+        return None
+    return reply if reply["ok"] else None

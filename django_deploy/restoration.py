@@ -1,0 +1,232 @@
+"""Puts back a backup of a database: shows what would be lost, and visitors the maintenance page meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .bundle.assembly import deployer
+from .bundle.manifest import size_text
+from .deployment import Outcome, finish, interruptible, names_of
+from .exceptions import ConfigError, DeployError, Interrupted, RequestFailed, RolloutFailed
+from .host.protocol import Event, Report, ignore
+from .rollout import Clock
+from .stages import begin_stages
+from .target import Target
+from .transport.fleet import Fleet, gather
+from .transport.session import HostSession
+from .transport.ssh import Prompts, no_prompts
+from .upkeep import live_processes, one_release
+
+#: What visitors read meanwhile, and when programs may come again, in seconds.
+NOTICE = {"message": "We put back data from a backup and are here again in a moment.", "retry_after": 120}
+
+#: Tables that are listed for people.
+TABLES_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A backup on a host; ``size`` is in bytes, ``at`` in seconds since the epoch.
+
+    ``release`` was live when it was made, ahead of what ``before`` says.
+    """
+
+    name: str
+    host: str
+    alias: str
+    place: str
+    before: str
+    release: str | None
+    size: int
+    at: float
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What putting back a backup would lose. ``since`` is what has happened, see ``host.backups.SINCE``."""
+
+    backup: Backup
+    since: Mapping[str, Any]
+
+    def lines(self) -> list[str]:
+        """For people."""
+        backup, since = self.backup, self.since
+        made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(backup.at))
+        lines = [
+            f"{backup.name}: {backup.place}, {size_text(backup.size)}, made {made} ahead of {backup.before}"
+        ]
+        if since["place"] != backup.place:
+            lines.append(f"  It would be put into another place: {since['place']}")
+        tables = [_table_line(table) for table in since["tables"]]
+        lines += tables[:TABLES_SHOWN]
+        if (more := len(tables) - TABLES_SHOWN) > 0:
+            lines.append(f"  and {more} more tables")
+        if not tables:
+            lines.append("  no table has more or fewer rows than then")
+        lines.append("  changes of rows that were there then are lost as well; nobody can count them")
+        for names, what in ((since["newer"], "applied"), (since["older"], "taken back")):
+            if names:
+                lines.append(f"  migrations that were {what} since: {', '.join(names)}")
+        return lines
+
+
+def _table_line(table: Mapping[str, Any]) -> str:
+    before, now, newer = table["before"], table["now"], table["newer"]
+    about = "about " if table["is_estimate"] else ""
+    if before is None:
+        return f"  {table['table']}: did not exist then; {about}{_rows(now)} would be lost with it"
+    if now is None:
+        return f"  {table['table']}: does not exist now; it comes back with {about}{_rows(before)}"
+    parts = [f"  {table['table']}: {about}{_rows(now)} now, {before} then"]
+    if newer:
+        parts.append(f"{_rows(newer)} that came later would be lost")
+    if newer is not None and (deleted := before - (now - newer)) > 0 and not table["is_estimate"]:
+        parts.append(f"{_rows(deleted)} that went since would come back")
+    return "; ".join(parts)
+
+
+def _rows(number: int) -> str:
+    return f"{number} row{'' if number == 1 else 's'}"
+
+
+def backups(
+    target: Target, *, prompts: Prompts = no_prompts
+) -> tuple[tuple[Backup, ...], tuple[DeployError, ...]]:
+    """Those of all hosts, newest first; and the errors of hosts that did not answer."""
+    with interruptible(), Fleet(target, report=ignore, prompts=prompts) as fleet:
+        outcomes = fleet.outcomes()
+        sessions = [found for _, found in outcomes if isinstance(found, HostSession)]
+        found = sorted(_list(sessions), key=lambda backup: backup.name, reverse=True)
+        return tuple(found), tuple(found for _, found in outcomes if isinstance(found, DeployError))
+
+
+def _list(sessions: Sequence[HostSession]) -> Iterator[Backup]:
+    asked = gather([session.request("backups") for session in sessions], "")
+    for session, reply in zip(sessions, asked, strict=True):
+        for found in reply["backups"]:
+            fields = {
+                name: found[name] for name in ("name", "alias", "place", "before", "release", "size", "at")
+            }
+            yield Backup(host=session.host.name, **fields)
+
+
+def restore(
+    target: Target,
+    name: str,
+    *,
+    report: Report = ignore,
+    prompts: Prompts = no_prompts,
+    confirm: Callable[[Loss], bool],
+) -> Outcome:
+    """Make a database what it was when the backup ``name`` was made; what is there is backed up first.
+
+    ``confirm`` is shown what would be lost. No process is stopped, and no release changes. Raises
+    ``DeployError``; unless it says that the database is damaged, that is as before.
+    """
+    clock = Clock(report)
+    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+        with clock.phase("connect"):
+            sessions = fleet.sessions()
+        release = one_release({session.host: session.facts for session in sessions})
+        source, backup = _find(target, sessions, name)
+        with clock.phase("lock"):
+            _begin(target, sessions)
+        with clock.phase("compare"):
+            asked = source.request(
+                "compare_backup",
+                backup=name,
+                target=target.name,
+                shared_with=list(target.database_shared_with),
+            )
+            loss = Loss(backup, gather([asked], "Nothing was changed.")[0]["since"])
+        outcome = Outcome("restored", release, release, names_of(target.hosts))
+        if not confirm(loss):
+            return finish(target, clock, Outcome("declined", release, release, outcome.hosts))
+        with clock.phase("restore"):
+            _put_back(target, sessions, source, name)
+        if loss.since["newer"]:
+            report(Event("warning", source.host.name, fields=_behind(target, loss)))
+        return finish(target, clock, outcome)
+
+
+def _find(target: Target, sessions: Sequence[HostSession], name: str) -> tuple[HostSession, Backup]:
+    found = list(_list(sessions))
+    for backup in found:
+        if backup.name == name:
+            return next(s for s in sessions if s.host.name == backup.host), backup
+    names = ", ".join(sorted({backup.name for backup in found}, reverse=True)[:10])
+    raise ConfigError(
+        f"There is no backup {name!r} of {target.name!r}.", remedy=f"There is: {names or 'none'}."
+    )
+
+
+def _begin(target: Target, sessions: Sequence[HostSession]) -> None:
+    [lock, begin] = begin_stages(target, {session.host: session.facts["live"] for session in sessions})
+    for session in sorted(sessions, key=lambda session: session.host.name):
+        gather(lock.send(session), "Nothing was changed.")
+    gather([future for session in sessions for future in begin.send(session)], "Nothing was changed.")
+
+
+def _put_back(target: Target, sessions: Sequence[HostSession], source: HostSession, name: str) -> None:
+    """With the maintenance page on, where there can be one; it stays on over a database that is damaged."""
+    shown = [session for session in sessions if _can_show_page(session)]
+    notice = {**NOTICE, "by": deployer(), "since": round(time.time(), 3)}
+    gather([session.request("maintain", notice=notice) for session in shown], "No database was changed.")
+    fields = {"target": target.name, "by": deployer(), "keep": target.keep_backups}
+    try:
+        gather([source.request("restore_backup", backup=name, **fields)], "")
+    except RolloutFailed as failure:
+        raise _explain(target, shown, source, failure) from None
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Interrupted. What has begun is not stopped half-way: the host goes on with it.",
+            remedy=f"When it is done: manage.py deploy_maintenance {target.name} off.",
+        ) from None
+    _end_maintenance(target, shown)
+
+
+def _can_show_page(session: HostSession) -> bool:
+    has_socket = any("{socket}" in word for p in live_processes(session.facts) for word in p["command"])
+    return has_socket and session.facts["maintenance"] is None
+
+
+def _end_maintenance(target: Target, sessions: Sequence[HostSession]) -> None:
+    remedy = f"The page is on still: manage.py deploy_maintenance {target.name} off."
+    gather([session.request("maintain", notice=None) for session in sessions], remedy)
+
+
+def _explain(
+    target: Target,
+    shown: Sequence[HostSession],
+    source: HostSession,
+    failure: RolloutFailed,
+) -> RolloutFailed:
+    errors = failure.errors
+    if any(isinstance(error, RequestFailed) and error.details.get("damaged") for error in errors):
+        text = "The database is damaged: it is neither what it was nor what the backup has."
+        if shown:
+            text += " The maintenance page is on, and stays on."
+        remedy = (
+            f"What was there before is the newest backup: manage.py deploy_restore {target.name} lists it,"
+            " and puts it back."
+        )
+        return RolloutFailed(text, errors=errors, remedy=remedy)
+    _begin(target, [source])  # with a request that fails its transaction is over
+    _end_maintenance(target, shown)
+    return RolloutFailed("The database is as before.", errors=errors)
+
+
+def _behind(target: Target, loss: Loss) -> Mapping[str, str]:
+    names, release = ", ".join(loss.since["newer"]), loss.backup.release
+    then = (
+        f"; go back to what was live then: manage.py deploy_rollback {target.name} {release}"
+        if release
+        else ""
+    )
+    return {
+        "message": f"the database does not have these migrations any more: {names}.",
+        "remedy": f"If the live release needs them, deploy it again, which applies them{then}.",
+    }

@@ -1,0 +1,163 @@
+"""A rehearsed incident: a release drops a column that the one before reads. The database is PostgreSQL."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import base
+from .conftest import Machines
+from .inspection import assert_consistent, visit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .bookshop import Bookshop
+    from .laptop import Laptop
+    from .machines import Machine
+    from .network import Network
+
+#: The bookshop on its host's own PostgreSQL, which knows the user ``deploy`` by its socket.
+SETTINGS = """\
+from bookshop.settings import *
+
+DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "shop"}}
+"""
+
+MIGRATION = """\
+from django.db import migrations, models
+
+class Migration(migrations.Migration):
+    dependencies = [("catalogue", "{after}")]
+    operations = [{operation}]
+"""
+
+FIELD = "    restocked = models.DateTimeField(null=True, editable=False)\n"
+BLURB = "    blurb = models.TextField(null=True)\n"
+
+
+@pytest.fixture(scope="module")
+def server(network: Network, laptop: Laptop) -> Iterator[Machine]:
+    """A host with PostgreSQL."""
+    machines = Machines(base.build("postgresql"), network, laptop)
+    [machine] = machines(1)
+    machine.run("runuser", "-u", "postgres", "--", "createuser", "deploy", user="root")
+    machine.run("runuser", "-u", "postgres", "--", "createdb", "--owner=deploy", "shop", user="root")
+    yield machine
+    machine.destroy()
+
+
+def ask(machine: Machine, query: str) -> list[list[str]]:
+    out = machine.run("psql", "--no-psqlrc", "-At", "-F", "|", "-c", query, "shop").stdout
+    return [line.split("|") for line in out.splitlines()]
+
+
+def dump(machine: Machine) -> str:
+    """All of the database, as text, but the table that says who migrated it and when."""
+    out = machine.run("pg_dump", "--exclude-table=django_deploy_site*", "shop").stdout
+    return re.sub(r"(?m)^\\(un)?restrict .*$", "", out)
+
+
+def books(machine: Machine) -> list[list[str]]:
+    """What is in the columns that no migration of this test touches."""
+    return ask(
+        machine, "SELECT id, title, slug, author_id, year, cover, stock FROM catalogue_book ORDER BY id"
+    )
+
+
+def has_blurb(machine: Machine) -> bool:
+    query = "SELECT 1 FROM information_schema.columns WHERE column_name = 'blurb'"
+    return bool(ask(machine, query))
+
+
+def migrate(bookshop: Bookshop, name: str, after: str, operation: str) -> None:
+    text = MIGRATION.format(after=after, operation=operation)
+    bookshop.write(f"catalogue/migrations/{name}.py", text)
+
+
+def change_model(bookshop: Bookshop, old: str, new: str) -> None:
+    path = bookshop.folder / "catalogue/models.py"
+    path.write_text(path.read_text().replace(old, new))
+
+
+def aim(bookshop: Bookshop, machine: Machine, **changes: Any) -> None:
+    web = "gunicorn bookshop.wsgi --bind unix:{socket} --threads 4 --no-control-socket"
+    bookshop.aim(
+        [machine],
+        SETTINGS_MODULE="bookshop.on_postgresql",
+        PROCESSES={"web": web},
+        **changes,
+    )
+
+
+def assert_serves(machine: Machine, release: str) -> None:
+    assert visit(machine).release == release
+    assert_consistent(machine, release, processes=("web",))
+
+
+def test_a_column_goes_that_the_old_code_reads(server: Machine, bookshop: Bookshop) -> None:
+    bookshop.pip("install", "psycopg[binary]")
+    bookshop.write("bookshop/on_postgresql.py", SETTINGS)
+    change_model(bookshop, FIELD, FIELD + BLURB)
+    add = 'migrations.AddField("book", "blurb", models.TextField(null=True))'
+    migrate(bookshop, "0003_blurb", "0002_first_books", add)
+    aim(bookshop, server)
+    old = bookshop.deployed()
+    ask(server, "UPDATE catalogue_book SET blurb = 'Of ' || title || ' ☃'")
+    untouched, before = books(server), dump(server)
+    assert untouched
+
+    # By default it is refused: the old code reads it, and goes on.
+    change_model(bookshop, BLURB, "")
+    migrate(bookshop, "0004_no_blurb", "0003_blurb", 'migrations.RemoveField("book", "blurb")')
+    aim(bookshop, server, BACKUP=True)
+    result = bookshop.deploy()
+    assert result.status == 1, result
+    assert "drops catalogue_book.blurb; the live release uses it: catalogue.Book.blurb" in result.err
+    assert f"Nothing changed: the host serves {old}, as before." in result.err
+    assert_serves(server, old)
+    assert dump(server) == before
+
+    # Who insists gets it, and a backup of what was there.
+    new = bookshop.deployed("--allow-breaking")
+    assert_serves(server, new)
+    assert not has_blurb(server)
+    assert books(server) == untouched
+    listed = bookshop.run("deploy_restore", "--json").all("host.backup")
+    [backup] = listed
+    assert (backup["release"], backup["before"]) == (old, "migrating catalogue.0004_no_blurb")
+    name = backup["name"]
+    folder = f"{server.root}/shared/backups"
+    found = server.run("stat", "-c", "%a %n", f"{folder}/{name}.pgdump", f"{folder}/{name}.json").stdout
+    assert re.findall(r"(?m)^\d+", found) == ["600", "600"]
+
+    # The old code cannot do without the column: going back says so, and changes nothing.
+    result = bookshop.run("deploy_rollback")
+    assert result.status == 1, result
+    assert f"{old} cannot do with postgresql shop on this machine as it is" in result.out
+    assert "catalogue_book.blurb comes back without its values" in result.out
+    assert "--reverse-migrations" in result.err
+    assert_serves(server, new)
+    assert not has_blurb(server)
+
+    # With the reverse migration, the column is there again, and empty.
+    result = bookshop.run("deploy_rollback", "--reverse-migrations")
+    assert result.status == 0, result
+    assert_serves(server, old)
+    assert books(server) == untouched
+    assert ask(server, "SELECT count(*), count(blurb) FROM catalogue_book") == [[str(len(untouched)), "0"]]
+
+    # The backup has its values: afterwards the database is what it was, byte for byte.
+    result = bookshop.run("deploy_restore", name, "--yes")
+    assert result.status == 0, result
+    assert dump(server) == before
+    assert_serves(server, old)
+
+    # Forward again: the migration is applied once more.
+    result = bookshop.run("deploy_rollback", new, "--allow-breaking")
+    assert result.status == 0, result
+    assert_serves(server, new)
+    assert not has_blurb(server)
+    assert books(server) == untouched

@@ -1,0 +1,193 @@
+"""Ways back to earlier releases whose database has moved on: the real command, folders of this machine."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.test_backups_deployment import Keeper
+from tests.test_migrations_deployment import BLURB
+
+GRADE = 'migrations.AddField("book", "grade", models.IntegerField(null=True))'
+
+
+class Traveller(Keeper):
+    """The bookshop that goes back and forth."""
+
+    def rollback(self, *words):
+        return self.run("deploy_rollback", "demo", *words)
+
+    def applied(self):
+        query = "SELECT name FROM django_migrations WHERE app = 'catalogue' ORDER BY id"
+        return [name for (name,) in self.ask(query)]
+
+    def write(self, statement):
+        with closing(sqlite3.connect(self.database)) as connection, connection:
+            connection.execute(statement)
+
+
+@pytest.fixture(scope="module")
+def shop():
+    # Not pytest's own folder: its path is too long for a Unix socket.
+    with tempfile.TemporaryDirectory(prefix="shop-") as folder:
+        made = Traveller(Path(folder))
+        made.deploy()
+        yield made
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def releases(shop):
+    """Three more: with a column that may be null, with another one that is filled, and without both."""
+    found = [shop.live]
+    shop.set_target(KEEP_RELEASES=10)
+    shop.change_book("    blurb = models.TextField(null=True)")
+    shop.add_migration("0003_blurb", "0002_first_books", BLURB)
+    shop.deploy()
+    found.append(shop.live)
+    shop.change_book("    grade = models.IntegerField(null=True)")
+    shop.add_migration("0004_grade", "0003_blurb", GRADE)
+    shop.deploy()
+    found.append(shop.live)
+    shop.write("UPDATE catalogue_book SET blurb = 'Read it.' WHERE id < 4")
+    shop.reset_models()
+    shop.change_book("    grade = models.IntegerField(null=True)")
+    shop.add_migration("0005_no_blurb", "0004_grade", 'migrations.RemoveField("book", "blurb")')
+    shop.deploy("--allow-breaking")
+    found.append(shop.live)
+    return found
+
+
+# The tests tell one story: each begins where the one before ended.
+
+
+def test_what_the_earlier_release_cannot_do_without_is_not_taken_back_unasked(shop, releases):
+    _, _, third, fourth = releases
+
+    status, out, err = shop.rollback()
+
+    assert status == 1, out
+    assert (
+        f"local: {third} cannot do with sqlite {shop.database} as it is\n"
+        "  catalogue.0005_no_blurb, to be taken back\n"
+        f"    as it drops catalogue_book.blurb; the release {third} uses it: catalogue.Book.blurb\n"
+        "    Remove field blurb from book: catalogue_book.blurb comes back without its values\n"
+    ) in out
+    assert err == (
+        f"CommandError: {third} cannot do with the database as it is: these migrations would have to be taken"
+        " back, with what that loses: catalogue.0005_no_blurb.\n"
+        f"To do that: manage.py deploy_rollback demo {third} --reverse-migrations.\n"
+        f"To bear the errors: manage.py deploy_rollback demo {third} --keep-migrations.\n"
+        f"Nothing changed: the host serves {fourth}, as before.\n"
+    )
+    assert shop.live == fourth
+    assert "blurb" not in shop.columns()
+    shop.check()
+
+
+def test_it_is_taken_back_when_one_says_so(shop, releases):
+    _, _, third, _ = releases
+    shop.set_target(BACKUP=True)
+    content = shop.content()
+
+    status, out, err = shop.rollback("--reverse-migrations")
+
+    assert (status, err) == (0, ""), out + err
+    assert shop.live == third
+    assert shop.applied()[-1] == "0004_grade"
+    assert "blurb" in shop.columns()
+    shop.check()
+    [backup] = shop.backups()
+    assert backup["before"] == "taking back catalogue.0005_no_blurb"
+    assert shop.content(shop.folder / backup["file"]) == content
+
+
+def test_twice_goes_back_two_and_new_columns_do_not_hurt(shop, releases):
+    _, second, _, _ = releases
+
+    status, out, err = shop.rollback()
+
+    assert (status, err) == (0, ""), out + err
+    assert shop.live == second
+    assert f"local: {second} lives with sqlite {shop.database} as it is\n" in out
+    assert "  stays as it is: catalogue.0004_grade\n" in out
+    assert shop.applied()[-1] == "0004_grade"
+    shop.check()
+
+
+def test_forward_again_applies_what_was_taken_back(shop, releases):
+    _, second, _, fourth = releases
+
+    status, out, err = shop.rollback(fourth)
+
+    assert status == 1, out
+    assert "drops catalogue_book.blurb; the live release uses it: catalogue.Book.blurb" in err
+    assert shop.live == second
+
+    status, out, err = shop.rollback(fourth, "--allow-breaking")
+
+    assert (status, err) == (0, ""), out + err
+    assert shop.live == fourth
+    assert shop.applied()[-1] == "0005_no_blurb"
+    assert "blurb" not in shop.columns()
+    shop.check()
+
+
+def test_a_release_that_fails_leaves_the_database_to_the_live_one(shop, releases):
+    _, _, third, fourth = releases
+    gunicorn = shop.root / "releases" / third / "venv" / "bin" / "gunicorn"
+    aside = gunicorn.rename(gunicorn.with_name("aside"))
+
+    status, out, err = shop.rollback(third, "--reverse-migrations")
+
+    aside.rename(gunicorn)
+    assert status == 1, out + err
+    assert err.endswith(f"Nothing changed: the host serves {fourth}, as before.\n")
+    assert (
+        "local: warning: taken back, and applied again: catalogue.0005_no_blurb."
+        " What only they had a place for is lost. A backup may have it: deploy_restore.\n"
+    ) in out
+    assert shop.live == fourth
+    assert shop.applied()[-1] == "0005_no_blurb"
+    shop.check()
+
+
+def test_the_database_is_left_as_it_is_when_one_says_so(shop, releases):
+    first, _, _, fourth = releases
+
+    status, out, err = shop.rollback(first, "--keep-migrations")
+
+    assert (status, err) == (0, ""), out + err
+    assert shop.live == first
+    assert shop.applied()[-1] == "0005_no_blurb"
+    assert shop.rollback(fourth)[0] == 0
+    assert shop.live == fourth
+
+
+def test_what_cannot_be_taken_back_is_refused_with_its_name(shop, releases):
+    _, _, _, fourth = releases
+    shop.reset_models()
+    shop.add_migration(
+        "0006_for_ever",
+        "0005_no_blurb",
+        'migrations.RemoveField("book", "grade"), migrations.RunSQL("UPDATE catalogue_book SET year = year")',
+    )
+    shop.deploy("--allow-breaking")
+    live = shop.live
+
+    status, out, err = shop.rollback("--reverse-migrations")
+
+    assert status == 1, out
+    assert err == (
+        f"CommandError: {fourth} cannot do with the database as it is, and this cannot be taken back:"
+        " catalogue.0006_for_ever: Raw SQL operation: UPDATE catalogue_book SET year = year.\n"
+        "Deploy code that can; or put back a backup of before: manage.py deploy_restore demo.\n"
+        f"To bear the errors: manage.py deploy_rollback demo {fourth} --keep-migrations.\n"
+        f"Nothing changed: the host serves {live}, as before.\n"
+    )
+    assert shop.live == live
+    shop.check()
