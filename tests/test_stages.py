@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from django_deploy.bundle.room import NO_ROOM
-from django_deploy.exceptions import RolloutFailed
+from django_deploy.exceptions import DeployError, RolloutFailed
 from django_deploy.host.protocol import ignore
 from django_deploy.plan import make_plan
-from django_deploy.stages import activation_stages, deferred_stages, deploy_stages
+from django_deploy.stages import activation_stages, deferred_stages, deploy_stages, way_back_stages
 from django_deploy.target import Batch, Host, Step
 from tests.test_plan import BARE, MANIFEST, NOW, TARGET, HostBundle
 
@@ -250,3 +250,55 @@ def test_what_waited_for_confirm():
     assert [session.asked for session in asked["migrate"]] == [
         [("migrate_deferred", {"target": TARGET.name, "backup": None})]
     ]
+
+
+REVERSAL = {"database": "default", "place": "here", "needed": ["shop.0002"], "kept": [], "irreversible": []}
+
+
+def way_back(reply, decide=lambda reversals: None):
+    """What the first host is asked on the way back, when it answers so; the second one is asked nothing."""
+    target = replace(TARGET, hosts=(A, B), steps=(Step(("a",)), MIGRATE), backup="contract", keep_backups=3)
+    asked = []
+    for stage in way_back_stages(target, "20261122T174500Z-3f9c2a1", decide):
+        assert stage.hosts == (A,)
+        session = Recorder(A)
+        stage.send(session)
+        asked += session.asked
+        if stage.then is not None:
+            stage.then({A: [reply]})
+    return asked
+
+
+def test_who_goes_back_asks_the_release_first():
+    [(name, fields)] = way_back({"reversals": [], "pending": []})
+
+    assert (name, fields["release"]) == ("plan_rollback", "20261122T174500Z-3f9c2a1")
+    assert (fields["commands"], fields["asks"]) == ([["migrate"]], False)
+
+
+def test_what_is_needed_is_taken_back_and_what_is_pending_applied():
+    shown = []
+
+    _, reverse, step = way_back({"reversals": [REVERSAL], "pending": ["shop.0003"]}, shown.append)
+
+    assert shown == [[REVERSAL]]
+    assert reverse == ("reverse", {"backup": {"when": "contract", "keep": 3}})
+    assert (step[0], step[1]["command"]) == ("step", ["migrate"])
+
+
+def test_what_is_declined_is_not_taken_back():
+    def decide(reversals):
+        raise DeployError("no")
+
+    with pytest.raises(RolloutFailed) as caught:
+        way_back({"reversals": [REVERSAL]}, decide)
+
+    assert [str(error) for error in caught.value.errors] == ["no"]
+
+
+def test_what_does_not_hurt_is_not_asked_about():
+    assert len(way_back({"reversals": [{**REVERSAL, "needed": []}]}, lambda reversals: 1 / 0)) == 1
+
+
+def test_without_a_migration_the_way_back_is_the_code_alone():
+    assert way_back_stages(replace(TARGET, hosts=(A,), steps=(Step(("a",)),)), "new", print) == []

@@ -484,6 +484,9 @@ ONE_MISTAKE = {
     "batch of nothing": (
         {"BATCH": "0%"}, "E006", "['BATCH']", "must be a number of hosts or a percentage, say '25%', not '0%'.",
     ),
+    "backup that is a number": ({"BACKUP": 1}, "E004", "['BACKUP']", "must be True, False or 'contract', not a number."),
+    "backup of another kind": ({"BACKUP": "contracts"}, "E005", "['BACKUP']", "must be True, False or 'contract', not 'contracts'. Did you mean 'contract'?"),
+    "no backups kept": ({"KEEP_BACKUPS": 0}, "E006", "['KEEP_BACKUPS']", "must be between 1 and 200, not 0."),
     "number that is a bool": ({"KEEP_RELEASES": True}, "E004", "['KEEP_RELEASES']", "must be a whole number, not True."),
     "bool that is a number": ({"REQUIRE_CLEAN": 1}, "E004", "['REQUIRE_CLEAN']", "must be True or False, not a number."),
     "wait": ({"LOCK_WAIT": float("nan")}, "E006", "['LOCK_WAIT']", "must be 0 or more, not nan."),

@@ -95,13 +95,14 @@ class Migrations:
         for command in message["commands"]:
             try:
                 reply = ask({"do": "plan_migrations", "command": command})
+                if reply["ok"] and reply["plan"]:
+                    look(ask, reply["plan"])
             except Failure as failure:
                 reply = {"ok": False, "error": failure.message}
             if not reply["ok"]:
                 text = f"whether the release fits to the database is not known: {reply['error']}"
                 self._link.report("warning", message=text, remedy="")
             elif reply["plan"]:
-                look(ask, reply["plan"])
                 plans.append((command, {**reply["plan"], "ahead": []}))
         found = self._judge(plans)
         pending = [name for planned in self._planned for name in (*planned.now, *planned.deferred)]

@@ -70,18 +70,19 @@ class WayBack:
             return
         with self._owner(database, ahead) as (owner, ask_owner, applied):
             reversal = Reversal(database, plan["place"], owner)
-            self.reversals.append(reversal)
             if ask_owner is None:
                 reversal.needed = list(ahead)
                 reversal.irreversible = [
                     f"{name}: no release of this host has its file" for name in applied["lacks"]
                 ]
+                self.reversals.append(reversal)
                 return
             reply = ask({"do": "tables"})
             running = [Code(f"the release {self._release.id}", reply.get("tables"))]
             self._judge(reversal, applied["migrations"], running)
             lost = ask_owner({"do": "losses", "database": database, "migrations": reversal.needed})
             self._report(reversal, applied["migrations"], running, lost.get("losses", []))
+            self.reversals.append(reversal)
 
     def _judge(self, reversal: Reversal, migrations: Sequence[dict[str, Any]], running: list[Code]) -> None:
         """As for a deployment the other way: what does this release use that is gone?"""
