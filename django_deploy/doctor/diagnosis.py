@@ -76,6 +76,9 @@ class _NeverTrusting:
     def passphrase(self, path: Path) -> str | None:
         return self._prompts.passphrase(path)
 
+    def password(self, login: str) -> str | None:
+        return self._prompts.password(login)
+
 
 class _Questions:
     """What one host was asked, all at once; the answers come while others are shown."""

@@ -475,7 +475,7 @@ class Transaction:
 
     def reverse(self, message: dict[str, Any]) -> dict[str, Any]:
         """Take back what was planned; from here on, undoing applies it again."""
-        self._stop_if_lost()
+        self._link.stop_if_lost()
         if self._way_back is None or self._migrations is None:
             raise Failure("BadRequest", "nothing was planned to be taken back")
         self._note(self.journal["phase"], reversed=self._way_back.moves())
@@ -722,7 +722,7 @@ class Transaction:
 
     def restore_backup(self, message: dict[str, Any]) -> dict[str, Any]:
         """Back up what is there, then put the backup back; a deployer that is lost does not stop that."""
-        self._stop_if_lost()
+        self._link.stop_if_lost()
         backups = Backups(self._layout, self._link)
         backup = backups.find(message["backup"])
         self._open_live("restore")
