@@ -647,12 +647,3 @@ FAULTS: dict[str, Fault] = {
         ClockBehind,
     )
 }
-
-#: Rows that have not been seen whole and green yet, and why. They run with DJANGO_DEPLOY_TEST_FAULTS=all.
-OPEN = dict.fromkeys(
-    (
-        *(Stopped.name, Silent.name, NewFolderDeleted.name, IndexUnreachable.name, Truncated.name),
-        *(FlippedByte.name, ClockAhead.name, ClockBehind.name),
-    ),
-    "it has not been seen green in all phases yet",
-)

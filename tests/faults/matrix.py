@@ -16,7 +16,7 @@ PROPERTY = "cells"
 
 @dataclass(frozen=True)
 class Cell:
-    """``verdict`` is ``ok``, ``FAIL``, ``-`` (no such thing) or ``open`` (not run); ``text`` says why."""
+    """``verdict`` is ``ok``, ``FAIL`` or ``-`` (no such thing); ``text`` says why."""
 
     fault: str
     phase: str
@@ -51,19 +51,17 @@ def table(cells: Iterable[Cell]) -> Iterator[str]:
     yield ""
     yield from _reasons(cells)
     tried = [cell for cell in cells if cell.verdict in ("ok", "FAIL")]
-    left_open = sum(cell.verdict == "open" for cell in cells)
     well = sum(cell.verdict == "ok" for cell in tried)
     seconds = sum(cell.seconds for cell in tried)
     failed = len(tried) - well
-    figures = f"{len(tried)} cells, {well} ok, {failed} failed, {left_open} open"
-    yield f"{figures}; {seconds:.0f} s, of all workers together"
+    yield f"{len(tried)} cells, {well} ok, {failed} failed; {seconds:.0f} s, of all workers together"
 
 
 def _reasons(cells: Iterable[Cell]) -> Iterator[str]:
     """Why there is no such cell: the same reason once."""
-    grouped: dict[tuple[str, str, str], list[str]] = {}
+    grouped: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
-        if cell.verdict in ("-", "open"):
-            grouped.setdefault((cell.verdict, cell.fault, cell.text), []).append(cell.phase)
-    for (verdict, fault, text), phases in grouped.items():
-        yield f"{verdict} {fault}, {', '.join(phases)}: {text}"
+        if cell.verdict == "-":
+            grouped.setdefault((cell.fault, cell.text), []).append(cell.phase)
+    for (fault, text), phases in grouped.items():
+        yield f"- {fault}, {', '.join(phases)}: {text}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 import traceback
@@ -13,7 +12,7 @@ import pytest
 
 from tests.hosts.inspection import REST, assert_consistent, look, visit
 
-from .faults import EITHER, FAULTS, NEW, OLD, OPEN, Fault
+from .faults import EITHER, FAULTS, NEW, OLD, Fault
 from .matrix import PROPERTY, Cell
 from .phases import PHASES, Phase, Scene, reached
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from tests.hosts.deployer import Result
 
     from .site import Site, Sites
-
-#: The rows that are not run; all are with DJANGO_DEPLOY_TEST_FAULTS=all.
-LEFT_OPEN = {} if os.environ.get("DJANGO_DEPLOY_TEST_FAULTS") == "all" else OPEN
 
 #: Their cells wait for most of their time, and do so side by side.
 SLOW = ("deployer: SIGSTOP for 60 s", "link: silent cut")
@@ -110,7 +106,7 @@ def without_meaning(fault: Fault) -> list[Cell]:
     ]
 
 
-@pytest.mark.parametrize("name", [name for name in SLOW if name not in LEFT_OPEN])
+@pytest.mark.parametrize("name", SLOW)
 def test_slow_fault(request: pytest.FixtureRequest, sites: Sites, name: str) -> None:
     fault = FAULTS[name]
     phases = [phase for phase in PHASES if phase.name not in fault.not_in]
@@ -132,7 +128,7 @@ def test_slow_fault(request: pytest.FixtureRequest, sites: Sites, name: str) -> 
 QUICK = [
     (name, phase)
     for name, fault in FAULTS.items()
-    if name not in (*SLOW, *LEFT_OPEN)
+    if name not in SLOW
     for phase in PHASES
     if phase.name not in fault.not_in
 ]
@@ -151,13 +147,6 @@ def test_fault(request: pytest.FixtureRequest, sites: Sites, name: str, phase: P
 def test_what_has_no_meaning(request: pytest.FixtureRequest) -> None:
     """Each has its reason, which the matrix tells."""
     cells = [cell for fault in FAULTS.values() for cell in without_meaning(fault)]
-    left_open = [
-        Cell(name, phase.name, "open", why)
-        for name, why in LEFT_OPEN.items()
-        for phase in PHASES
-        if phase.name not in FAULTS[name].not_in
-    ]
+    record(request, cells)
 
-    record(request, [*cells, *left_open])
-
-    assert all(cell.text for cell in (*cells, *left_open))
+    assert all(cell.text for cell in cells)
