@@ -1,7 +1,7 @@
 """Whether a release could serve, found out before it gets the chance.
 
-Loads the root URLconf, the applications that servers load, and runs Django's system checks as
-``check --deploy`` does, without the database. Imports first: a module that is missing from the release
+Loads the root URLconf, the applications that servers load and every template, and runs Django's system
+checks as ``check --deploy --database`` does. Imports first: a module that is missing from the release
 is told as that, with the place, and not as whatever check stumbles over it. Data that would not outlive
 the release is an error, too: that can be seen now, and else only when it is gone.
 """
@@ -18,13 +18,19 @@ from typing import TYPE_CHECKING, Any
 import django
 from django.conf import settings
 from django.core import checks
+from django.db import connections
+from django.template import TemplateSyntaxError, engines
+from django.template.backends.django import DjangoTemplates
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from .files import describe_misplaced, misplaced_files, missing_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
+
+#: Files in the folders of templates that Django is to understand; others may be anything.
+TEMPLATES = (".html", ".htm", ".txt", ".xml")
 
 
 def preflight(commands: Collection[str] = ()) -> dict[str, Any]:
@@ -40,6 +46,7 @@ def preflight(commands: Collection[str] = ()) -> dict[str, Any]:
     warnings += missing_folders()
     if asgi_trouble := _unnamed_asgi_trouble():
         warnings.append(asgi_trouble)
+    warnings += _template_troubles()
     if not trouble:  # without addresses the system checks cannot run
         found_errors, found_warnings = _run_checks()
         errors += found_errors
@@ -68,11 +75,34 @@ def _unnamed_asgi_trouble() -> str:
     return _trouble(repr(path), partial(import_string, path))
 
 
+def _template_troubles() -> Iterator[str]:
+    """Templates that no page can be made of; whether one is used at all nobody knows, so they do not stop."""
+    for engine in engines.all():
+        if isinstance(engine, DjangoTemplates):
+            for name in _template_names(engine):
+                try:
+                    engine.get_template(name)
+                except (TemplateSyntaxError, UnicodeDecodeError) as error:
+                    yield f"The template {name} cannot be used: {error}"
+
+
+def _template_names(engine: DjangoTemplates) -> list[str]:
+    """Each once, as they are asked for."""
+    folders = [Path(folder) for folder in engine.template_dirs]
+    files = ((folder, file) for folder in folders for file in folder.rglob("*") if file.suffix in TEMPLATES)
+    return sorted({file.relative_to(folder).as_posix() for folder, file in files})
+
+
+def _databases() -> list[str]:
+    """Aliases of database servers; to look at an SQLite file that is not there yet would make it."""
+    return [alias for alias in connections if connections[alias].vendor not in ("sqlite", "unknown")]
+
+
 def _run_checks() -> tuple[list[str], list[str]]:
     messages: list[checks.CheckMessage] = []
     trouble = _trouble(
         "The system checks",
-        lambda: messages.extend(checks.run_checks(include_deployment_checks=True)),
+        lambda: messages.extend(checks.run_checks(include_deployment_checks=True, databases=_databases())),
         cannot="do not run",
     )
     # Where the site goes is judged on the machine that sends it: ids of our own are left out.

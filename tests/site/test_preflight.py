@@ -188,3 +188,48 @@ def test_our_own_checks_are_for_the_machine_that_deploys():
         outcome = preflight()
 
     assert outcome["ok"] is True
+
+
+def templates(folder, **files):
+    for name, content in files.items():
+        (folder / f"{name}.html").write_text(content)
+    backend = "django.template.backends.django.DjangoTemplates"
+    return override_settings(TEMPLATES=[{"BACKEND": backend, "DIRS": [folder]}])
+
+
+def test_templates_that_nothing_can_be_made_of(tmp_path):
+    (tmp_path / "logo.svg").write_text("{% nothing of ours %}")
+
+    with templates(tmp_path, good="{% now 'Y' %}", unknown="\n{% nwo 'Y' %}", open="{% if x %}"):
+        outcome = preflight()
+
+    assert outcome["ok"] is True
+    found = [text for text in outcome["warnings"] if text.startswith("The template")]
+    assert found == [
+        "The template open.html cannot be used: Unclosed tag on line 1: 'if'."
+        " Looking for one of: elif, else, endif.",
+        "The template unknown.html cannot be used: Invalid block tag on line 2: 'nwo'."
+        " Did you forget to register or load this tag?",
+    ]
+
+
+def test_databases_of_servers_are_checked_as_well(monkeypatch):
+    """But no SQLite file, which would be made by it."""
+    server = {**connections["other"].settings_dict, "ENGINE": "django.db.backends.postgresql"}
+    asked = []
+
+    def check(*, databases, **options):
+        asked.append(list(databases))
+        return [checks.Warning("It is full.", id="shop.W001")]
+
+    monkeypatch.setitem(connections.settings, "other", server)
+    checks.register(check, checks.Tags.database)
+    del connections["other"]
+    try:
+        warnings = preflight()["warnings"]
+    finally:
+        checks.registry.registry.registered_checks.discard(check)
+        del connections["other"]
+
+    assert asked == [["other"]]
+    assert "(shop.W001) It is full." in warnings
