@@ -83,12 +83,27 @@ def postgresql():
         }
         argv = [postgres, "-D", str(data), *(word for k, v in options.items() for word in ("-c", f"{k}={v}"))]
         with running(argv, port, folder, **who):
+            _wait_until_it_has_started(port)
             yield {
                 "ENGINE": "django.db.backends.postgresql",
                 "HOST": "127.0.0.1",
                 "PORT": port,
                 "USER": "library",
             }
+
+
+def _wait_until_it_has_started(port):
+    """PostgreSQL listens before it lets anybody in."""
+    import psycopg
+
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return psycopg.connect(f"host=127.0.0.1 port={port} user=library dbname=postgres").close()
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 @contextmanager

@@ -66,7 +66,7 @@ class Deployment:
         self._work(report)
         return make_plan(target)
 
-    def rollback(self, target, release=None, *, report, prompts, skip_unreachable):
+    def rollback(self, target, release=None, *, report, prompts, take_back, skip_unreachable):
         self.calls.append(("rollback", target, release, skip_unreachable))
         self._work(report)
         return Outcome("rolled back", release or "old", "new", ("web1",), seconds=1.0)
