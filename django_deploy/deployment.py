@@ -21,6 +21,7 @@ from .bundle.file.sbom import write_sbom
 from .bundle.file.signing import SigningKey, load_signing_key, sign_file
 from .bundle.index.sources import read_sources, redact
 from .bundle.manifest import Manifest
+from .bundle.wheels.revision import Commits, find_commits
 from .exceptions import ConfigError, DeployError, Interrupted, RolloutFailed
 from .host.protocol import Event, Report, ignore
 from .origins import Origin, from_environment
@@ -422,10 +423,22 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, sk
         }
         plan = make_plan(target, manifest, facts, bundles, tools, rooms, now=time.time())
         plan = shorten(plan, facts)
+        if not plan.is_empty:
+            plan = replace(plan, commits=_commits(manifest, facts))
     clock.report(Event("plan.ready", fields={"plan": plan.as_dict()}))
     for warning in plan.warnings:
         _warn(clock, warning)
     return plan
+
+
+def _commits(manifest: Manifest, facts: Mapping[Host, Mapping[str, Any]]) -> Commits | None:
+    """The project's own, since what is live on the first host; None for what was not built here."""
+    source = next((wheel.source for wheel in manifest.wheels if wheel.name == manifest.project), "")
+    live = next((find_release(found, found["live"]) for found in facts.values() if found["live"]), {})
+    before = live.get("revision")
+    if manifest.origin or manifest.revision is None or not before or not Path(source).is_dir():
+        return None
+    return find_commits(Path(source), str(before["id"]), manifest.revision)
 
 
 def _with_vendored(target: Target, manifest: Manifest, clock: Clock, prompts: Prompts) -> Manifest:

@@ -17,6 +17,7 @@ from .bundle.fitting import HostBundle
 from .bundle.manifest import Manifest, Pin, Wheel, size_text
 from .bundle.room import NO_ROOM, Room
 from .bundle.tools import HostPlatform, Tool, fits
+from .bundle.wheels.revision import Commits
 from .exceptions import DeployError, HostError, RolloutFailed
 from .target import Host, Process, Step, Target
 
@@ -66,7 +67,7 @@ class HostPlan:
     ``is_installed`` is only made live.
 
     Those whose sha256 is in ``deltas`` are sent as their difference to what it has. ``room`` is what it
-    takes of the host's disk.
+    takes of the host's disk. ``processes`` are those that differ from the live release's.
     """
 
     host: Host
@@ -84,6 +85,7 @@ class HostPlan:
     is_installed: bool = False
     deferred: tuple[str, ...] = ()
     room: Room = NO_ROOM
+    processes: tuple[str, ...] = ()
 
     @property
     def needed(self) -> tuple[Wheel, ...]:
@@ -102,6 +104,7 @@ class Plan:
     Where some hosts run it, it is theirs, and the others are brought up to it.
 
     A host whose interpreter needs more, or less, has a ``fingerprint`` of its own; the release is one.
+    ``commits`` lie between the live release and this one, where that is known.
     """
 
     target: Target
@@ -110,6 +113,7 @@ class Plan:
     fingerprint: str
     hosts: tuple[HostPlan, ...]
     warnings: tuple[str, ...] = ()
+    commits: Commits | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -174,6 +178,7 @@ class Plan:
             ],
             "backup": self.target.backup,
             "processes": [process.name for process in self.target.processes],
+            "commits": None if self.commits is None else asdict(self.commits),
             "hosts": [_host_dict(host) for host in self.hosts],
             "warnings": list(self.warnings),
         }
@@ -191,6 +196,7 @@ class Plan:
             lines.append(f"  {manifest.project} is no package: {manifest.contents}")
         if self.is_empty and not self.deferring:
             return [*lines, f"Nothing would change: {self.hosts[0].live} is live on every host."]
+        lines += _commit_lines(self.commits)
         lines.append(f"Release {self.release} on {self.target.name}:")
         for host in self.hosts:
             lines += _host_lines(host)
@@ -258,7 +264,10 @@ def make_plan(
     release = _release_to_join(prints, facts) or new_release_id(print_, facts.values(), now)
     codes = {code_of(facts[host], release) for host in target.hosts if facts[host]["live"] == release}
     hosts = [
-        _plan_host(host, bundles[host], facts[host], tools[host], rooms[host], release, prints[host], codes)
+        _plan_host(
+            *(host, bundles[host], facts[host], tools[host], rooms[host], release, prints[host], codes),
+            _processes(target.for_host(host)),
+        )
         for host in target.hosts
     ]
     problems += [problem for host in hosts for problem in _lacks_room(target, host, facts[host.host])]
@@ -355,8 +364,9 @@ def _plan_host(
     release: str,
     print_: str,
     codes: Collection[str | None],
+    processes: Iterable[Mapping[str, Any]],
 ) -> HostPlan:
-    """``codes``: what the release is a restart of, or is itself, where it is live."""
+    """``codes``: what the release is a restart of, or is itself, where it is live; ``processes`` are its own."""
     live = find_release(facts, facts["live"])
     is_current = code_of(facts, facts["live"]) in codes
     is_installed = not is_current and find_release(facts, release).get("state", "failed") not in REPLACED
@@ -380,6 +390,17 @@ def _plan_host(
         deferred=tuple(facts["deferred"]),
         same_pins=all(before.get(pin.name) == pin.version for pin in bundle.pins),
         room=room if needed else NO_ROOM,
+        processes=_process_changes(live.get("processes") or (), processes),
+    )
+
+
+def _process_changes(
+    before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]
+) -> tuple[str, ...]:
+    old, new = ({str(process["name"]): process for process in processes} for processes in (before, after))
+    signs = {name: "~" if name in old and name in new else "+" if name in new else "-" for name in old | new}
+    return tuple(
+        f"{sign} process {name}" for name, sign in sorted(signs.items()) if old.get(name) != new.get(name)
     )
 
 
@@ -551,6 +572,7 @@ def _host_dict(host: HostPlan) -> dict[str, Any]:
         "send": [wheel.path.name for wheel in host.send],
         "deltas": [wheel.path.name for wheel in host.send if wheel.sha256 in host.deltas],
         "changes": [{"name": c.name, "before": c.before, "after": c.after} for c in host.changes],
+        "processes": list(host.processes),
         "added": {pin.name: pin.version for pin in host.bundle.added},
         "left_out": list(host.bundle.left_out),
         "idle": list(host.bundle.idle),
@@ -574,6 +596,18 @@ def _host_lines(host: HostPlan) -> list[str]:
     lines += [f"    {change}" for change in host.changes[:CHANGES_SHOWN]]
     if (more := len(host.changes) - CHANGES_SHOWN) > 0:
         lines.append(f"    and {more} more")
+    return [*lines, *(f"    {change}" for change in host.processes)]
+
+
+def _commit_lines(commits: Commits | None) -> list[str]:
+    if commits is None:
+        return []
+    lines = [f"  commits since the live release: {len(commits.new)}"] if commits.new else []
+    lines += [f"    {commit}" for commit in commits.new[:CHANGES_SHOWN]]
+    if (more := len(commits.new) - CHANGES_SHOWN) > 0:
+        lines.append(f"    and {more} more")
+    if commits.lost:
+        lines.append(f"  commits of the live release that are not in it: {commits.lost}")
     return lines
 
 

@@ -13,6 +13,7 @@ from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
 from django_deploy.bundle.plain.contents import Contents, File
 from django_deploy.bundle.room import NO_ROOM, Room
 from django_deploy.bundle.tools import HostPlatform
+from django_deploy.bundle.wheels.revision import Commits
 from django_deploy.exceptions import HostError, RolloutFailed
 from django_deploy.plan import fingerprint, make_plan, platform_of, tools_needed
 from django_deploy.target import Batch, Host, Process, Step, Target
@@ -694,3 +695,37 @@ def test_where_a_bundle_comes_from_is_told():
 
     assert found.lines()[1] == "  as shop.bundle has it: sha256 00"
     assert found.as_dict()["origin"] == "as shop.bundle has it: sha256 00"
+
+
+def test_processes_that_differ():
+    before = plan()
+    facts = live(before)
+    facts["releases"][0]["processes"] = [
+        {**facts["releases"][0]["processes"][0], "command": ["gunicorn", "shop"]},
+        {"name": "beat", "command": ["celery", "beat"], "singleton": True, "stop_timeout": 30.0},
+    ]
+    worker = Process("worker", ("celery", "worker"))
+
+    found = plan(target=replace(TARGET, processes=(*TARGET.processes, worker)), **facts)
+
+    changes = ("- process beat", "~ process web", "+ process worker")
+    assert found.hosts[0].processes == changes
+    assert found.as_dict()["hosts"][0]["processes"] == list(changes)
+    for change in changes:
+        assert f"    {change}" in found.lines()
+
+
+def test_commits_since_the_live_release():
+    before = plan()
+    found = plan(manifest=replace(MANIFEST, pins=()), **live(before))
+
+    found = replace(found, commits=Commits(("3f9c2a1 Basket", "1234567 Prices"), lost=1))
+
+    start = found.lines().index("  commits since the live release: 2")
+    assert found.lines()[start + 1 : start + 5] == [
+        "    3f9c2a1 Basket",
+        "    1234567 Prices",
+        "  commits of the live release that are not in it: 1",
+        f"Release {found.release} on staging:",
+    ]
+    assert found.as_dict()["commits"] == {"new": ("3f9c2a1 Basket", "1234567 Prices"), "lost": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+#: What may be handed to git and hg as a revision, wherever it comes from.
+_FULL_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,35 @@ def find_root(folder: Path) -> tuple[str, Path] | None:
             if (parent / f".{vcs}").exists():
                 return vcs, parent
     return None
+
+
+@dataclass(frozen=True)
+class Commits:
+    """What lies between two revisions: a line for each new commit, and how many are not there any more."""
+
+    new: tuple[str, ...]
+    lost: int
+
+
+def find_commits(folder: Path, before: str, after: Revision) -> Commits | None:
+    """The commits that ``after`` has and the revision ``before`` has not, newest first.
+
+    None where one of the two is not known here, as after a history that was written anew.
+    """
+    if not _FULL_ID.fullmatch(before):
+        return None
+    if after.vcs == "git":
+        new = _run(["git", "log", "--no-show-signature", "--format=%h %s", f"{before}..{after.id}"], folder)
+        lost = _run(["git", "rev-list", "--count", f"{after.id}..{before}"], folder)
+    else:
+        template = "{short(node)} {desc|firstline}\n"
+        between = f"sort(only({after.id}, {before}), -rev)"
+        new = _run(["hg", "log", "--rev", between, "--template", template], folder)
+        dots = _run(["hg", "log", "--rev", f"only({before}, {after.id})", "--template", "."], folder)
+        lost = None if dots is None else str(len(dots))
+    if new is None or lost is None:
+        return None
+    return Commits(tuple(new.splitlines()), int(lost))
 
 
 def find_revision(folder: Path) -> Revision | None:

@@ -10,6 +10,8 @@ import pytest
 
 from django_deploy.bundle.manifest import Revision
 from django_deploy.bundle.wheels.revision import (
+    Commits,
+    find_commits,
     find_revision,
     find_working_copy,
     ignored_files,
@@ -199,3 +201,33 @@ def test_require_clean_names_all_folders(repository, tmp_path):
     assert caught.value.remedy == (
         "Commit or stash them. Commit all of it first, or set REQUIRE_CLEAN to False."
     )
+
+
+@pytest.mark.parametrize("vcs", ["git", "hg"])
+def test_commits_between_two_revisions(tmp_path, vcs):
+    run(tmp_path, vcs, "init", "-q")
+
+    def commit(text):
+        tmp_path.joinpath("a.txt").write_text(text)
+        run(tmp_path, vcs, "add", "a.txt")
+        run(tmp_path, vcs, "commit", "-q", "-m", f"{text}\n\nAt length.")
+        return find_revision(tmp_path)
+
+    first, second, third = commit("One"), commit("Two"), commit("Three")
+
+    def described(*revisions):
+        return tuple(
+            f"{run(tmp_path, 'git', 'rev-parse', '--short', r.id) if vcs == 'git' else r.id[:12]} {text}"
+            for r, text in revisions
+        )
+
+    assert find_commits(tmp_path, first.id, third) == Commits(
+        described((third, "Three"), (second, "Two")), lost=0
+    )
+    assert find_commits(tmp_path, third.id, first) == Commits((), lost=2)
+    assert find_commits(tmp_path, third.id, third) == Commits((), lost=0)
+
+
+@pytest.mark.parametrize("before", ["f" * 40, "--output=x", "main", "", "first:last"])
+def test_commits_since_a_revision_that_is_not_known_here(repository, before):
+    assert find_commits(repository, before, find_revision(repository)) is None
