@@ -366,7 +366,7 @@ def _plan_host(
     codes: Collection[str | None],
     processes: Iterable[Mapping[str, Any]],
 ) -> HostPlan:
-    """``codes``: what the release is a restart of, or is itself, where it is live; ``processes`` are its own."""
+    """``codes``: what the release is a restart of, or is itself, where it is live; ``processes``: its own."""
     live = find_release(facts, facts["live"])
     is_current = code_of(facts, facts["live"]) in codes
     is_installed = not is_current and find_release(facts, release).get("state", "failed") not in REPLACED
