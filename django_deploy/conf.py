@@ -101,6 +101,19 @@ def list_targets() -> tuple[Summary, ...]:
     return tuple(Summary(str(name), _hosts(entry), _root(entry)) for name, entry in _read_entries().items())
 
 
+def list_hosts() -> Mapping[str, tuple[str, ...]]:
+    """The hosts of each target as they are written, without calling anything; raises ``ConfigError``."""
+    return {str(name): tuple(_host_names(entry)) for name, entry in _read_entries().items()}
+
+
+def _host_names(entry: object) -> Iterator[str]:
+    hosts = entry.get("HOSTS", ()) if isinstance(entry, Mapping) else ()
+    for host in hosts if isinstance(hosts, (list, tuple)) else ():
+        name = host.get("HOST") if isinstance(host, Mapping) else host
+        if isinstance(name, str):
+            yield name
+
+
 def find_issues() -> tuple[Issue, ...]:
     """Every mistake and doubt in DEPLOY_TARGETS.
 

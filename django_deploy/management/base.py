@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
+from django.core.management.base import BaseCommand, CommandError
 
 from django_deploy import conf
 from django_deploy.exceptions import ConfigError, DeployError, Interrupted, ids_of
@@ -114,34 +114,28 @@ class DeployCommand(BaseCommand):
         parser.add_argument(
             "--skip-unreachable",
             action="store_true",
-            help="Go on without hosts at whose address nothing answers (default: change nothing anywhere).",
+            help="Go on without hosts at whose address nothing answers.",
         )
 
         parser.add_argument(
             "--wait",
             type=float,
             metavar="SECONDS",
-            help="How long to wait for another deployment to end (default: the target's LOCK_WAIT).",
+            help="How long to wait for another deployment (LOCK_WAIT).",
         )
 
     def add_hosts_argument(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--hosts",
             metavar="PATTERN",
-            help="Only hosts of these names or addresses: patterns such as 'web*', separated by commas.",
+            help="Only hosts of these names or addresses: 'web1,db*'.",
         )
 
     def add_view_arguments(self, parser: CommandParser) -> None:
         """The options of commands that take their time, about what is shown of it."""
-        parser.add_argument(
-            "--plain", action="store_true", help="Plain lines, on a terminal too: no colours, nothing moves."
-        )
-        parser.add_argument(
-            "--timings", action="store_true", help="Show at the end when each host did what, and how long."
-        )
-        parser.add_argument(
-            "--report", type=Path, metavar="FILE", help="Write how it went as an HTML page to this file."
-        )
+        parser.add_argument("--plain", action="store_true", help="Plain lines: no colours, nothing moves.")
+        parser.add_argument("--timings", action="store_true", help="Show at the end when each host did what.")
+        parser.add_argument("--report", type=Path, metavar="FILE", help="Write how it went as an HTML page.")
 
     @contextmanager
     def reporting(self, *, json: bool, options: dict[str, Any], title: str = "") -> Iterator[Reporter]:
@@ -178,29 +172,6 @@ class DeployCommand(BaseCommand):
     def presentable(self, text: str) -> str:
         """A text of several lines that may come from a host: no control characters, no secrets."""
         return self.secrets.clean_text(text)
-
-
-def with_examples(examples: str) -> Callable[..., CommandParser]:
-    """A ``create_parser`` whose help ends with lines that one may copy.
-
-    Options may stand between TARGET and what may follow it: ``deploy_logs staging -f web``.
-    """
-
-    def create_parser(self: BaseCommand, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        parser = BaseCommand.create_parser(self, prog_name, subcommand, **kwargs)
-        parser.formatter_class = _HelpFormatter
-        parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
-        parser.epilog = f"examples:\n{examples.strip(chr(10))}"
-        return parser
-
-    return create_parser
-
-
-class _HelpFormatter(DjangoHelpFormatter):
-    """Leaves the examples as they are."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
 
 
 class Terminal:

@@ -12,6 +12,7 @@ from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.host.protocol import Event
 from django_deploy.management import model_changes
 from django_deploy.management.base import DeployCommand, Terminal
+from django_deploy.management.help_text import with_examples
 from django_deploy.management.signalling import announce, tell_of, telling_of_failure
 
 if TYPE_CHECKING:
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from django_deploy.reporters.plain import Reporter
     from django_deploy.target import Target
 
+EXAMPLES = """
+  manage.py deploy                      the targets that there are
+  manage.py deploy --plan staging
+  manage.py deploy --yes --wait 600 staging
+  manage.py deploy --promote staging production
+"""
+
 
 class Command(DeployCommand):
     """Deploys, shows what it would change, or lists the targets."""
@@ -31,6 +39,7 @@ class Command(DeployCommand):
         "Exit status: 0 live on every host, 1 failed and reverted, 2 wrong settings or arguments, "
         "3 failed and not reverted on every host, 130 interrupted and reverted."
     )
+    create_parser = with_examples(EXAMPLES, are_mixed=False)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("target", nargs="?", help="A key of DEPLOY_TARGETS; without it they are listed.")
@@ -43,21 +52,19 @@ class Command(DeployCommand):
         parser.add_argument(
             "--allow-breaking",
             action="store_true",
-            help="Apply migrations even if the live release cannot go on with them (MIGRATIONS: 'allow').",
+            help="Apply migrations that the live release cannot bear.",
         )
         self.add_host_arguments(parser)
         origins = parser.add_mutually_exclusive_group()
         origins.add_argument(
             "--revision",
             metavar="REV",
-            help="Build the project, and what lies in its repository, from this revision (git, Mercurial).",
+            help="Build the project from this revision (git, Mercurial).",
         )
         origins.add_argument(
             "--bundle", type=Path, metavar="FILE", help="Deploy this file, which deploy_bundle has written."
         )
-        origins.add_argument(
-            "--promote", metavar="TARGET", help="Deploy the very bundle that is live on this other target."
-        )
+        origins.add_argument("--promote", metavar="FROM", help="Deploy the very bundle that is live there.")
 
     def handle(
         self,

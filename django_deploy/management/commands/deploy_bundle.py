@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.management.base import DeployCommand
+from django_deploy.management.help_text import with_examples
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
     from django_deploy.target import Target
+
+EXAMPLES = """
+  manage.py deploy_bundle staging -o shop.bundle
+  manage.py deploy_bundle staging --explain psycopg
+"""
 
 
 class Command(DeployCommand):
@@ -21,6 +27,7 @@ class Command(DeployCommand):
         "Makes what 'deploy' would take to the hosts of a target. With -o it is written into one file, "
         "which 'deploy --bundle' deploys. Exit status as of 'deploy'."
     )
+    create_parser = with_examples(EXAMPLES, are_mixed=False)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("target", help="A key of DEPLOY_TARGETS.")

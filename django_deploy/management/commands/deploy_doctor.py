@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from django_deploy.doctor.finding import ERROR, NOT_CHECKED, OK, WARNING, Finding
 from django_deploy.exceptions import DeployError
 from django_deploy.host.protocol import Event
-from django_deploy.management.base import DeployCommand, with_examples
+from django_deploy.management.base import DeployCommand
+from django_deploy.management.help_text import with_examples
 from django_deploy.reporters.text import count
 
 if TYPE_CHECKING:

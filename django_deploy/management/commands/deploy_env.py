@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.host.protocol import Event
-from django_deploy.management.base import DeployCommand, with_examples
+from django_deploy.management.base import DeployCommand
+from django_deploy.management.help_text import with_examples
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.target import Target, check_variable
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 EXAMPLES = """
-  manage.py deploy_env staging                              names, and where they are set
-  manage.py deploy_env staging --set SENTRY_DSN             asks for the value
+  manage.py deploy_env staging                    names, and where they are set
+  manage.py deploy_env staging --set SENTRY_DSN   asks for the value
   manage.py deploy_env staging --set SENTRY_DSN < dsn.txt
   manage.py deploy_env staging --unset SENTRY_DSN
 """

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.host.history import MAX_ENTRIES
 from django_deploy.host.protocol import Event
-from django_deploy.management.base import DeployCommand, with_examples
+from django_deploy.management.base import DeployCommand
+from django_deploy.management.help_text import with_examples
 from django_deploy.management.origin import origin
 
 if TYPE_CHECKING:

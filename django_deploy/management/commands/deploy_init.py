@@ -9,12 +9,17 @@ from django.conf import settings
 from django_deploy import conf
 from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.management.base import DeployCommand, Terminal
+from django_deploy.management.help_text import with_examples
 from django_deploy.management.proposals import Answers, Proposal, environment_names, propose, variable_here
 from django_deploy.management.survey import Survey, survey
 from django_deploy.target import Target
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
+
+EXAMPLES = """
+  manage.py deploy_init staging --host deploy@staging.example.com
+"""
 
 
 class Command(DeployCommand):
@@ -23,9 +28,9 @@ class Command(DeployCommand):
     help = (
         "Looks at the project, and proposes an entry of DEPLOY_TARGETS, what the settings need on a server "
         "and a URL for the health check. Each change is shown as a diff and asked about; without a terminal "
-        "nothing is written, unless with --yes. Example: manage.py deploy_init staging "
-        "--host deploy@staging.example.com"
+        "nothing is written, unless with --yes."
     )
+    create_parser = with_examples(EXAMPLES, are_mixed=False)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("target", nargs="?", default="staging", help="Its name (default: staging).")

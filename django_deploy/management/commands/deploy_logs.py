@@ -14,7 +14,8 @@ from django.utils.termcolors import make_style
 from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.host.logs import MAX_LINES
 from django_deploy.host.protocol import Event
-from django_deploy.management.base import DeployCommand, with_examples
+from django_deploy.management.base import DeployCommand
+from django_deploy.management.help_text import with_examples
 from django_deploy.reporters.text import LONGEST_STRING, printable
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from django_deploy.target import Target
 
 EXAMPLES = """
-  manage.py deploy_logs staging                       the last lines of all processes
-  manage.py deploy_logs staging web --follow          until Ctrl-C, across deployments
+  manage.py deploy_logs staging                 the last lines of all processes
+  manage.py deploy_logs staging web --follow    until Ctrl-C, across deployments
   manage.py deploy_logs staging --since 10m --lines 5000
   manage.py deploy_logs staging worker --since 2026-11-28T22:40 --hosts 'jobs*'
 """

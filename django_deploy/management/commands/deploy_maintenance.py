@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django_deploy.exceptions import ConfigError
-from django_deploy.management.base import DeployCommand, with_examples
+from django_deploy.management.base import DeployCommand
+from django_deploy.management.help_text import with_examples
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

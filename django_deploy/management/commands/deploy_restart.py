@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django_deploy.exceptions import ConfigError
-from django_deploy.management.base import DeployCommand, with_examples
+from django_deploy.management.base import DeployCommand
+from django_deploy.management.help_text import with_examples
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
   manage.py deploy_restart staging
-  manage.py deploy_restart staging worker       only these, stopped and started where they are
+  manage.py deploy_restart staging worker       stopped and started
 """
 
 

@@ -7,10 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django_deploy.management.base import DeployCommand, Terminal
+from django_deploy.management.help_text import with_examples
 from django_deploy.management.signalling import tell_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
+
+EXAMPLES = """
+  manage.py deploy_rollback staging
+  manage.py deploy_rollback staging 20261122T174500Z-3f9c2a1
+"""
 
 
 class Command(DeployCommand):
@@ -21,6 +27,7 @@ class Command(DeployCommand):
         "the hosts: nothing is built or sent. Migrations that it cannot do with are taken back if you say "
         "so. Exit status as of 'deploy'."
     )
+    create_parser = with_examples(EXAMPLES, are_mixed=False)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("target", help="A key of DEPLOY_TARGETS.")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from django_deploy.exceptions import ConfigError, HostError
 from django_deploy.host.live import NOT_RUN
 from django_deploy.management import keyboard
-from django_deploy.management.base import DeployCommand, Terminal, with_examples
+from django_deploy.management.base import DeployCommand, Terminal
+from django_deploy.management.help_text import with_examples
 from django_deploy.reporters.text import LONGEST_STRING, printable
 from django_deploy.transport.execution import STDERR
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.host.protocol import Event, ignore
-from django_deploy.management.base import DeployCommand, with_examples
+from django_deploy.management.base import DeployCommand
+from django_deploy.management.help_text import with_examples
 from django_deploy.management.origin import origin
 from django_deploy.reporters.sentences import holder_in_words
 from django_deploy.reporters.text import count, duration

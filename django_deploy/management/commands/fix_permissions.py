@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from django_deploy.management.help_text import with_examples
 from django_deploy.site.permissions import (
     NAMED,
     Fixer,
@@ -20,6 +21,11 @@ from django_deploy.site.permissions import (
     user_name,
 )
 
+EXAMPLES = """
+  manage.py fix_permissions --dry-run
+  manage.py fix_permissions --group www-data
+"""
+
 
 class Command(BaseCommand):
     """Fixes what there is to fix; ``outcome`` keeps account of it."""
@@ -29,6 +35,7 @@ class Command(BaseCommand):
         "FILE_UPLOAD_DIRECTORY_PERMISSIONS (or 0644 and 0755), as far as they are yours; creates "
         "missing permissions and content types."
     )
+    create_parser = with_examples(EXAMPLES)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
