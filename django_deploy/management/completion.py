@@ -29,11 +29,15 @@ def offer_names(parser: ArgumentParser, environ: Mapping[str, str]) -> None:
     if before and before[-1] == "--hosts":
         parser._actions.clear()
         names = list(_hosts(targets, before))
-    elif (before and before[-1].startswith("-")) or any(name in before for name in targets):
+    elif (before and _takes_value(parser, before[-1])) or any(name in before for name in targets):
         return
     else:
         names = list(targets)
     parser._actions.extend(Action([name], name, nargs=0) for name in names)
+
+
+def _takes_value(parser: ArgumentParser, word: str) -> bool:
+    return any(word in action.option_strings and action.nargs != 0 for action in parser._actions)
 
 
 def _hosts(targets: Mapping[str, tuple[str, ...]], before: list[str]) -> Iterator[str]:
