@@ -60,7 +60,8 @@ def diagnose(
             yield from ((host.name, finding) for finding in _check_host(host, target, question))
     name = domain_name or domain.domain_of(target)
     yield OUTSIDE, domain.check_name(name, _addresses(target) if name else ())
-    yield OUTSIDE, domain.check_certificate(name)
+    yield OUTSIDE, domain.check_certificate(name, is_internal=domain.has_own_authority(target))
+    yield OUTSIDE, domain.check_answer(name, _path(target))
     yield OUTSIDE, security.check_security(_live_versions(questions))
 
 
@@ -121,6 +122,12 @@ def _check_host(host: Host, target: Target, questions: _Questions) -> Iterator[F
         return
     for check in HOST_CHECKS:
         yield check(subject)
+
+
+def _path(target: Target) -> str:
+    """What the health check asks, where it asks the site itself."""
+    path = target.health_check.path if target.health_check else "/"
+    return path if path.startswith("/") else "/"
 
 
 def _addresses(target: Target) -> set[str]:

@@ -120,14 +120,22 @@ def _series(version: str) -> str:
 
 
 def check_lingering(subject: Subject) -> Finding:
-    """systemd ends a user's units with the last login, unless the user lingers."""
+    """systemd ends a user's units with the last login, unless the user lingers; and all must start again."""
     user, manager = subject.facts["user"], subject.examination["manager"] or subject.facts["manager"]
+    left = ", ".join(subject.examination["left_to_hand"])
     if manager != "systemd":
-        return ok("lingering", "not needed: supervisor runs the processes")
-    if subject.facts["lingers"]:
-        return ok("lingering", f"the units of {user} run without a login, and from the start of the host")
-    message = f"the units of {user} end with the last login and do not start with the host"
-    return error("lingering", message, f"On the host, as root: loginctl enable-linger {user}")
+        if not left:
+            return ok("lingering", "not needed: supervisor runs the processes")
+        script = f"{subject.target.root}/.deploy/supervisor/start"
+        remedy = f"On the host, as {user}: crontab -e, and there the line: @reboot {script}"
+        return warning("lingering", "nobody starts supervisor, and the processes, with the host", remedy)
+    if not subject.facts["lingers"]:
+        message = f"the units of {user} end with the last login and do not start with the host"
+        return error("lingering", message, f"On the host, as root: loginctl enable-linger {user}")
+    if left:
+        remedy = f"manage.py deploy_restart {subject.target.name}"
+        return error("lingering", f"these do not start with the host: {left}", remedy)
+    return ok("lingering", f"the units of {user} run without a login, and from the start of the host")
 
 
 def check_index(subject: Subject) -> Finding:
@@ -139,9 +147,7 @@ def check_index(subject: Subject) -> Finding:
     if status == 200:
         return ok("index", f"{address} answers")
     if status is None:
-        remedy = (
-            "A firewall, a proxy or a name? Try there: curl -I ADDRESS. Hosts without an index: VENDOR: True."
-        )
+        remedy = f"A firewall or a proxy? Try there: curl -I {address} (hosts without an index: VENDOR)"
         return error("index", f"{address} does not answer there: {answer['error']}", remedy)
     if status in (401, 403):
         remedy = "Mend user and password in INDEX_URL."

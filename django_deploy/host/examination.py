@@ -17,6 +17,7 @@ from typing import Any, Optional
 from . import health, maintenance
 from .index_answer import ask_index
 from .layout import Layout, Release
+from .processes import open_manager
 from .protocol import Failure
 from .steps import StepProcess
 from .web_server import find_configuration, find_servers
@@ -41,6 +42,7 @@ def examine(layout: Layout, index_url: Optional[str], distribution: str) -> dict
         "disks": list(_disks(layout)),
         "interpreter": _interpreter(release) if release else None,
         "manager": str(release.record["manager"]) if release else "",
+        "left_to_hand": _left_to_hand(layout, release) if release else [],
         "sockets": sockets,
         "way": list(_way(links)),
         "servers": servers,
@@ -113,6 +115,12 @@ def _interpreter(release: Release) -> dict[str, str]:
         return {"made": made, "now": "", "error": getattr(error, "strerror", None) or str(error)}
     error_text = done.stderr.decode(errors="replace").strip() if done.returncode else ""
     return {"made": made, "now": done.stdout.decode(errors="replace").strip(), "error": error_text[-500:]}
+
+
+def _left_to_hand(layout: Layout, release: Release) -> list[str]:
+    """The processes that nobody would start with the host."""
+    names = [process["name"] for process in release.record["processes"]]
+    return open_manager(release.record["manager"], layout, None).left_to_hand(release.id, names)
 
 
 def _sockets(layout: Layout, release: Release) -> list[dict[str, Any]]:

@@ -88,6 +88,9 @@ class ProcessManager(Protocol):
     def disable(self, release: str, names: Sequence[str]) -> None:
         """Have them start with the host no more; what runs goes on."""
 
+    def left_to_hand(self, release: str, names: Sequence[str]) -> list[str]:
+        """Those of them that nobody would start with the host."""
+
     def states(self) -> list[ProcessState]:
         """Every process of this ROOT that it knows, of any release."""
 

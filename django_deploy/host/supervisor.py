@@ -12,9 +12,11 @@ import sys
 import time
 import xmlrpc.client
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from . import commands
 from .layout import Layout, write_atomically
 from .log_files import FileReader
 from .processes import LOG_LINES, ProcessState
@@ -174,6 +176,15 @@ class Supervisor:
 
     def disable(self, release: str, names: Sequence[str]) -> None:
         """Nothing to do before ``stop``, which removes the file."""
+
+    def left_to_hand(self, release: str, names: Sequence[str]) -> list[str]:
+        """All, unless the user's crontab starts supervisord."""
+        lines: list[str] = []
+        with suppress(Failure):  # there is no cron
+            commands.run(["crontab", "-l"], on_line=lambda stream, line: lines.append(line), timeout=10)
+        script = str(self._folder / "start")
+        is_started = any(line.startswith("@reboot") and script in line for line in lines)
+        return [] if is_started else list(names)
 
     def states(self) -> list[ProcessState]:
         if not self._is_running():

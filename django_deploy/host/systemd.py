@@ -128,6 +128,9 @@ class Systemd:
         for name in names:
             (self._wants / self._unit(name, release)).unlink(missing_ok=True)
 
+    def left_to_hand(self, release: str, names: Sequence[str]) -> list[str]:
+        return [name for name in names if not (self._wants / self._unit(name, release)).is_symlink()]
+
     def states(self) -> list[ProcessState]:
         pattern = f"{self._prefix}-*@*.service"
         lines = self._systemctl("show", "--property", PROPERTIES, pattern, check=False)

@@ -90,6 +90,7 @@ EXAMINATION: Shape = {
     ],
     "interpreter": (None, dict.fromkeys(("made", "now", "error"), str)),
     "manager": str,
+    "left_to_hand": [str],
     "sockets": [
         {
             **dict.fromkeys(("process", "link", "leads_to", "own"), str),

@@ -87,6 +87,7 @@ EXAMINATION = {
     "disks": [DISK],
     "interpreter": {"made": "3.11.2", "now": "3.11.9", "error": ""},
     "manager": "systemd",
+    "left_to_hand": [],
     "sockets": [SOCKET],
     "way": WAY,
     "servers": [NGINX],

@@ -4,6 +4,7 @@ import socket
 import ssl
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -105,3 +106,71 @@ def test_nothing_listens():
         f"127.0.0.1:{port} does not answer over TLS: Connection refused",
         f"Does the web server listen there, and does every firewall let port {port} through?",
     )
+
+
+def test_authority_of_the_web_servers_own(port):
+    found = domain.check_certificate(LOOPBACK, port=port, is_internal=True)
+
+    assert found == Finding(
+        "certificate", "not checked", "127.0.0.1: its authority is the web server's own, and not known here"
+    )
+
+
+# What a visitor gets
+
+
+class Site(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(int(self.path.strip("/") or 200))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def site(authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.certify("site"))
+    with ThreadingHTTPServer((LOOPBACK, 0), Site) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "remedy"),
+    [
+        (200, "ok", ""),
+        (302, "ok", ""),
+        (404, "ok", ""),
+        (400, "error", "Is 127.0.0.1 in ALLOWED_HOSTS?"),
+        (500, "error", "503 is the maintenance page, too; else deploy_logs has the reason."),
+        (
+            502,
+            "error",
+            "The web server does not get through to the site: see what it logs (/var/log/nginx/error.log).",
+        ),
+    ],
+)
+def test_answer(site, status, outcome, remedy):
+    message = f"https://127.0.0.1/{status} answers with status {status}"
+
+    assert domain.check_answer(LOOPBACK, f"/{status}", port=site) == Finding(
+        "answer", outcome, message, remedy
+    )
+
+
+def test_no_answer():
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        port = listener.getsockname()[1]
+
+    assert domain.check_answer(LOOPBACK, "/", port=port) == Finding(
+        "answer",
+        "error",
+        "https://127.0.0.1/ does not answer: Connection refused",
+        "The checks of dns and certificate say more.",
+    )
+    assert domain.check_answer("", "/").outcome == "not checked"

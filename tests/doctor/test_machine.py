@@ -119,8 +119,26 @@ def test_lingering():
         "the units of deploy end with the last login and do not start with the host",
         "On the host, as root: loginctl enable-linger deploy",
     )
-    assert machine.check_lingering(subject(lingers=False, examination={"manager": "supervisor"})) == Finding(
+    assert machine.check_lingering(subject(examination={"left_to_hand": ["web", "worker"]})) == Finding(
+        "lingering",
+        "error",
+        "these do not start with the host: web, worker",
+        "manage.py deploy_restart staging",
+    )
+
+
+def test_supervisor_needs_no_lingering_and_somebody_who_starts_it():
+    ours = {"manager": "supervisor"}
+    forgotten = {**ours, "left_to_hand": ["web"]}
+
+    assert machine.check_lingering(subject(lingers=False, examination=ours)) == Finding(
         "lingering", "ok", "not needed: supervisor runs the processes"
+    )
+    assert machine.check_lingering(subject(lingers=False, examination=forgotten)) == Finding(
+        "lingering",
+        "warning",
+        "nobody starts supervisor, and the processes, with the host",
+        "On the host, as deploy: crontab -e, and there the line: @reboot /srv/shop/.deploy/supervisor/start",
     )
 
 

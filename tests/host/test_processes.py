@@ -49,6 +49,9 @@ class Programs:
     def drop(self, release: str) -> None:
         raise NotImplementedError
 
+    def left_to_hand(self, release: str, names: Sequence[str]) -> list[str]:
+        raise NotImplementedError
+
     def enable(self, release: str, names: Sequence[str]) -> None:
         raise NotImplementedError
 

@@ -139,3 +139,24 @@ def test_after_a_reboot_a_program_for_cron_starts_what_was_live(
 
     wait_until(lambda: state(supervisor, "worker").state == "running")
     assert state(supervisor, "worker").release == OTHER
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ("@reboot {}/supervisor/start", []),
+        ("#@reboot {}/supervisor/start", ["web"]),
+        ("@reboot /srv/other/.deploy/supervisor/start", ["web"]),
+        (None, ["web"]),
+    ],
+)
+def test_who_starts_with_the_host(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str | None, left: list[str]
+) -> None:
+    if line is not None:
+        program = tmp_path / "crontab"
+        program.write_text(f"#!/bin/sh\n[ $1 = -l ] && echo '{line.format(layout.private)}'\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin" if line is not None else str(tmp_path))
+
+    assert Supervisor(layout, None).left_to_hand("20261122T174500Z-3f9c2a1", ["web"]) == left

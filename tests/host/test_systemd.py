@@ -52,3 +52,12 @@ def test_a_stop_timeout_is_of_one_release_and_goes_with_it(units: Path) -> None:
     assert left == [f"{RELEASE}.service.d", f"{OTHER}.service.d"]
     neighbour.drop(RELEASE)
     assert [path.name.partition("@")[2] for path in units.glob("*.d")] == [f"{OTHER}.service.d"]
+
+
+def test_who_starts_with_the_host(units: Path) -> None:
+    systemd = Systemd(Layout("/srv/shop"))
+    systemd.enable(RELEASE, ["web", "worker"])
+    systemd.disable(RELEASE, ["worker"])
+
+    assert systemd.left_to_hand(RELEASE, ["web", "worker"]) == ["worker"]
+    assert systemd.left_to_hand(OTHER, ["web"]) == ["web"]

@@ -79,7 +79,7 @@ def test_all_is_well(host: Machine, bookshop: Bookshop) -> None:
         "  -      dns                not checked: the target names no DOMAIN (--domain gives one)\n"
         in outside
     )
-    assert outside.splitlines()[-1] == "0 errors, 0 warnings, 3 not checked, 18 ok."
+    assert outside.splitlines()[-1] == "0 errors, 0 warnings, 4 not checked, 18 ok."
 
 
 def test_nothing_is_changed(host: Machine, bookshop: Bookshop) -> None:
@@ -283,3 +283,17 @@ def test_host_before_its_first_deployment(machine: Machine, bookshop: Bookshop) 
     assert found["release"]["remedy"] == "manage.py deploy staging"
     assert found["sockets"]["outcome"] == "not checked"
     assert time.time() - found["clock"]["at"] < 60
+
+
+def test_unit_that_does_not_start_with_the_host(host: Machine, bookshop: Bookshop) -> None:
+    wants = "/home/deploy/.config/systemd/user/default.target.wants"
+    unit = next(name for name in host.run("ls", wants).stdout.split() if "-worker@" in name)
+
+    with broken(
+        host.run, "mv", f"{wants}/{unit}", "/tmp", mended=(host.run, "mv", f"/tmp/{unit}", f"{wants}/")
+    ):
+        _, found, red = examine(bookshop)
+
+    assert red == ["lingering"]
+    assert found["lingering"]["message"] == "these do not start with the host: worker"
+    assert found["lingering"]["remedy"] == "manage.py deploy_restart staging"

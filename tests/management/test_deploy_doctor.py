@@ -72,6 +72,17 @@ def test_the_first_that_is_red_is_where_to_begin(monkeypatch):
     assert str(error) == "Begin with: web1: sockets: status 500\n| **** red\nRead the log.\nThen deploy."
 
 
+def test_brief(monkeypatch):
+    out, _ = run(monkeypatch, ("web1", GOOD), ("web2", DOUBT), ("outside", UNKNOWN), argv=["-v", "0"])
+
+    assert out == (
+        "web2\n"
+        "  WARN   release            nothing is live yet\n"
+        "                          > manage.py deploy staging\n"
+        "0 errors, 1 warning, 1 not checked, 2 ok.\n"
+    )
+
+
 def test_json(monkeypatch):
     out, error = run(monkeypatch, ("web1", WORSE), argv=["--json"])
 

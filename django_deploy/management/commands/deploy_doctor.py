@@ -55,24 +55,24 @@ class Command(DeployCommand):
             findings = chain(
                 [(HERE, check_settings())], diagnose(chosen, domain_name=domain, prompts=terminal)
             )
-            found = list(self.showing(findings, reporter if json else None))
+            is_brief = options["verbosity"] == 0
+            found = list(self.showing(findings, reporter if json else None, is_brief=is_brief))
         self.conclude(found, json=json)
 
     def showing(
-        self, findings: Iterable[tuple[str, Finding]], reporter: Reporter | None
+        self, findings: Iterable[tuple[str, Finding]], reporter: Reporter | None, *, is_brief: bool
     ) -> Iterator[tuple[str, Finding]]:
-        """Passes each on when it has been shown, which is as soon as it is known."""
+        """Passes each on as soon as it is known and shown; if brief, what is well is not shown."""
         shown_place = ""
         for place, finding in findings:
             if reporter is not None:
                 reporter(Event("checked", place, fields=asdict(finding)))
-            else:
-                heading = (
-                    [] if place == shown_place else [self.style.MIGRATE_HEADING(self.presentable(place))]
-                )
-                self.say("\n".join([*heading, *self.describe(finding)]))
+            elif finding.outcome in (WARNING, ERROR) or not is_brief:
+                if place != shown_place:
+                    self.say(self.style.MIGRATE_HEADING(self.presentable(place)))
+                self.say("\n".join(self.describe(finding)))
                 self.stdout.flush()
-            shown_place = place
+                shown_place = place
             yield place, finding
 
     def describe(self, finding: Finding) -> Iterable[str]:
