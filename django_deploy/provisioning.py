@@ -32,10 +32,10 @@ from .provision.whole import all_pieces, doubts, obstacles
 from .rollout import Clock
 from .target import Certificate, Host, Target
 from .transport import ssh_config
-from .transport.administration import RootShell, root_shell
+from .transport.administration import RootShell, open_root_shell
 from .transport.fleet import Fleet, gather
 from .transport.own_keys import authorized_line, comment_of, find_own_keys
-from .transport.ssh import Prompts, connect, no_prompts
+from .transport.ssh import Prompts, no_prompts
 
 #: Of what a piece wrote before it failed, so many lines are shown.
 SHOWN_LINES = 20
@@ -162,11 +162,10 @@ def _project(target: Target) -> str:
 def _open_shell(host: Host, login: str, prompts: Prompts) -> RootShell:
     administrator = replace(host, user=login)
     try:
-        connection = connect(administrator, prompts=prompts)
+        return open_root_shell(administrator, prompts)
     except AuthenticationFailed as error:
         hint = "Or log in as another user that is root or may use sudo: --login USER"
         raise AuthenticationFailed(error.host, error.message, remedy=f"{error.remedy}\n{hint}") from None
-    return root_shell(administrator, connection, prompts)
 
 
 def _make_plan(target: Target, host: Host, shell: RootShell) -> HostPlan:

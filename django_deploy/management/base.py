@@ -208,7 +208,7 @@ class Terminal:
             return None
         with self._lock, self._pause():
             try:
-                return getpass(f"Password of {printable(login)} for sudo: ")
+                return getpass(f"Password of {printable(login)}: ")
             except EOFError:
                 return None
 

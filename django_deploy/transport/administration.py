@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from django_deploy.exceptions import AdministrationRefused, ConnectionLost
 from django_deploy.target import Host
@@ -15,6 +16,7 @@ from django_deploy.transport.connection import Connection, SSHExecution
 from django_deploy.transport.execution import STDERR, STDOUT
 from django_deploy.transport.login import Prompts
 from django_deploy.transport.printable import printable
+from django_deploy.transport.ssh import connect
 
 ROOT = "root"
 
@@ -54,13 +56,13 @@ Say = Callable[[str], None]
 class RootShell:
     """Runs scripts as root over a connection.
 
-    ``host`` is who is logged in. The password that sudo asks for is asked once, by ``prompts``, and kept for
-    further scripts; it goes through sudo's standard input, and nowhere else.
+    ``host`` is who is logged in. The password that sudo asks for is asked of ``prompts``; it goes through
+    sudo's standard input, and nowhere else.
     """
 
     host: Host
     connection: Connection
-    password: Password
+    prompts: Prompts
 
     def run(self, script: str, files: Mapping[str, bytes], say: Say) -> int:
         """Run ``script``, with ``files`` in the folder ``$DEPLOY_FILES``; gives its exit status.
@@ -89,34 +91,48 @@ class RootShell:
         """Up to root's shell: a sudo that wants no password does not ask."""
         if conversation.wait_for(READY, PROMPT) == READY:
             return
-        conversation.answer(self.password.of(self.host))
+        conversation.answer(self._password())
         if conversation.wait_for(READY, PROMPT) == PROMPT:
             conversation.give_up()
             user = self.host.user
             message = f"sudo refuses the password of {user}: it was tried once"
             raise AdministrationRefused(self.host.name, message, remedy="Nothing was changed. Try again.")
 
+    def _password(self) -> str:
+        password = self.prompts.password(self.host.name)
+        if password is None:
+            message = f"sudo asks for the password of {self.host.user}, and there is nobody to ask"
+            remedy = "Run it at a terminal, or log in as root: --login root"
+            raise AdministrationRefused(self.host.name, message, remedy=remedy)
+        return password
 
-class Password:
-    """Asked once, and known from then on."""
+
+class _Once:
+    """Asks for a password once, and knows it from then on: sudo's is that of the login."""
 
     def __init__(self, prompts: Prompts) -> None:
         self._prompts = prompts
-        self._value: str | None = None
+        self._password: str | None = None
 
-    def of(self, host: Host) -> str:
-        if self._value is None:
-            self._value = self._prompts.password(host.name)
-        if self._value is None:
-            message = f"sudo asks for the password of {host.user}, and there is nobody to ask"
-            remedy = "Run it at a terminal, or log in as root: --login root"
-            raise AdministrationRefused(host.name, message, remedy=remedy)
-        return self._value
+    def accept_host_key(self, host: str, key_type: str, fingerprint: str) -> bool:
+        return self._prompts.accept_host_key(host, key_type, fingerprint)
+
+    def passphrase(self, path: Path) -> str | None:
+        return self._prompts.passphrase(path)
+
+    def password(self, login: str) -> str | None:
+        if self._password is None:
+            self._password = self._prompts.password(login)
+        return self._password
 
 
-def root_shell(host: Host, connection: Connection, prompts: Prompts) -> RootShell:
-    """Root's shell for who is logged in as ``host.user``."""
-    return RootShell(host, connection, Password(prompts))
+def open_root_shell(host: Host, prompts: Prompts) -> RootShell:
+    """Log in as ``host.user``, who is root or may use sudo: with a key, or by a password that is asked for.
+
+    Raises ``ConnectionFailed`` and its kinds.
+    """
+    prompts = _Once(prompts)
+    return RootShell(host, connect(host, prompts=prompts, may_use_password=True), prompts)
 
 
 class _Conversation:

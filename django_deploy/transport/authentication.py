@@ -81,7 +81,7 @@ class _EarlyOffer(paramiko.auth_handler.AuthHandler):
 
 
 def authenticate(login: Login, transport: Transport, address: str) -> None:
-    """Log in with the first key that is accepted; raises ``AuthenticationFailed``."""
+    """Log in with the first key that is accepted, or by a password; raises ``AuthenticationFailed``."""
     attempt = _Attempt(login, transport, address)
     with contextlib.ExitStack() as stack:
         agent = attempt.open_agent()
@@ -93,7 +93,8 @@ def authenticate(login: Login, transport: Transport, address: str) -> None:
             if attempt.offer(identity):
                 remembered_keys.remember(login.place, identity.label)
                 return
-    raise attempt.failure()
+    if not attempt.use_password():
+        raise attempt.failure()
 
 
 class _Attempt:
@@ -131,6 +132,28 @@ class _Attempt:
             return True
         self._offered.append(f"{identity}: {key.failure}" if key.failure else str(identity))
         self._stop_if_hopeless(self._transport.get_exception())
+        return False
+
+    def use_password(self) -> bool:
+        """Ask for a password where that may be and would help; one that is wrong is not tried again."""
+        if not self._login.may_use_password or not self._takes_password():
+            return False
+        password = self._login.prompts.password(self._login.host.name)
+        if password is None:
+            return False
+        try:
+            self._transport.auth_password(self._login.config.user, password)
+        except (paramiko.SSHException, EOFError, OSError):
+            raise self.failure("the password is wrong; it was tried once") from None
+        return self._transport.is_authenticated()
+
+    def _takes_password(self) -> bool:
+        try:
+            self._transport.auth_none(self._login.config.user)
+        except paramiko.BadAuthenticationType as error:
+            return not {"password", "keyboard-interactive"}.isdisjoint(error.allowed_types)
+        except (paramiko.SSHException, EOFError, OSError):
+            return False
         return False
 
     def _send(self, key: SigningKey) -> None:

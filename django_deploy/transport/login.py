@@ -22,14 +22,15 @@ class Prompts(Protocol):
         """The passphrase of a private key file; None where there is none to be had."""
 
     def password(self, login: str) -> str | None:
-        """The password that sudo wants of ``login`` (``user@host``); None where there is nobody to ask."""
+        """The password of a user there (``user@host``); None where there is nobody to ask."""
 
 
 @dataclass(frozen=True)
 class Login:
     """A login to ``host``. ``timeout``, in seconds, is for each phase of it.
 
-    ``config_file`` is what is read instead of the user's ssh_config, None for that.
+    ``config_file`` is what is read instead of the user's ssh_config, None for that. ``may_use_password`` asks
+    for a password where no key is accepted.
     """
 
     host: Host
@@ -37,6 +38,7 @@ class Login:
     config_file: Path | None
     prompts: Prompts
     timeout: float
+    may_use_password: bool = False
 
     @property
     def place(self) -> str:

@@ -62,15 +62,18 @@ def connect(
     ssh_config: Path | None = None,
     timeout: float = 10.0,
     retry_for: float = RETRY_FOR,
+    may_use_password: bool = False,
 ) -> Connection:
     """Log in to ``host``, as the user's ``ssh_config`` says; ``host``'s own fields win over it.
 
     ``ssh_config`` is read instead of the user's files. ``timeout``, in seconds, is for each phase;
     a ConnectTimeout in the configuration wins. Further tries begin within ``retry_for`` seconds.
+    ``may_use_password`` asks for a password, once, where the host takes no key of ours.
     Raises ``HostUnreachable``, another ``ConnectionFailed``, ``HostKeyError`` or
     ``AuthenticationFailed``. May be called from many threads at once.
     """
-    return _Route(host, prompts, ssh_config, timeout, retry_for, host.jump).connect()
+    route = _Route(host, prompts, ssh_config, timeout, retry_for, host.jump, (), may_use_password)
+    return route.connect()
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class _Route:
     retry_for: float
     jumps: tuple[Host, ...] = ()
     beyond: tuple[Host, ...] = ()
+    may_use_password: bool = False
 
     def connect(self) -> Connection:
         config = configuration.read(self.host, self.config_file)
@@ -107,7 +111,8 @@ class _Route:
         return route._try(config)
 
     def _try(self, config: HostConfig) -> Connection:
-        login = Login(self.host, config, self.config_file, self.prompts, self.timeout)
+        may_use_password = self.may_use_password and not self.beyond
+        login = Login(self.host, config, self.config_file, self.prompts, self.timeout, may_use_password)
         turn = _turns.setdefault((config.hostname, config.port), threading.Semaphore(LOGINS_AT_ONCE))
         # The logins to jump hosts come before this one's turn: who waits for another holds nothing.
         through = self._open_through(config.jumps, config) if config.jumps else None

@@ -287,7 +287,7 @@ def test_administrator_with_a_password(bare_machine: Callable[[], BareMachine], 
     aim(bookshop, bare, WEB="caddy", TLS="internal")
 
     with bookshop.sit_at("deploy_setup", "--login", "admin") as keyboard:
-        keyboard.read_until(f"Password of admin@{bare.address} for sudo: ")
+        keyboard.read_until(f"Password of admin@{bare.address}: ")
         keyboard.type(f"{PASSWORD}\r")
         keyboard.read_until("Make that? [Y/n] ")
         keyboard.type("\r")
@@ -307,7 +307,7 @@ def test_wrong_password_is_one_try(bare_machine: Callable[[], BareMachine], book
     aim(bookshop, bare)
 
     with bookshop.sit_at("deploy_setup", "--login", "admin") as keyboard:
-        keyboard.read_until(f"Password of admin@{bare.address} for sudo: ")
+        keyboard.read_until(f"Password of admin@{bare.address}: ")
         keyboard.type("hartfield\r")
         keyboard.read_until(f"admin@{bare.address}: sudo refuses the password of admin: it was tried once")
         assert keyboard.end() == 1
@@ -315,6 +315,26 @@ def test_wrong_password_is_one_try(bare_machine: Callable[[], BareMachine], book
     log = bare.chroot("journalctl", "--no-pager", "--utc")
     assert log.count("pam_unix(sudo:auth): authentication failure") == 1
     assert "3 incorrect password attempts" not in log
+
+
+def test_login_by_password(bare_machine: Callable[[], BareMachine], bookshop: Bookshop) -> None:
+    bare = bare_machine()
+    bare.add_administrator("admin", PASSWORD)
+    bare.chroot("rm", "/home/admin/.ssh/authorized_keys")
+    bare.boot()
+    aim(bookshop, bare)
+
+    with bookshop.sit_at("deploy_setup", "--login", "admin", "--yes") as keyboard:
+        keyboard.read_until(f"Password of admin@{bare.address}: ")
+        keyboard.type(f"{PASSWORD}\r")
+        assert keyboard.end() == 0, "asked once, for the login and for sudo"
+    with bookshop.sit_at("deploy_setup", "--login", "admin") as keyboard:
+        keyboard.read_until(f"Password of admin@{bare.address}: ")
+        keyboard.type("hartfield\r")
+        keyboard.read_until("does not let admin in: the password is wrong; it was tried once")
+        assert keyboard.end() == 1
+
+    assert bare.run("id", "-un").stdout == "deploy\n"
 
 
 def test_password_without_a_terminal(bare_machine: Callable[[], BareMachine], bookshop: Bookshop) -> None:
@@ -341,7 +361,7 @@ def test_login_that_may_not_become_root(bare_machine: Callable[[], BareMachine],
     aim(bookshop, bare)
 
     with bookshop.sit_at("deploy_setup", "--login", "anna") as keyboard:
-        keyboard.read_until("for sudo: ")
+        keyboard.read_until("Password of ")
         keyboard.type(f"{PASSWORD}\r")
         keyboard.read_until("this login gives no root shell: anna is not in the sudoers file.")
         keyboard.read_until("Name a user who may use sudo, or root: --login USER")

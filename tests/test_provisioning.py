@@ -1,0 +1,137 @@
+"""What is refused before a host is connected to; what is done is in ``tests/hosts/test_setup.py``."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from django_deploy import provisioning
+from django_deploy.exceptions import ConfigError, HostUnreachable
+from django_deploy.target import Host, Target
+
+
+def target(*hosts, **keys):
+    entry = {"HOSTS": list(hosts), "ROOT": "/srv/shop", "PROCESSES": {"web": "gunicorn --bind unix:{socket}"}}
+    return Target.from_mapping("staging", {**entry, **keys}, settings_module="shop.settings")
+
+
+def refusal(*hosts, **keys):
+    with pytest.raises(ConfigError) as caught:
+        provisioning.set_up(target(*hosts, **keys), "root")
+    return str(caught.value)
+
+
+def test_this_machine_needs_no_setup():
+    assert refusal("local") == (
+        "deploy_setup is for hosts, and 'local' is this machine.\n"
+        "Make the folder ROOT: that is all that a deployment to this machine needs."
+    )
+
+
+def test_a_site_does_not_belong_to_root():
+    assert refusal("root@web1") == (
+        'root@web1: a site does not belong to root.\nName who the site shall belong to: "USER": "shop".'
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root's own name is refused as root's")
+def test_nobody_says_whom_the_site_belongs_to():
+    assert refusal("host-that-no-configuration-names") == (
+        "Neither HOSTS nor USER say who the site on host-that-no-configuration-names belongs to.\n"
+        'Name who the site shall belong to: "USER": "shop".'
+    )
+
+
+def test_a_host_that_does_not_answer():
+    with pytest.raises(HostUnreachable, match=r"127\.0\.0\.1:1 refused the connection"):
+        provisioning.set_up(target("shop@127.0.0.1:1"), "root")
+
+
+TLS = {"CERTIFICATE": "{folder}/shop.pem", "KEY": "{folder}/shop.key"}
+
+
+def files(folder):
+    keys = {name: path.format(folder=folder) for name, path in TLS.items()}
+    return target("shop@web1", WEB="nginx", DOMAIN="shop.example.com", TLS=keys)
+
+
+def test_files_of_a_certificate_are_read_here(tmp_path):
+    for name in ("pem", "key"):
+        (tmp_path / f"shop.{name}").write_text(f"-----BEGIN {name}-----\n")
+
+    [(first, certificate), (second, key)] = provisioning._described_files(files(tmp_path))
+
+    assert (first, second) == ("certificate.pem", "certificate.key")
+    assert (certificate.source, key.source) == (f"{tmp_path}/shop.pem", f"{tmp_path}/shop.key")
+    assert provisioning._sent_files(files(tmp_path))["certificate.key"] == b"-----BEGIN key-----\n"
+
+
+def test_files_of_the_host_are_not_sent():
+    on_host = {name: f"host:/etc/tls/{name}" for name in TLS}
+
+    assert provisioning._sent_files(target("shop@web1", TLS=on_host)) == {}
+
+
+def test_a_certificate_that_cannot_be_read(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        provisioning._sent_files(files(tmp_path))
+
+    assert str(caught.value) == (
+        f"{tmp_path}/shop.pem, which TLS names, cannot be read: No such file or directory.\n"
+        "Files that are on the host already begin with 'host:'."
+    )
+
+
+def test_a_file_that_is_no_certificate(tmp_path):
+    (tmp_path / "shop.pem").write_bytes(b"\x30\x82")
+
+    with pytest.raises(ConfigError) as caught:
+        provisioning._sent_files(files(tmp_path))
+
+    assert str(caught.value) == f"{tmp_path}/shop.pem, which TLS names, is no certificate or key in PEM form."
+
+
+def test_several_web_processes_and_instances(monkeypatch):
+    monkeypatch.setattr(provisioning, "_own_keys", lambda host, administrator: ())
+    made = target(
+        "shop@web1",
+        PROCESSES={
+            "worker": "celery worker",
+            "web": {"COMMAND": "gunicorn --bind unix:{socket}", "INSTANCES": 2},
+        },
+    )
+
+    site = provisioning.site_of(made, Host("web1", user="shop"), "root")
+
+    assert site.sockets == ("/srv/shop/run/web.sock", "/srv/shop/run/web.2.sock")
+
+
+def test_steps_of_a_script():
+    events = []
+    teller = provisioning._Teller("shop@web1", events.append)
+
+    for line in ("", "== the user shop", "", "== a key", "useradd: no"):
+        teller(line)
+
+    assert [(event.kind, event["step"]) for event in events] == [
+        ("step.started", "the user shop"),
+        ("step.finished", "the user shop"),
+        ("step.started", "a key"),
+        ("step.output", "a key"),
+    ]
+    assert (teller.title, teller.lines) == ("a key", ["useradd: no"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            ['{"by": "emma@laptop", "phase": "steps", "since": 1795908000}'],
+            "another deployment is running: emma@laptop, since 23:20:00 UTC, steps",
+        ),
+        (["no message"], "another deployment is running: somebody, since 00:00:00 UTC, starting"),
+    ],
+)
+def test_who_has_the_lock(lines, message):
+    assert provisioning._holder(lines) == message
