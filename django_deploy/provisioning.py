@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,10 @@ SHOWN_LINES = 20
 
 #: The exit status of the script where somebody else has the lock.
 LOCKED = 75
+
+#: What needs no quotes, in a shell, in SQL and in the configurations of web servers.
+_PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*)+")
+_PLAIN_USER = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
 
 #: The largest file of a certificate that is sent, in bytes.
 LARGEST_FILE = 1 << 20
@@ -131,7 +136,7 @@ def _look(
         fields = {
             "to_do": [piece.title for piece in plan.to_do],
             "there": [piece.title for piece in plan.there],
-            "script": plan.script,
+            "script": plan.script.splitlines(),
         }
         clock.report(Event("setup.planned", plan.host.name, fields=fields))
         for doubt in doubts(plan.site, plan.facts):
@@ -193,6 +198,7 @@ def site_of(target: Target, host: Host, administrator: str) -> Site:
     """What ``host`` is to be ready for; raises ``ConfigError`` where we have no key or no certificate."""
     web = next((process for process in target.processes if process.has_socket), None)
     names = web.instance_names() if web else ()
+    _check_words(target, host)
     assert host.user is not None
     return Site(
         target=target.name,
@@ -211,6 +217,18 @@ def site_of(target: Target, host: Host, administrator: str) -> Site:
         deployer=deployer(),
         lock_wait=target.lock_wait,
     )
+
+
+def _check_words(target: Target, host: Host) -> None:
+    """What stands in the script and in configurations as it is must not mean anything else there."""
+    if not _PLAIN_PATH.fullmatch(str(target.root)):
+        remedy = "Use letters, digits, '.', '_', '-' and '/'."
+        raise ConfigError(
+            f"ROOT {str(target.root)!r} has signs that deploy_setup does not take.", remedy=remedy
+        )
+    if not _PLAIN_USER.fullmatch(host.user or ""):
+        remedy = "Use letters, digits, '.', '_' and '-'."
+        raise ConfigError(f"{host.user!r} is no user that deploy_setup could make.", remedy=remedy)
 
 
 def _own_keys(host: Host, administrator: str) -> tuple[Key, ...]:

@@ -421,6 +421,7 @@ _ADDRESS = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
 #: What useradd takes on every system, and what may stand in a configuration and in a shell as it is.
 _NEW_USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ON_HOST = re.compile(r"host:(/[A-Za-z0-9_][A-Za-z0-9._-]*)+")
 _DOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 _HOST = re.compile(
     r"(?:(?P<user>.*)@)?(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<address>[^\[\]:]*))(?::(?P<port>[0-9]+))?"
@@ -1021,7 +1022,7 @@ def _read_tls_file(place: _Place, value: object) -> str:
     text = _read_file_name(place, os.fspath(value) if isinstance(value, os.PathLike) else value)
     if not text.startswith("host:"):
         return _read_key_file(place, text)
-    if not text.startswith("host:/") or _AWKWARD.search(text.removeprefix("host:")):
+    if not _ON_HOST.fullmatch(text):
         hint = "Write the whole path, say 'host:/etc/letsencrypt/live/shop.example.com/privkey.pem'."
         raise _Mistake(Kind.PATH, f"is not the path of a file on the host: {text!r}.", hint)
     return text

@@ -43,6 +43,30 @@ def test_nobody_says_whom_the_site_belongs_to():
     )
 
 
+@pytest.mark.parametrize(
+    ("user", "root", "message"),
+    [
+        (
+            "shop",
+            "/srv/a&b",
+            "ROOT '/srv/a&b' has signs that deploy_setup does not take.\n"
+            "Use letters, digits, '.', '_', '-' and '/'.",
+        ),
+        (
+            "EXAMPLE\\anna",
+            "/srv/shop",
+            "'EXAMPLE\\\\anna' is no user that deploy_setup could make.\nUse letters, digits, '.', '_' and '-'.",
+        ),
+    ],
+)
+def test_words_that_would_mean_something_else_in_a_script(user, root, message, monkeypatch):
+    monkeypatch.setattr(provisioning, "_own_keys", lambda host, administrator: ())
+    with pytest.raises(ConfigError) as caught:
+        provisioning.site_of(target("web1", ROOT=root), Host("web1", user=user), "root")
+
+    assert str(caught.value) == message
+
+
 def test_a_host_that_does_not_answer():
     with pytest.raises(HostUnreachable, match=r"127\.0\.0\.1:1 refused the connection"):
         provisioning.set_up(target("shop@127.0.0.1:1"), "root")

@@ -15,6 +15,7 @@ from django_deploy.provision.web import (
     FOR_EVER,
     HASHED,
     File,
+    Include,
     Server,
     certificate_files,
     certificate_paths,
@@ -43,7 +44,7 @@ if ! {imported}; then
     rm {CADDYFILE}.added
 fi
 """
-    include = {"check": imported, "act": act}
+    include = Include(check=imported, act=act)
     files = [*certificate_files(site, TLS_FOLDER, "caddy"), File(file, site_configuration(site))]
     return web_piece(site, SERVER, files, include=include, has_systemd=facts.has_systemd)
 

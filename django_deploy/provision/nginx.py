@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from shlex import quote
 
 from django_deploy.provision.down_page import DOWN_PAGE
 from django_deploy.provision.facts import Facts
@@ -15,6 +16,7 @@ from django_deploy.provision.web import (
     FOR_EVER,
     HASHED,
     File,
+    Include,
     Server,
     certificate_files,
     certificate_paths,
@@ -22,6 +24,8 @@ from django_deploy.provision.web import (
 )
 
 SERVER = Server("nginx", "www-data", "nginx -q -t")
+
+_MAIN = "/etc/nginx/nginx.conf"
 
 #: Where sent certificates and their keys are; nginx reads them as root.
 TLS_FOLDER = PurePosixPath("/etc/nginx/tls")
@@ -34,10 +38,14 @@ def nginx_piece(site: Site, facts: Facts) -> Piece:
     """The site's configuration, as Debian keeps them: in ``sites-available``, with a link."""
     file = PurePosixPath("/etc/nginx/sites-available", site.domain)
     link = PurePosixPath("/etc/nginx/sites-enabled", site.domain)
-    include = {
-        "check": f'[ "$(readlink -f {link})" = {file} ]',
-        "act": f'[ -e {link} ] || {{ ln -s {file} {link}; changed="$changed {link}"; }}',
-    }
+    message = f"nginx does not read {link.parent}: have {_MAIN} include it, as Debian's does."
+    include = Include(
+        check=f'[ "$(readlink -f {link})" = {file} ]',
+        act=f"install -d {link.parent}\n"
+        f'[ -e {link} ] || {{ ln -s {file} {link}; changed="$changed {link}"; }}',
+        confirm=f"nginx -T 2>/dev/null | grep -qF 'configuration file {link}:' ||\n"
+        f"    {{ put_back; stop {quote(message)}; }}",
+    )
     files = [*certificate_files(site, TLS_FOLDER), File(file, site_configuration(site, facts))]
     return web_piece(site, SERVER, files, include=include, has_systemd=facts.has_systemd)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 #: How a line of output begins that says which piece runs.
 HEADING = "== "
@@ -63,7 +64,7 @@ def script(about: Sequence[str], there: Sequence[Piece], to_do: Sequence[Piece],
         if piece.needs_lock and not is_locked:
             lines.append(lock)
             is_locked = True
-        lines += [f"say '{piece.title}'", piece.act.strip(), ""]
+        lines += [f"say {quote(piece.title)}", piece.act.strip(), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import PurePosixPath
@@ -29,6 +29,19 @@ class Server:
     name: str
     user: str
     judge: str
+
+
+@dataclass(frozen=True)
+class Include:
+    """Shell by which the server comes to read the site's file.
+
+    ``check`` ends with 0 where it does; ``act`` has it do so, before it is asked to judge, and ``confirm`` ends
+    the script where it judged without having read it.
+    """
+
+    check: str
+    act: str
+    confirm: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,20 +102,17 @@ def _on_host(named: str, sent: PurePosixPath) -> str:
 
 
 def web_piece(
-    site: Site, server: Server, files: Iterable[File], *, include: Mapping[str, str], has_systemd: bool
+    site: Site, server: Server, files: Iterable[File], *, include: Include, has_systemd: bool
 ) -> Piece:
-    """Put the files there and have the server use them.
-
-    ``include`` is shell by which the server comes to read the site's file: ``check``, and ``act``.
-    """
+    """Put the files there and have the server use them."""
     files = [*files]
     check = [*(f"echo '{file.sha256}  {file.path}' | sha256sum -c --status" for file in files)]
     check += [*(f'[ "$(stat -c %a {file.path})" = {file.mode} ]' for file in files)]
-    check += [include["check"], f"as {server.user} test -x {site.root / 'run'}"]
+    check += [include.check, f"as {server.user} test -x {site.root / 'run'}"]
     act = [_PUT.rstrip(), _still_sound(server)]
     act += [_put(file) for file in files]
-    act += [include["act"].rstrip(), _settle(server), _start(server, has_systemd=has_systemd)]
-    act += [_may_enter(site, server)]
+    act += [include.act.rstrip(), _settle(server), *([include.confirm] if include.confirm else [])]
+    act += [_start(server, has_systemd=has_systemd), _may_enter(site, server)]
     if has_systemd:
         check += [f"systemctl is-active {server.name}", f"systemctl is-enabled {server.name}"]
     return Piece(f"{site.domain}, served by {server.name}", " &&\n".join(check), "\n".join(act))

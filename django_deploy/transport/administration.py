@@ -180,7 +180,8 @@ class _Conversation:
         return True
 
     def _refused(self) -> AdministrationRefused:
-        said = printable(self._unread[STDERR].replace(PROMPT.encode(), b"").strip(), 400)
+        unread = b"\n".join(text for text in self._unread.values() if text)
+        said = printable(unread.replace(PROMPT.encode(), b"").strip(), 400)
         if self._open:
             self.give_up()
             message = f"no root shell within {SUDO_TIMEOUT:g} s"

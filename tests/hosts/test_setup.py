@@ -232,7 +232,7 @@ def test_bare_host_with_nginx_and_postgresql(
     assert snapshot(bare) == files
     count = bare.run("psql", "-XAtqc", "SELECT count(*) FROM catalogue_book", "site").stdout
     assert int(count) > 0
-    assert "DATABASE_URL  set on the hosts" in bookshop.run("deploy_env").out
+    assert "DATABASE_URL            set on the hosts\n" in bookshop.run("deploy_env").out
     assert bare.run("stat", "-c", "%a", f"{bare.root}/.deploy/environment.json").stdout == "600\n"
     listening = bare.run("ss", "-Hltn", user="root").stdout
     assert {line.split()[3] for line in listening.splitlines() if "5432" in line} <= {
