@@ -55,7 +55,8 @@ def test_nobody_says_whom_the_site_belongs_to():
         (
             "EXAMPLE\\anna",
             "/srv/shop",
-            "'EXAMPLE\\\\anna' is no user that deploy_setup could make.\nUse letters, digits, '.', '_' and '-'.",
+            "'EXAMPLE\\\\anna' is no user that deploy_setup could make.\n"
+            "Use letters, digits, '.', '_' and '-'.",
         ),
     ],
 )

@@ -35,8 +35,8 @@ class Server:
 class Include:
     """Shell by which the server comes to read the site's file.
 
-    ``check`` ends with 0 where it does; ``act`` has it do so, before it is asked to judge, and ``confirm`` ends
-    the script where it judged without having read it.
+    ``check`` ends with 0 where it does; ``act`` has it do so, before it is asked to judge, and ``confirm``
+    ends the script where it judged without having read it.
     """
 
     check: str
