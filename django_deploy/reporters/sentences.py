@@ -29,7 +29,9 @@ def _as_word(name: str, value: Any) -> str:
         return holder_in_words(value, time.time())
     if name == "phases" and isinstance(value, Mapping):
         return ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in value.items())
-    if name in {"distributions", "migrations", "wheels", "releases"} and isinstance(value, (list, dict)):
+    if name in {"distributions", "migrations", "wheels", "releases", "to_do"} and isinstance(
+        value, (list, dict)
+    ):
         return str(len(value))
     if isinstance(value, Mapping):
         return ", ".join(
@@ -94,7 +96,7 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
         f"fetched {count('wheel', w['distributions'])}, {w['bytes']}, in {w['seconds']}"
     ),
     "plan.ready": lambda w: "planned",
-    "setup.planned": lambda w: "looked at",
+    "setup.planned": lambda w: f"{count('part', w['to_do'])} missing",
     "lock.waiting": lambda w: f"waiting for another deployment to end: {w['holder']}",
     "recovered": lambda w: f"mended what an earlier deployment left: {w['release']} {w['action']}",
     "upload.progress": lambda w: f"sent {w['done']} of {w['total']}",

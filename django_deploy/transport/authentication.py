@@ -171,7 +171,7 @@ class _Attempt:
     def _stop_if_hopeless(self, error: Exception | None) -> None:
         if isinstance(error, paramiko.ssh_exception.PartialAuthentication):
             raise self.failure(f"it took the key and then wants more: {', '.join(error.allowed_types)}")
-        if isinstance(error, paramiko.BadAuthenticationType):
+        if isinstance(error, paramiko.BadAuthenticationType) and not self._login.may_use_password:
             raise self.failure(f"it takes no keys, only: {', '.join(error.allowed_types)}")
         if not self._transport.is_active():
             raise self.failure()

@@ -12,8 +12,19 @@ from pathlib import Path
 
 import asyncssh
 
+#: What is in it opens the door, if it is there.
+PASSWORD = Path(sys.argv[1], "password")
+
 
 class Server(asyncssh.SSHServer):
+    def password_auth_supported(self):
+        return PASSWORD.exists()
+
+    def validate_password(self, username, password):
+        with PASSWORD.with_name("passwords").open("a") as tries:
+            tries.write(f"{password}\n")
+        return password == PASSWORD.read_text()
+
     def connection_requested(self, dest_host, dest_port, orig_host, orig_port):
         return True
 

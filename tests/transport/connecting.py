@@ -17,8 +17,9 @@ needs_openssh_server = pytest.mark.skipif("openssh" not in KINDS, reason="OpenSS
 class Person:
     """Answers every question, and keeps the questions."""
 
-    def __init__(self, *, accepts=False, passphrase=None):
+    def __init__(self, *, accepts=False, passphrase=None, password=None):
         self.accepts = accepts
+        self.secret = password
         self.answer = passphrase
         self.questions = []
 
@@ -29,6 +30,10 @@ class Person:
     def passphrase(self, path):
         self.questions.append(path)
         return self.answer
+
+    def password(self, login):
+        self.questions.append(login)
+        return self.secret
 
 
 def read_all(channel):

@@ -8,9 +8,10 @@ from statistics import mode
 import pytest
 
 from django_deploy.exceptions import AuthenticationFailed
+from django_deploy.transport.ssh import connect
 from tests.hosts.proxy import Proxy
 from tests.transport.connecting import Person, failure, needs_openssh_server
-from tests.transport.servers import add_to_agent, make_key, public_line
+from tests.transport.servers import add_to_agent, make_client, make_key, public_line
 
 
 def test_a_key_that_is_not_authorized(each_ssh_server, tmp_path):
@@ -231,3 +232,59 @@ class TestAgent:
         monkeypatch.setenv("SSH_AUTH_SOCK", "/nowhere/agent")
 
         opened(ssh_server)
+
+
+@pytest.fixture
+def strict(servers, home, tmp_path):
+    """A server that takes no key of ours, and one password."""
+    client = make_client(servers("asyncssh"), home)
+    keys, password = (client.server.folder / name for name in ("authorized_keys", "password"))
+    kept = keys.read_text()
+    keys.write_text(public_line(make_key(tmp_path / "somebody")) + "\n")
+    password.write_text("box hill")
+    yield client
+    keys.write_text(kept)
+    for file in (password, password.with_name("passwords")):
+        file.unlink(missing_ok=True)
+
+
+def test_a_password_where_no_key_is_taken(strict):
+    person = Person(password="box hill")
+
+    connect(strict.host, ssh_config=strict.config, prompts=person, may_use_password=True).close()
+
+    assert person.questions == [strict.host.name]
+
+
+def test_a_wrong_password_is_tried_once(strict):
+    person = Person(password="hartfield")
+
+    error = failure(AuthenticationFailed, strict, prompts=person, may_use_password=True)
+
+    assert error.message.splitlines()[0] == (
+        f"127.0.0.1:{strict.port} does not let {strict.user} in: the password is wrong; it was tried once"
+    )
+    assert (strict.server.folder / "passwords").read_text() == "hartfield\n"
+
+
+@pytest.mark.parametrize(("may_use_password", "password"), [(False, "box hill"), (True, None)])
+def test_a_password_that_nobody_gives(strict, may_use_password, password):
+    person = Person(password=password)
+
+    error = failure(AuthenticationFailed, strict, prompts=person, may_use_password=may_use_password)
+
+    assert error.message.splitlines()[:2] == [
+        f"127.0.0.1:{strict.port} does not let {strict.user} in",
+        "offered:",
+    ]
+    assert len(person.questions) == may_use_password
+
+
+def test_a_server_that_takes_no_passwords(ssh_server, tmp_path):
+    make_key(tmp_path / "other")
+    person = Person(password="box hill")
+    host = replace(ssh_server.host, key_file=str(tmp_path / "other"))
+
+    failure(AuthenticationFailed, ssh_server, host, prompts=person, may_use_password=True)
+
+    assert person.questions == []
