@@ -18,6 +18,10 @@ from django_deploy.transport.printable import printable
 
 _keys = KeyRing()
 
+#: Methods of RFC 4252 and RFC 4256 that a password fits, the plain one first.
+_INTERACTIVE = "keyboard-interactive"
+_BY_PASSWORD = ("password", _INTERACTIVE)
+
 
 class Transport(paramiko.Transport):
     """Offers several keys in one login, and keeps the reason of a server that hangs up in ``last_words``."""
@@ -54,11 +58,26 @@ class Transport(paramiko.Transport):
             handler._request_auth()  # type: ignore[attr-defined]
         handler.auth_method = "publickey"
         handler.auth_event, handler.username, handler.private_key = event, username, key
-        granted = paramiko.Message()
-        granted.add_string("ssh-userauth")
-        granted.rewind()
-        offer(handler, granted)
+        offer(handler, _granted())
         return []
+
+    def authenticate(self, username: str, method: str, **attributes: object) -> None:
+        """By another method than a key. ``attributes`` are what paramiko's handler has for it.
+
+        The service is asked for once here, too. Raises as paramiko does.
+        """
+        handler, event = self.auth_handler, threading.Event()
+        is_granted = handler is not None
+        if handler is None:
+            handler = self.auth_handler = paramiko.auth_handler.AuthHandler(self)
+        handler.auth_event, handler.auth_method, handler.username = event, method, username
+        for name, value in attributes.items():
+            setattr(handler, name, value)
+        if is_granted:
+            paramiko.auth_handler.AuthHandler._parse_service_accept(handler, _granted())  # type: ignore[attr-defined]
+        else:
+            handler._request_auth()  # type: ignore[attr-defined]
+        handler.wait_for_response(event)
 
     def _takes_key_with_request(self, key: paramiko.PKey) -> bool:
         """OpenSSH is known to; which signature of an RSA key it takes, it may say only before it grants."""
@@ -71,6 +90,14 @@ class Transport(paramiko.Transport):
         message.rewind()
         message.get_int()
         self.last_words = printable(message.get_binary())
+
+
+def _granted() -> paramiko.Message:
+    """What a server says that grants the service."""
+    granted = paramiko.Message()
+    granted.add_string("ssh-userauth")
+    granted.rewind()
+    return granted
 
 
 class _EarlyOffer(paramiko.auth_handler.AuthHandler):
@@ -136,25 +163,31 @@ class _Attempt:
 
     def use_password(self) -> bool:
         """Ask for a password where that may be and would help; one that is wrong is not tried again."""
-        if not self._login.may_use_password or not self._takes_password():
+        method = self._password_method() if self._login.may_use_password else None
+        password = self._login.prompts.password(self._login.host.name) if method else None
+        if method is None or password is None:
             return False
-        password = self._login.prompts.password(self._login.host.name)
-        if password is None:
-            return False
+        attributes: dict[str, object] = {"password": password}
+        if method == _INTERACTIVE:
+            attributes = {
+                "submethods": "",
+                "interactive_handler": lambda *about: [password for _ in about[2]],
+            }
         try:
-            self._transport.auth_password(self._login.config.user, password)
+            self._transport.authenticate(self._login.config.user, method, **attributes)
         except (paramiko.SSHException, EOFError, OSError):
             raise self.failure("the password is wrong; it was tried once") from None
         return self._transport.is_authenticated()
 
-    def _takes_password(self) -> bool:
+    def _password_method(self) -> str | None:
+        """By which of its methods the server takes a password; None where it takes none."""
         try:
-            self._transport.auth_none(self._login.config.user)
+            self._transport.authenticate(self._login.config.user, "none")
         except paramiko.BadAuthenticationType as error:
-            return not {"password", "keyboard-interactive"}.isdisjoint(error.allowed_types)
+            return next((method for method in _BY_PASSWORD if method in error.allowed_types), None)
         except (paramiko.SSHException, EOFError, OSError):
-            return False
-        return False
+            return None
+        return None
 
     def _send(self, key: SigningKey) -> None:
         is_answered = threading.Event()

@@ -15,10 +15,22 @@ import asyncssh
 #: What is in it opens the door, if it is there.
 PASSWORD = Path(sys.argv[1], "password")
 
+#: If this is there, too, the password is asked for as PAM does.
+INTERACTIVE = Path(sys.argv[1], "interactive")
+
 
 class Server(asyncssh.SSHServer):
     def password_auth_supported(self):
-        return PASSWORD.exists()
+        return PASSWORD.exists() and not INTERACTIVE.exists()
+
+    def kbdint_auth_supported(self):
+        return INTERACTIVE.exists()
+
+    def get_kbdint_challenge(self, username, lang, submethods):
+        return "", "", "", [("Password: ", False)]
+
+    def validate_kbdint_response(self, username, responses):
+        return self.validate_password(username, *responses)
 
     def validate_password(self, username, password):
         with PASSWORD.with_name("passwords").open("a") as tries:

@@ -244,11 +244,14 @@ def strict(servers, home, tmp_path):
     password.write_text("box hill")
     yield client
     keys.write_text(kept)
-    for file in (password, password.with_name("passwords")):
-        file.unlink(missing_ok=True)
+    for name in ("password", "passwords", "interactive"):
+        (client.server.folder / name).unlink(missing_ok=True)
 
 
-def test_a_password_where_no_key_is_taken(strict):
+@pytest.mark.parametrize("is_interactive", [False, True])
+def test_a_password_where_no_key_is_taken(strict, is_interactive):
+    if is_interactive:
+        (strict.server.folder / "interactive").touch()
     person = Person(password="box hill")
 
     connect(strict.host, ssh_config=strict.config, prompts=person, may_use_password=True).close()
