@@ -6,6 +6,7 @@ import http.client
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
@@ -366,6 +367,42 @@ def test_login_that_may_not_become_root(bare_machine: Callable[[], BareMachine],
         keyboard.read_until("this login gives no root shell: anna is not in the sudoers file.")
         keyboard.read_until("Name a user who may use sudo, or root: --login USER")
         assert keyboard.end() == 1
+
+
+# Links that are cut
+
+PACKAGES = "the packages caddy"
+
+
+def assert_goes_on(machine: BareMachine, bookshop: Bookshop) -> None:
+    """The script comes to its end without us; then nothing is missing."""
+    deadline = time.monotonic() + 120
+    while machine.enter("pgrep", "-f", "/run/django-deploy", user="root", check=False):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert "Nothing to do: set up already" in set_up(bookshop)
+
+
+def test_script_goes_on_without_the_deployer(bare: BareMachine, bookshop: Bookshop) -> None:
+    aim(bookshop, bare, WEB="caddy", TLS="internal")
+    with bookshop.start("deploy_setup", "--json") as deployer:
+        deployer.wait_for("step.started", step=PACKAGES)
+        deployer.kill()
+
+    assert_goes_on(bare, bookshop)
+
+
+def test_script_goes_on_under_sudo(bare_machine: Callable[[], BareMachine], bookshop: Bookshop) -> None:
+    bare = bare_machine()
+    bare.add_administrator("admin", PASSWORD)
+    bare.boot()
+    aim(bookshop, bare, WEB="caddy", TLS="internal")
+    with bookshop.sit_at("deploy_setup", "--login", "admin", "--yes", "--plain") as keyboard:
+        keyboard.read_until(f"Password of admin@{bare.address}: ")
+        keyboard.type(f"{PASSWORD}\r")
+        keyboard.read_until(f"{PACKAGES} ...")
+
+    assert_goes_on(bare, bookshop)
 
 
 # Hosts that are not as they should be
