@@ -91,6 +91,7 @@ def test_what_is_written_passes_the_checks(project):
         out.endswith(
             "Now:\n"
             "  export STAGING_SECRET_KEY=...\n"
+            "  python manage.py deploy_setup staging    # a new server, once\n"
             "  python manage.py deploy --plan staging\n"
             "  python manage.py deploy staging\n"
         )

@@ -12,7 +12,7 @@ from django_deploy.management.base import DeployCommand, Terminal
 from django_deploy.management.help_text import with_examples
 from django_deploy.management.proposals import Answers, Proposal, environment_names, propose, variable_here
 from django_deploy.management.survey import Survey, survey
-from django_deploy.target import Target
+from django_deploy.target import LOCAL, Target
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -99,6 +99,8 @@ class Command(DeployCommand):
         for name in environment_names(facts):
             if name != "ALLOWED_HOSTS":
                 self.say(f"  export {variable_here(name, answers)}=...")
+        if LOCAL not in answers.hosts:
+            self.say(f"  python manage.py deploy_setup {answers.target}    # a new server, once")
         self.say(f"  python manage.py deploy --plan {answers.target}")
         self.say(f"  python manage.py deploy {answers.target}")
 
