@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -153,6 +154,28 @@ def test_a_release_that_fails_leaves_the_database_to_the_live_one(shop, releases
     ) in out
     assert shop.live == fourth
     assert shop.applied()[-1] == "0005_no_blurb"
+    shop.check()
+
+
+def test_a_deployer_that_is_killed_leaves_the_database_to_the_live_one(shop, releases):
+    _, _, third, fourth = releases
+    gunicorn = shop.root / "releases" / third / "venv" / "bin" / "gunicorn"
+    aside = gunicorn.rename(gunicorn.with_name("aside"))
+    gunicorn.write_text("#!/bin/sh\nexec sleep 60\n")
+    gunicorn.chmod(0o755)
+
+    with shop.start("deploy_rollback", "demo", third, "--reverse-migrations", "--json") as process:
+        while '"process.started"' not in process.stdout.readline():
+            pass
+        assert shop.applied()[-1] == "0004_grade"
+        process.kill()
+    deadline = time.monotonic() + 90
+    while (shop.root / ".deploy" / "transaction.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+    aside.replace(gunicorn)
+    assert shop.applied()[-1] == "0005_no_blurb"
+    assert shop.live == fourth
     shop.check()
 
 

@@ -55,7 +55,7 @@ DESCRIPTION: Shape = {
     "migrations": [str],
     "tables": TABLES,
 }
-DATABASE: Shape = {**DESCRIPTION, "suffix": _SUFFIX, "estimate": int}
+DATABASE: Shape = {**DESCRIPTION, "suffix": _SUFFIX, "estimate": int, "served": [str]}
 
 #: What the site says has happened since a dump.
 SINCE: Shape = {
@@ -124,6 +124,7 @@ class Backups:
         """
         started = time.monotonic()
         made = _described(ask({"do": "describe_database", "database": database}, DESCRIBE_TIMEOUT))
+        self._refuse_to_serve(made.pop("served"))
         self._clear()
         name = self._new_name(database)
         estimate = made.pop("estimate")
@@ -146,6 +147,17 @@ class Backups:
         self._link.report("backup.finished", **told, bytes=made["size"], seconds=made["seconds"])
         self.prune(database, keep, spared)
         return name
+
+    def _refuse_to_serve(self, folders: list[str]) -> None:
+        """A dump has all that the site knows: it does not lie where web servers hand out files."""
+        for folder in folders:
+            if Path(os.path.realpath(folder)) in Path(os.path.realpath(self.folder)).parents:
+                raise Failure(
+                    "BackupFailed",
+                    f"no backup is possible: {self.folder} is inside of {folder},"
+                    " whose files visitors may read",
+                    "Give MEDIA_ROOT and STATIC_ROOT folders of their own, such as shared/media.",
+                )
 
     def _clear(self) -> None:
         """Make the folder, and take away what a killed program has left in it: we have the lock."""

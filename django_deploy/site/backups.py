@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
@@ -16,9 +17,10 @@ from .row_counts import count, differences
 
 
 def describe_database(alias: str) -> dict[str, Any]:
-    """What is written down beside a dump that is made now, and about how large that is: ``estimate``, bytes.
+    """What is written down beside a dump that is made now.
 
-    ``suffix`` is that of the dump's file. Raises ``DumpFailed`` where there is no tool.
+    Beside that: ``estimate``, about how large it is, in bytes; ``suffix``, that of the dump's file; ``served``,
+    folders whose files visitors may read. Raises ``DumpFailed`` where there is no tool.
     """
     connection = connections[alias]
     connection.prepare_database()
@@ -30,6 +32,7 @@ def describe_database(alias: str) -> dict[str, Any]:
         "tool": tool.tool(),
         "suffix": tool.suffix,
         "estimate": tool.size(),
+        "served": [str(folder) for folder in (settings.MEDIA_ROOT, settings.STATIC_ROOT) if folder],
         "migrations": applied(connection),
         "tables": count(connection),
     }

@@ -21,6 +21,7 @@ DATABASE = {
     "tool": "SQLite 3.40",
     "suffix": ".sqlite3",
     "estimate": 1000,
+    "served": ["/srv/site/shared/media"],
     "migrations": ["shop.0001_initial"],
     "tables": {"shop_book": {"rows": 2, "is_estimate": False, "key": "id", "last": 2}},
 }
@@ -143,6 +144,19 @@ def test_a_disk_that_is_too_small_is_seen_before(backups, monkeypatch):
 
     assert caught.value.type == "NoSpace"
     assert [request["do"] for request in site.asked] == ["describe_database"]
+
+
+def test_a_dump_is_not_written_where_visitors_may_read_it(backups, layout):
+    shared = str(layout.shared)
+    site = Site(describe_database={"ok": True, "database": {**DATABASE, "served": [shared]}})
+
+    with pytest.raises(Failure) as caught:
+        make(backups, site)
+
+    assert (caught.value.type, caught.value.message) == (
+        "BackupFailed",
+        f"no backup is possible: {backups.folder} is inside of {shared}, whose files visitors may read",
+    )
 
 
 def test_what_a_killed_program_left_goes_with_the_next(backups):

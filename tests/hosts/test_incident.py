@@ -9,7 +9,7 @@ import pytest
 
 from . import base
 from .conftest import Machines
-from .inspection import assert_consistent, visit
+from .inspection import assert_consistent, live, visit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,3 +161,21 @@ def test_a_column_goes_that_the_old_code_reads(server: Machine, bookshop: Booksh
     assert_serves(server, new)
     assert not has_blurb(server)
     assert books(server) == untouched
+
+
+def test_a_restoration_that_fails_leaves_the_site_as_it_was(server: Machine, bookshop: Bookshop) -> None:
+    """It comes after the other one, whose backups and release are there."""
+    bookshop.write("bookshop/on_postgresql.py", SETTINGS)
+    aim(bookshop, server)
+    [*_, backup] = bookshop.run("deploy_restore", "--json").all("host.backup")
+    before, release = dump(server), live(server)
+    server.run("mv", "/usr/bin/pg_restore", "/root/pg_restore", user="root")
+
+    result = bookshop.run("deploy_restore", backup["name"], "--yes")
+
+    server.run("mv", "/root/pg_restore", "/usr/bin/pg_restore", user="root")
+    assert result.status == 1, result
+    assert result.err.splitlines()[0].endswith("there is no pg_restore on the host"), result
+    assert result.err.splitlines()[-1] == "The database is as before."
+    assert dump(server) == before
+    assert_serves(server, release)
