@@ -154,9 +154,12 @@ def restore(
 
 def _find(target: Target, sessions: Sequence[HostSession], name: str) -> tuple[HostSession, Backup]:
     found = list(_list(sessions))
-    for backup in found:
-        if backup.name == name:
-            return next(s for s in sessions if s.host.name == backup.host), backup
+    named = [backup for backup in found if backup.name == name]
+    if len(named) > 1:
+        hosts = ", ".join(backup.host for backup in named)
+        raise ConfigError(f"Several hosts have a backup {name!r}: {hosts}.", remedy="Name one with --hosts.")
+    if named:
+        return next(s for s in sessions if s.host.name == named[0].host), named[0]
     names = ", ".join(sorted({backup.name for backup in found}, reverse=True)[:10])
     raise ConfigError(
         f"There is no backup {name!r} of {target.name!r}.", remedy=f"There is: {names or 'none'}."

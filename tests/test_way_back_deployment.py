@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hosts.keyboard import Keyboard
 from tests.test_backups_deployment import Keeper
 from tests.test_migrations_deployment import BLURB
 
@@ -21,6 +22,11 @@ class Traveller(Keeper):
 
     def rollback(self, *words):
         return self.run("deploy_rollback", "demo", *words)
+
+    def sit_at(self, *command):
+        """The same at a terminal."""
+        argv = [str(self.venv / "bin" / "python"), "manage.py", *command]
+        return Keyboard(argv, self.project, self.environment)
 
     def applied(self):
         query = "SELECT name FROM django_migrations WHERE app = 'catalogue' ORDER BY id"
@@ -176,6 +182,39 @@ def test_a_deployer_that_is_killed_leaves_the_database_to_the_live_one(shop, rel
     aside.replace(gunicorn)
     assert shop.applied()[-1] == "0005_no_blurb"
     assert shop.live == fourth
+    shop.check()
+
+
+def test_whoever_sits_at_a_terminal_is_asked(shop, releases):
+    _, _, third, fourth = releases
+
+    with shop.sit_at("deploy_rollback", "demo", third) as keyboard:
+        shown = keyboard.read_until("Take them back? [y/N]")
+        keyboard.type("n\n")
+        assert keyboard.end() == 1
+
+    assert "catalogue.0005_no_blurb, to be taken back" in shown
+    assert (shop.live, shop.applied()[-1]) == (fourth, "0005_no_blurb")
+
+    with shop.sit_at("deploy_rollback", "demo", third) as keyboard:
+        keyboard.read_until("Take them back? [y/N]")
+        keyboard.type("y\n")
+        assert keyboard.end() == 0
+
+    assert (shop.live, shop.applied()[-1]) == (third, "0004_grade")
+    assert shop.rollback(fourth, "--allow-breaking")[0] == 0
+
+
+def test_before_a_backup_is_put_back_one_is_asked(shop, releases):
+    content, name = shop.content(), shop.backups()[-1]["name"]
+
+    with shop.sit_at("deploy_restore", "demo", name) as keyboard:
+        shown = keyboard.read_until("Put it back, and lose that? [y/N]")
+        keyboard.type("\n")
+        assert keyboard.end() == 1
+
+    assert "changes of rows that were there then are lost as well" in shown
+    assert shop.content() == content
     shop.check()
 
 

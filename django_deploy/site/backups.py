@@ -19,8 +19,8 @@ from .row_counts import count, differences
 def describe_database(alias: str) -> dict[str, Any]:
     """What is written down beside a dump that is made now.
 
-    Beside that: ``estimate``, about how large it is, in bytes; ``suffix``, that of the dump's file; ``served``,
-    folders whose files visitors may read. Raises ``DumpFailed`` where there is no tool.
+    Beside that: ``estimate``, about how large it is, in bytes; ``suffix``, that of the dump's file;
+    ``served``, folders whose files visitors may read. Raises ``DumpFailed`` where there is no tool.
     """
     connection = connections[alias]
     connection.prepare_database()

@@ -37,6 +37,7 @@ class Command(DeployCommand):
         parser.add_argument("backup", nargs="?", help="Its name, as it is listed.")
         parser.add_argument("--yes", action="store_true", help="Do not ask before it is put back.")
         parser.add_argument("--json", action="store_true", help="Print one event a line, as JSON.")
+        self.add_hosts_argument(parser)
         parser.add_argument(
             "--wait",
             type=float,
@@ -51,10 +52,11 @@ class Command(DeployCommand):
         backup: str | None,
         yes: bool,
         json: bool,
+        hosts: str | None,
         wait: float | None,
         **options: Any,
     ) -> None:
-        chosen = self.get_target(target, None, wait)
+        chosen = self.get_target(target, hosts, wait)
         if backup is None:
             return self.list_backups(chosen, json=json, options=options)
         with self.reporting(json=json, options=options) as reporter:
