@@ -456,7 +456,7 @@ def _with_vendored(target: Target, manifest: Manifest, clock: Clock, prompts: Pr
 def finish(target: Target, clock: Clock, outcome: Outcome) -> Outcome:
     """Report the end, with its times and what was left out."""
     seconds, left_out = round(time.monotonic() - clock.started, 3), names_of(target.left_out)
-    if left_out and outcome.outcome != "declined":
+    if left_out and outcome.outcome not in ("declined", "restored"):
         remedy = (
             f"See what they serve: manage.py deploy_status {target.name}. The next deploy brings them along."
         )
