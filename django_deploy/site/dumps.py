@@ -261,7 +261,8 @@ class _SQLite(Dumper):
     def restore(self, file: Path) -> None:
         """In one transaction: those who have the database open see the one or the other."""
         self.connection.ensure_connection()
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as copy:
+        # Nobody writes to a dump: SQLite need not put files beside it for those who would.
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as copy:
             self._copy(copy, self.connection.connection)
 
     def _copy(self, source: sqlite3.Connection, destination: sqlite3.Connection) -> None:

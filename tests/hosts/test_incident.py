@@ -34,6 +34,7 @@ class Migration(migrations.Migration):
     operations = [{operation}]
 """
 
+ADD_BLURB = 'migrations.AddField("book", "blurb", models.TextField(null=True))'
 FIELD = "    restocked = models.DateTimeField(null=True, editable=False)\n"
 BLURB = "    blurb = models.TextField(null=True)\n"
 
@@ -101,8 +102,7 @@ def test_a_column_goes_that_the_old_code_reads(server: Machine, bookshop: Booksh
     bookshop.pip("install", "psycopg[binary]")
     bookshop.write("bookshop/on_postgresql.py", SETTINGS)
     change_model(bookshop, FIELD, FIELD + BLURB)
-    add = 'migrations.AddField("book", "blurb", models.TextField(null=True))'
-    migrate(bookshop, "0003_blurb", "0002_first_books", add)
+    migrate(bookshop, "0003_blurb", "0002_first_books", ADD_BLURB)
     aim(bookshop, server)
     old = bookshop.deployed()
     ask(server, "UPDATE catalogue_book SET blurb = 'Of ' || title || ' ☃'")
@@ -179,6 +179,39 @@ def test_a_restoration_that_fails_leaves_the_site_as_it_was(server: Machine, boo
     assert result.err.splitlines()[-1] == "The database is as before."
     assert dump(server) == before
     assert_serves(server, release)
+
+
+#: A tool that does not end.
+ENDLESS = """\
+#!/bin/sh
+[ "$1" = --version ] && echo pg_dump 15 && exit
+exec sleep 4711
+"""
+
+
+def test_a_deployer_that_leaves_during_a_backup(server: Machine, bookshop: Bookshop) -> None:
+    """Nothing is left of it: no program, no file. It comes after the others."""
+    bookshop.pip("install", "psycopg[binary]")
+    bookshop.write("bookshop/on_postgresql.py", SETTINGS)
+    change_model(bookshop, FIELD, f"{FIELD}    grade = models.IntegerField(null=True)\n")
+    migrate(bookshop, "0003_blurb", "0002_first_books", ADD_BLURB)
+    migrate(bookshop, "0004_no_blurb", "0003_blurb", 'migrations.RemoveField("book", "blurb")')
+    grade = 'migrations.AddField("book", "grade", models.IntegerField(null=True))'
+    migrate(bookshop, "0005_grade", "0004_no_blurb", grade)
+    aim(bookshop, server, BACKUP=True)
+    release, before = live(server), dump(server)
+    server.run("mv", "/usr/bin/pg_dump", "/root/pg_dump", user="root")
+    server.put("/usr/bin/pg_dump", ENDLESS, owner="root", mode="755")
+
+    with bookshop.start("deploy", "--json") as command:
+        command.wait_for("backup.started")
+        command.kill()
+    assert_serves(server, release)
+
+    server.run("mv", "/root/pg_dump", "/usr/bin/pg_dump", user="root")
+    assert server.run("pgrep", "-f", "sleep 4711", check=False).returncode == 1
+    assert server.run("find", f"{server.root}/shared/backups", "-name", "*.part*").stdout == ""
+    assert dump(server) == before
 
 
 def test_two_hosts_with_a_database_each(pair: list[Machine], bookshop: Bookshop) -> None:

@@ -58,18 +58,8 @@ class Library:
         if self.vendor == "postgresql":
             argv = ["pg_dump", "-h", "127.0.0.1", "-p", port, "-U", "library", name]
         else:
-            argv = [
-                "mariadb-dump",
-                "--no-defaults",
-                "--skip-dump-date",
-                "-h",
-                "127.0.0.1",
-                "-P",
-                port,
-                "-u",
-                "root",
-                name,
-            ]
+            options = ["--no-defaults", "--skip-dump-date", "--routines", "--hex-blob"]
+            argv = ["mariadb-dump", *options, "-h", "127.0.0.1", "-P", port, "-u", "root", name]
         text = subprocess.run(argv, check=True, capture_output=True).stdout.decode()
         return "\n".join(line for line in text.splitlines() if "restrict" not in line)
 
@@ -204,3 +194,74 @@ def test_a_password_is_in_no_argument(library, tmp_path):
     assert "open sesame" not in (tmp_path / "arguments").read_text()
     variable = {"postgresql": "PGPASSWORD", "mysql": "MYSQL_PWD"}[library.vendor]
     assert f"{variable}=open sesame" in (tmp_path / "environment").read_text()
+
+
+#: What a database may have beside Django's tables, some of it from before the dump, some from after it.
+BESIDE = {
+    "postgresql": (
+        (
+            "CREATE EXTENSION IF NOT EXISTS plpgsql",
+            "CREATE TYPE mood AS ENUM ('good', 'bad')",
+            "CREATE DOMAIN short AS varchar(3)",
+            "CREATE SCHEMA other",
+            "CREATE TABLE other.log (id integer GENERATED ALWAYS AS IDENTITY, mood mood, short short)",
+            "INSERT INTO other.log (mood, short) VALUES ('good', 'abc')",
+            "CREATE TABLE parted (at date) PARTITION BY RANGE (at)",
+            "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM ('2020-01-01') TO ('2030-01-01')",
+            "INSERT INTO parted VALUES ('2026-11-28')",
+            "CREATE MATERIALIZED VIEW titles AS SELECT title FROM library_book",
+            "CREATE VIEW moods AS SELECT mood FROM other.log",
+            "CREATE FUNCTION one() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+            "CREATE SEQUENCE numbers START 7",
+            "SELECT lo_from_bytea(4711, 'large')",
+        ),
+        (
+            "CREATE TYPE later AS ENUM ('x')",
+            "CREATE TABLE mine (later later, id serial, book bigint REFERENCES library_book)",
+            "CREATE FUNCTION later() RETURNS later LANGUAGE sql AS $$ SELECT 'x'::later $$",
+            "CREATE SCHEMA later",
+            "SELECT nextval('numbers')",
+            "SELECT lo_from_bytea(4712, 'later')",
+        ),
+    ),
+    "mysql": (
+        (
+            "CREATE VIEW titles AS SELECT title FROM library_book",
+            "CREATE PROCEDURE one() SELECT 1",
+            "CREATE FUNCTION two() RETURNS integer DETERMINISTIC RETURN 2",
+            "CREATE TABLE log (id integer AUTO_INCREMENT PRIMARY KEY, data blob)",
+            "CREATE TRIGGER noted AFTER INSERT ON library_loan FOR EACH ROW"
+            " INSERT INTO log VALUES (NULL, 'x')",
+            "INSERT INTO log (data) VALUES (x'00ff27')",
+        ),
+        (
+            "CREATE TABLE later (id integer PRIMARY KEY, book bigint,"
+            " FOREIGN KEY (book) REFERENCES library_book (id))",
+            "CREATE PROCEDURE three() SELECT 3",
+            "DROP VIEW titles",
+        ),
+    ),
+    "sqlite": (
+        (
+            "CREATE VIEW titles AS SELECT title FROM library_book",
+            "CREATE TRIGGER noted AFTER INSERT ON library_loan BEGIN SELECT 1; END",
+        ),
+        ("DROP VIEW titles", "CREATE TABLE later (id integer PRIMARY KEY)"),
+    ),
+}
+
+
+def test_what_a_database_has_beside_tables(library, tmp_path):
+    file = tmp_path / "dump"
+    earlier, later = BESIDE[library.vendor]
+    library.add("Emma")
+    library.execute(*earlier)
+    before = library.content()
+    with library.edition(1) as edition:
+        assert edition.ask(do="dump", database="default", file=str(file)) == {"ok": True}
+        library.execute(*later)
+        assert library.content() != before
+
+        assert edition.ask(do="restore", database="default", file=str(file)) == {"ok": True}
+
+    assert library.content() == before
