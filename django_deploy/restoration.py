@@ -225,11 +225,12 @@ def _explain(
 def _behind(target: Target, loss: Loss) -> Mapping[str, str]:
     names, release = ", ".join(loss.since["newer"]), loss.backup.release
     then = (
-        f"; go back to what was live then: manage.py deploy_rollback {target.name} {release}"
+        f"; or go back to what was live then: manage.py deploy_rollback {target.name} {release}"
         if release
         else ""
     )
     return {
         "message": f"the database does not have these migrations any more: {names}.",
-        "remedy": f"If the live release needs them, deploy it again, which applies them{then}.",
+        "remedy": "If the live release needs them, apply them again:"
+        f" manage.py deploy_run {target.name} -- migrate{then}.",
     }

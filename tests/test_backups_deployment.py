@@ -184,7 +184,8 @@ def test_a_backup_is_put_back(shop):
     assert "  migrations that were applied since: catalogue.0005_no_praise\n" in out
     assert (
         "warning: the database does not have these migrations any more: catalogue.0005_no_praise."
-        " If the live release needs them, deploy it again, which applies them; go back to what was live then:"
+        " If the live release needs them, apply them again: manage.py deploy_run demo -- migrate;"
+        " or go back to what was live then:"
         f" manage.py deploy_rollback demo {latest['release']}.\n"
     ) in out
     safe = shop.backups()[-1]

@@ -117,13 +117,18 @@ class Backups:
 
     # Making one
 
-    def make(self, ask: Ask, database: str, *, before: str, target: str, keep: int, spared: str = "") -> str:
-        """Dump a database; gives the backup's name. ``before`` says what is to happen to it.
+    def make(
+        self, ask: Ask, database: str, *, before: str, target: str, keep: int, spared: str = ""
+    ) -> Optional[str]:
+        """Dump a database; gives the backup's name, None where there is nothing in it yet.
 
+        ``before`` says what is to happen to it.
         Of the same database ``keep`` stay, and ``spared``. Raises ``Failure``: then nothing is left of it.
         """
         started = time.monotonic()
         made = _described(ask({"do": "describe_database", "database": database}, DESCRIBE_TIMEOUT))
+        if not made["tables"] and not made["migrations"]:
+            return None
         self._refuse_to_serve(made.pop("served"))
         self._clear()
         name = self._new_name(database)

@@ -74,7 +74,7 @@ _REPLY: Shape = {
     "deferred?": [str],
     "tables?": (None, {str: {"model": str, "columns": {str: str}, "marks": [str]}}),
     "since?": SINCE,
-    "safe?": BACKUP_NAME,
+    "safe?": (None, BACKUP_NAME),
     "databases?": {str: {"vendor": str, "place": str, "fingerprint?": str, "error?": str}},
 }
 

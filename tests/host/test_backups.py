@@ -103,6 +103,14 @@ def test_so_many_of_each_database_are_kept(backups):
     assert len(list(backups.folder.iterdir())) == 6
 
 
+def test_an_empty_database_is_not_dumped(backups, link):
+    site = Site(describe_database={"ok": True, "database": {**DATABASE, "tables": {}, "migrations": []}})
+
+    assert make(backups, site) is None
+
+    assert (backups.all(), link.events) == ([], [])
+
+
 def test_a_failure_names_its_reason_and_leaves_nothing(backups):
     kept = make(backups)
     error = "pg_dump: error: aborting because of server version mismatch\ndetail: 15 and 11"
