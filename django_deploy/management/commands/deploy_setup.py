@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django_deploy.exceptions import ConfigError, DeployError
-from django_deploy.management.base import DeployCommand, Terminal, with_examples
+from django_deploy.management.base import DeployCommand, Terminal
+from django_deploy.management.help_text import with_examples
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
