@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
   manage.py deploy_setup staging
-  manage.py deploy_setup staging --plan > setup.sh      what it would do, to be read
-  manage.py deploy_setup staging --login admin          by a user who may use sudo
+  manage.py deploy_setup staging --plan > setup.sh   what it would do, to read
+  manage.py deploy_setup staging --login admin       a user who may use sudo
 """
 
 
