@@ -220,6 +220,15 @@ def test_secrets_stay_secret(host: Machine, bookshop: Bookshop) -> None:
         assert [mark for mark in marks if mark in result.out + result.err] == [], result
     assert (seen_there, seen_here) == ([{}], [{}])
     assert_kept(host, {**MARKS, "SECRET": bookshop.secret})
+    assert_nowhere_here(bookshop, marks)
+
+
+def assert_nowhere_here(bookshop: Bookshop, marks: Sequence[str]) -> None:
+    """What a deployer writes to its own disk, caches above all, has none; the settings have, of course."""
+    places = (bookshop.laptop.home, *(path for path in bookshop.folder.parent.iterdir() if path.is_dir()))
+    for mark in marks:
+        found = subprocess.run(["grep", "-rlsF", mark, *places], capture_output=True, text=True).stdout
+        assert found == "", mark
 
 
 def assert_kept(host: Machine, marks: dict[str, str]) -> None:
