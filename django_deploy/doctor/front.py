@@ -33,11 +33,18 @@ def check_permissions(subject: Subject) -> Finding:
     if part["has_acl"]:
         remedy = f"On the host: getfacl {part['path']}"
         return not_checked("permissions", f"{part['path']} has an access control list, not read here", remedy)
+    # One that is not told of the sockets may be there for another site.
+    make = error if _names_sockets(subject) else warning
     if part["is_folder"]:
         remedy = f"On the host, as its owner or as root: chmod o+x {part['path']}"
-        return error("permissions", f"{who} may not enter {where}", remedy)
+        return make("permissions", f"{who} may not enter {where}", remedy)
     remedy = "Have the web process make a socket that others may write to (gunicorn: --umask 0)."
-    return error("permissions", f"{who} may not write to {where}", remedy)
+    return make("permissions", f"{who} may not write to {where}", remedy)
+
+
+def _names_sockets(subject: Subject) -> bool:
+    configuration = subject.examination["configuration"]
+    return configuration is not None and bool(configuration["files"])
 
 
 def may_pass(server: Mapping[str, Any], part: Mapping[str, Any]) -> bool:

@@ -46,6 +46,8 @@ def _running() -> dict[str, dict[str, Any]]:
     """Who answers requests: of nginx that are the workers, and not their master, which is root."""
     found: dict[str, dict[str, Any]] = {}
     for status in filter(None, map(_status, os.listdir("/proc"))):
+        if len(status.get("NSpid", "").split()) > 1:
+            continue  # in a container, where it sees other files
         name, uid = status["Name"], int(status["Uid"].split()[1])
         if name in SERVERS and (name not in found or found[name]["uid"] == 0):
             groups = {int(status["Gid"].split()[1]), *map(int, status["Groups"].split())}

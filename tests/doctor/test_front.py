@@ -33,6 +33,16 @@ def test_folder_that_does_not_let_it_in():
     )
 
 
+def test_server_that_is_not_told_of_the_sockets():
+    hindrance = way(position=2, mode=0o750)
+
+    found = front.check_permissions(
+        subject(examination={**hindrance, "configuration": {**CONFIGURATION, "files": []}})
+    )
+
+    assert found.outcome == "warning"
+
+
 def test_socket_that_takes_nothing():
     found = front.check_permissions(subject(examination=way(position=4, mode=0o755)))
 

@@ -57,11 +57,12 @@ def test_who_runs(monkeypatch):
         rows = {
             "1": {"Name": "nginx", "Uid": "0 0 0 0", "Gid": "0 0 0 0", "Groups": ""},
             "2": {"Name": "nginx", "Uid": "4294 4294 4294 4294", "Gid": "7 7 7 7", "Groups": "7 1000"},
+            "4": {"Name": "caddy", "Uid": "9 9 9 9", "Gid": "9 9 9 9", "Groups": "", "NSpid": "4 1"},
             "3": {"Name": "caddyshack", "Uid": "9 9 9 9", "Gid": "9 9 9 9", "Groups": ""},
         }
         return rows.get(pid)
 
-    monkeypatch.setattr(web_server.os, "listdir", lambda path: ["1", "2", "3", "self"])
+    monkeypatch.setattr(web_server.os, "listdir", lambda path: ["1", "2", "3", "4", "self"])
     monkeypatch.setattr(web_server, "_status", status)
     monkeypatch.setattr(web_server, "_program", lambda name: None)
 
