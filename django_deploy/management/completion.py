@@ -29,6 +29,8 @@ def offer_names(parser: ArgumentParser, environ: Mapping[str, str]) -> None:
     if before and before[-1] == "--hosts":
         parser._actions.clear()
         names = list(_hosts(targets, before))
+    elif before and before[-1] == "--promote":
+        names = [name for name in targets if name not in before]
     elif (before and _takes_value(parser, before[-1])) or any(name in before for name in targets):
         return
     else:

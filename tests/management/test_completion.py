@@ -80,6 +80,10 @@ def test_hosts_of_the_target(project):
     assert names(project, "manage.py deploy cloud --hosts ") == []
 
 
+def test_where_a_bundle_may_come_from(project):
+    assert names(project, "manage.py deploy production --promote ") == ["cloud", "staging"]
+
+
 def test_values_of_other_options_are_not_ours_to_know(project):
     assert names(project, "manage.py deploy_run --role ") == []
 
