@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from django_deploy.bundle.index.sources import read_sources
 from django_deploy.deployment import interruptible, result_of
 from django_deploy.doctor import domain, front, here, live_site, login, machine, security
 from django_deploy.doctor.finding import Finding, error
@@ -62,7 +63,7 @@ def diagnose(
     yield OUTSIDE, domain.check_name(name, _addresses(target) if name else ())
     yield OUTSIDE, domain.check_certificate(name, is_internal=domain.has_own_authority(target))
     yield OUTSIDE, domain.check_answer(name, _path(target))
-    yield OUTSIDE, security.check_security(_live_versions(questions))
+    yield OUTSIDE, security.check_security(_live_versions(target, questions), read_sources(target.index_url))
 
 
 class _NeverTrusting:
@@ -139,12 +140,18 @@ def _addresses(target: Target) -> set[str]:
     return found
 
 
-def _live_versions(questions: list[tuple[Host, _Questions]]) -> dict[str, str]:
-    """What the newest live release has from indexes; the project's own wheels are no affair of theirs."""
+def _live_versions(target: Target, questions: list[tuple[Host, _Questions]]) -> dict[str, str] | None:
+    """What the newest live release has from indexes; the project's own wheels are no affair of theirs.
+
+    With VENDOR all are wheels from here, and of those Django is nobody's own. None where nothing is live.
+    """
     found = [asked.facts for _, asked in questions if asked.facts and asked.facts["current"]]
     newest = max(found, key=lambda facts: str(facts["current"]), default=None)
     if newest is None:
-        return {}
+        return None
     release = find_release(newest, newest["current"])
-    own = {wheel["name"].partition("-")[0].replace("_", "-").lower() for wheel in release.get("wheels") or ()}
-    return {name: v for name, v in (release.get("distributions") or {}).items() if name not in own}
+    wheels = [wheel["name"] for wheel in release.get("wheels") or ()]
+    own = {name.partition("-")[0].replace("_", "-").lower() for name in wheels}
+    is_ours = (lambda name: name != here.DISTRIBUTION) if target.vendor else own.__contains__
+    distributions = release.get("distributions") or {}
+    return {name: version for name, version in distributions.items() if not is_ours(name)}

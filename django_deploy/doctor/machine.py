@@ -39,6 +39,8 @@ def check_clock(subject: Subject) -> Finding:
 def check_disk(subject: Subject) -> Finding:
     """Every file system that the site writes to, ROOT's first."""
     disks = subject.examination["disks"]
+    if not disks:
+        return not_checked("disk", "the host does not tell what is free")
     found = [_judge_disk(disk, is_root=number == 0) for number, disk in enumerate(disks)]
     for make in (error, warning):
         if bad := [(path, text) for kind, path, text in found if kind is make]:

@@ -3,32 +3,60 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from django_deploy.bundle.index.sources import Sources
 from django_deploy.doctor.finding import Finding, error, not_checked, ok, warning
 from django_deploy.reporters.text import count
 
 #: Seconds that it may take: it asks for each distribution.
 AUDIT_TIMEOUT = 120.0
 
+PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
+
 MISSING = "pip-audit is not installed here", "pip install 'django-deploy[audit]'"
 
 
-def check_security(versions: Mapping[str, str]) -> Finding:
-    """``versions`` by canonical name, of what is live and comes from indexes."""
-    if not versions:
+def check_security(versions: Mapping[str, str] | None, sources: Sources) -> Finding:
+    """``versions`` by canonical name, of what is live and comes from ``sources``; None where nothing is live.
+
+    Whom pip-audit asks learns names and versions. Unless all is from PyPI, some may be private, and it is
+    asked about Django only.
+    """
+    if versions is None:
         return not_checked("security releases", "nothing is live yet")
     if find_spec("pip_audit") is None:
         return not_checked("security releases", *MISSING)
+    if are_public(sources):
+        return _audit(versions)
+    found = _audit({name: version for name, version in versions.items() if name == "django"})
+    return replace(found, message=f"{found.message}; others were not asked about, as not all is from PyPI")
+
+
+def are_public(sources: Sources) -> bool:
+    """Whether everybody may know what is installed from there."""
+    hosts = {urlsplit(url).hostname for url in sources.index_urls}
+    return hosts <= {"pypi.org"} and not sources.find_links
+
+
+def _audit(versions: Mapping[str, str]) -> Finding:
+    # They come from a host, and go into a file whose lines mean something.
+    pins = [f"{name}=={version}" for name, version in sorted(versions.items())]
+    pins = [pin for pin in pins if PIN.fullmatch(pin)]
+    if not pins:
+        return not_checked("security releases", "neither Django nor anything else is from an index")
     with tempfile.TemporaryDirectory(prefix="django-deploy-") as folder:
         file = Path(folder, "requirements.txt")
-        file.write_text("".join(f"{name}=={version}\n" for name, version in sorted(versions.items())))
+        file.write_text("".join(f"{pin}\n" for pin in pins))
         argv = [sys.executable, "-m", "pip_audit", "--requirement", str(file), "--no-deps", "--disable-pip"]
         argv += ["--format", "json", "--progress-spinner", "off", "--desc", "off"]
         try:

@@ -57,6 +57,12 @@ def test_other_disks_count_as_well():
     )
 
 
+def test_host_that_does_not_tell_of_its_disks():
+    assert machine.check_disk(subject(examination={"disks": []})) == Finding(
+        "disk", "not checked", "the host does not tell what is free"
+    )
+
+
 def test_folders():
     obstacle = {
         "message": "cannot create /srv/shop: Permission denied",

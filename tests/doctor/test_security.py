@@ -4,14 +4,17 @@ import json
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
+from django_deploy.bundle.index.sources import Sources
 from django_deploy.doctor import security
 from django_deploy.doctor.finding import Finding
 
 #: As pip-audit 2.10 writes them.
 FLAW = {"id": "PYSEC-2025-37", "fix_versions": ["4.2.22", "5.2.2"], "aliases": ["CVE-2025-48432"]}
+PYPI = Sources(index_url="https://pypi.org/simple")
 BEHIND = "Install the newer versions here, try the site, and deploy."
 
 
@@ -66,10 +69,12 @@ def test_without_data_nothing_is_taken_for_sound():
 
 
 def test_without_a_release_or_the_tool(monkeypatch):
-    assert security.check_security({}) == Finding("security releases", "not checked", "nothing is live yet")
+    assert security.check_security(None, PYPI) == Finding(
+        "security releases", "not checked", "nothing is live yet"
+    )
     monkeypatch.setitem(sys.modules, "pip_audit", None)
     monkeypatch.setattr(security, "find_spec", lambda name: sys.modules.get(name))
-    assert security.check_security({"django": "5.2.1"}) == Finding(
+    assert security.check_security({"django": "5.2.1"}, PYPI) == Finding(
         "security releases",
         "not checked",
         "pip-audit is not installed here",
@@ -81,8 +86,11 @@ def test_without_a_release_or_the_tool(monkeypatch):
 
 
 class Flaws(BaseHTTPRequestHandler):
+    asked: ClassVar[list[str]] = []
+
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append(asked["package"]["name"])
         is_bad = (asked["package"]["name"], asked["version"]) == ("django", "5.2.1")
         body = json.dumps({"vulns": [OSV]} if is_bad else {}).encode()
         self.send_response(200)
@@ -118,18 +126,48 @@ def database(monkeypatch):
 
 
 def test_what_pip_audit_knows(database):
-    assert security.check_security({"django": "5.2.1", "gunicorn": "23.0.0"}) == Finding(
+    assert security.check_security({"django": "5.2.1", "gunicorn": "23.0.0"}, PYPI) == Finding(
         "security releases", "error", "django 5.2.1 has CVE-2025-48432, mended in 5.2.2", BEHIND
     )
-    assert security.check_security({"django": "5.2.2", "gunicorn": "23.0.0"}) == Finding(
+    assert security.check_security({"django": "5.2.2", "gunicorn": "23.0.0"}, PYPI) == Finding(
         "security releases", "ok", "none is missing for 2 distributions"
     )
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        Sources(index_url="https://packages.example.com/simple"),
+        Sources(index_url="https://pypi.org/simple", extra_index_urls=("https://packages.example.com/x",)),
+        Sources(index_url="https://pypi.org/simple", find_links=("/wheels",)),
+    ],
+)
+def test_nobody_is_told_of_what_may_be_private(database, sources):
+    Flaws.asked.clear()
+
+    found = security.check_security({"django": "5.2.2", "acme-secret": "1.0"}, sources)
+
+    assert Flaws.asked == ["django"]
+    assert found == Finding(
+        "security releases",
+        "ok",
+        "none is missing for 1 distribution; others were not asked about, as not all is from PyPI",
+    )
+
+
+def test_a_host_that_writes_lines_of_its_own(database):
+    Flaws.asked.clear()
+    lies = {"django": "5.2.2", "x": "1\n-e git+https://evil.example/x", "--index-url": "x", "-e .": "1"}
+
+    assert security.check_security(lies, PYPI).outcome == "ok"
+    assert Flaws.asked == ["django"]
+    assert security.check_security({"-e .": "1"}, PYPI).outcome == "not checked"
 
 
 def test_a_database_that_is_out_of_reach(database, monkeypatch):
     monkeypatch.setenv("PIP_AUDIT_OSV_URL", "http://127.0.0.1:9/v1/query")
 
-    found = security.check_security({"django": "5.2.1"})
+    found = security.check_security({"django": "5.2.1"}, PYPI)
 
     assert found.outcome == "not checked"
     assert found.message.startswith("pip-audit failed: ")

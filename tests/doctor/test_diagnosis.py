@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from django_deploy.doctor.diagnosis import HOST_CHECKS, _live_versions
+
+from .subjects import FACTS, LIVE, TARGET, bare, subject
+
+RELEASE = {
+    "id": LIVE,
+    "wheels": [{"name": "acme_shop-1.0-py3-none-any.whl", "sha256": "0"}],
+    "distributions": {"acme-shop": "1.0", "django": "5.2.1", "gunicorn": "23.0.0"},
+}
+
+
+def versions(target=TARGET, **facts):
+    asked = SimpleNamespace(facts={**FACTS, "releases": [RELEASE], **facts})
+    return _live_versions(target, [(TARGET.hosts[0], asked)])
+
+
+def test_versions_of_what_comes_from_indexes():
+    assert versions() == {"django": "5.2.1", "gunicorn": "23.0.0"}
+    assert versions(replace(TARGET, vendor=True)) == {"django": "5.2.1"}
+    assert versions(releases=[{"id": LIVE}]) == {}
+    assert versions(current=None) is None
+
+
+@pytest.mark.parametrize("check", HOST_CHECKS)
+def test_every_check_has_a_remedy_for_what_is_not_well(check):
+    """And can be asked before the first deployment."""
+    assert check(subject()).outcome == "ok"
+    found = check(bare())
+    assert found.outcome in ("ok", "not checked") or found.remedy
