@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from shlex import quote
 from typing import Any
 
 from django_deploy.doctor.finding import Finding, error, not_checked, ok, warning
@@ -31,12 +32,12 @@ def check_permissions(subject: Subject) -> Finding:
     part = hindrances[0]
     where = f"{part['path']} (mode {part['mode']:04o})"
     if part["has_acl"]:
-        remedy = f"On the host: getfacl {part['path']}"
+        remedy = f"On the host: getfacl {quote(part['path'])}"
         return not_checked("permissions", f"{part['path']} has an access control list, not read here", remedy)
     # One that is not told of the sockets may be there for another site.
     make = error if _names_sockets(subject) else warning
     if part["is_folder"]:
-        remedy = f"On the host, as its owner or as root: chmod o+x {part['path']}"
+        remedy = f"On the host, as its owner or as root: chmod o+x {quote(part['path'])}"
         return make("permissions", f"{who} may not enter {where}", remedy)
     remedy = "Have the web process make a socket that others may write to (gunicorn: --umask 0)."
     return make("permissions", f"{who} may not write to {where}", remedy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from shlex import quote
 from typing import Any
 
 from django_deploy.doctor.finding import Finding, error, not_checked, ok, warning
@@ -72,9 +73,9 @@ def _disk_remedy(path: str, text: str) -> str:
     if text == "mounted read-only":
         return "Linux does that after an error of the disk: look at dmesg there, and have it looked at."
     if "inodes" in text:
-        return f"On the host: du -x --inodes -d1 {path} | sort -n shows where the many files are."
+        return f"On the host: du -x --inodes -d1 {quote(path)} | sort -n shows where the many files are."
     return (
-        f"On the host: du -xhd1 {path} | sort -h shows what takes the room. A lower KEEP_RELEASES keeps fewer"
+        f"On the host: du -xhd1 {quote(path)} | sort -h shows what takes the room. A lower KEEP_RELEASES keeps fewer"
         " releases; journalctl --vacuum-size=200M, as root, shortens the journal."
     )
 
@@ -85,7 +86,7 @@ def check_folders(subject: Subject) -> Finding:
     if obstacle:
         return error("folders", obstacle["message"], obstacle["remedy"])
     if subject.facts["cleanup_failed"]:
-        remedy = f"Look whose it is: ls -la {subject.target.root}/releases"
+        remedy = f"Look whose it is: ls -la {quote(str(subject.target.root))}/releases"
         return warning("folders", f"could not be cleared: {subject.facts['cleanup_failed']}", remedy)
     return ok("folders", f"{subject.target.root} can be written by {subject.facts['user']}")
 
@@ -149,7 +150,9 @@ def check_index(subject: Subject) -> Finding:
     if status == 200:
         return ok("index", f"{address} answers")
     if status is None:
-        remedy = f"A firewall or a proxy? Try there: curl -I {address} (hosts without an index: VENDOR)"
+        remedy = (
+            f"A firewall or a proxy? Try there: curl -I {quote(address)} (hosts without an index: VENDOR)"
+        )
         return error("index", f"{address} does not answer there: {answer['error']}", remedy)
     if status in (401, 403):
         remedy = "Mend user and password in INDEX_URL."

@@ -33,6 +33,12 @@ def test_folder_that_does_not_let_it_in():
     )
 
 
+def test_path_that_a_shell_would_take_apart():
+    found = front.check_permissions(subject(examination=way(position=2, mode=0o750, path="/srv/my shop")))
+
+    assert found.remedy == "On the host, as its owner or as root: chmod o+x '/srv/my shop'"
+
+
 def test_server_that_is_not_told_of_the_sockets():
     hindrance = way(position=2, mode=0o750)
 
