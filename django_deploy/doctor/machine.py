@@ -75,8 +75,8 @@ def _disk_remedy(path: str, text: str) -> str:
     if "inodes" in text:
         return f"On the host: du -x --inodes -d1 {quote(path)} | sort -n shows where the many files are."
     return (
-        f"On the host: du -xhd1 {quote(path)} | sort -h shows what takes the room. A lower KEEP_RELEASES keeps fewer"
-        " releases; journalctl --vacuum-size=200M, as root, shortens the journal."
+        f"On the host: du -xhd1 {quote(path)} | sort -h shows what takes the room. A lower KEEP_RELEASES"
+        " keeps fewer releases; journalctl --vacuum-size=200M, as root, shortens the journal."
     )
 
 
