@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -380,15 +380,13 @@ def _finish(clock: Clock, outcome: str) -> str:
     return outcome
 
 
-class _interruptible:
+@contextmanager
+def _interruptible() -> Iterator[None]:
     """Ctrl-C: what runs on a host goes on to its end there, as half of an installation helps nobody."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, type: type[BaseException] | None, error: object, traceback: object) -> None:
-        if type is KeyboardInterrupt:
-            raise Interrupted(
-                "Interrupted. Where the script had begun, it goes on to its end.",
-                remedy="Run deploy_setup again, which says what is missing still.",
-            ) from None
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Interrupted. Where the script had begun, it goes on to its end.",
+            remedy="Run deploy_setup again, which says what is missing still.",
+        ) from None

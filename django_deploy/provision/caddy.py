@@ -40,7 +40,7 @@ def caddy_piece(site: Site, facts: Facts) -> Piece:
     act = f"""\
 if ! {imported}; then
     {{ cat {CADDYFILE}; echo; echo 'import sites/*.caddy'; }} >{CADDYFILE}.added
-    put 644 root {CADDYFILE} <{CADDYFILE}.added
+    put 644 root {CADDYFILE} <{CADDYFILE}.added || give_up '{CADDYFILE} cannot be written'
     rm {CADDYFILE}.added
 fi
 """

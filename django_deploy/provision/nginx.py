@@ -38,13 +38,12 @@ def nginx_piece(site: Site, facts: Facts) -> Piece:
     """The site's configuration, as Debian keeps them: in ``sites-available``, with a link."""
     file = PurePosixPath("/etc/nginx/sites-available", site.domain)
     link = PurePosixPath("/etc/nginx/sites-enabled", site.domain)
-    message = f"nginx does not read {link.parent}: have {_MAIN} include it, as Debian's does."
+    message = f"nginx does not read {link.parent}, which {_MAIN} includes in Debian"
     include = Include(
         check=f'[ "$(readlink -f {link})" = {file} ]',
         act=f"install -d {link.parent}\n"
         f'[ -e {link} ] || {{ ln -s {file} {link}; changed="$changed {link}"; }}',
-        confirm=f"nginx -T 2>/dev/null | grep -qF 'configuration file {link}:' ||\n"
-        f"    {{ put_back; stop {quote(message)}; }}",
+        confirm=f"nginx -T 2>/dev/null | grep -qF 'configuration file {link}:' || give_up {quote(message)}",
     )
     files = [*certificate_files(site, TLS_FOLDER), File(file, site_configuration(site, facts))]
     return web_piece(site, SERVER, files, include=include, has_systemd=facts.has_systemd)

@@ -60,19 +60,20 @@ class File:
         return self.digest or sha256(self.text.encode()).hexdigest()
 
 
-#: Shell functions: ``put`` keeps what was there beside it, ``put_back`` restores that.
+#: Shell functions: ``put`` keeps what was there beside it, ``give_up`` puts that back.
 _PUT = """\
 changed=
 put() {
-    if [ -e "$3" ]; then cp -p "$3" "$3.before"; else rm -f "$3.before"; fi
-    changed="$changed $3"
-    install -d "$(dirname "$3")"
-    (umask 077; cat >"$3.new"; chgrp "$2" "$3.new"; chmod "$1" "$3.new"; mv "$3.new" "$3")
+    if [ -e "$3" ]; then cp -p "$3" "$3.before"; else rm -f "$3.before"; fi &&
+    changed="$changed $3" &&
+    install -d "$(dirname "$3")" &&
+    (umask 077; cat >"$3.new" && chgrp "$2" "$3.new" && chmod "$1" "$3.new" && mv "$3.new" "$3")
 }
-put_back() {
+give_up() {
     for file in $changed; do
         if [ -e "$file.before" ]; then mv "$file.before" "$file"; else rm -f "$file"; fi
     done
+    stop "$1: what was there before is back."
 }
 """
 
@@ -126,20 +127,29 @@ def _still_sound(server: Server) -> str:
 
 def _put(file: File) -> str:
     call = f"put {file.mode} {file.group} {file.path}"
+    otherwise = f"give_up '{file.path} cannot be written'"
     if file.sent:
-        return f'{call} <"$DEPLOY_FILES/{file.sent}"'
-    return f"{call} <<'END_OF_FILE'\n{file.text}END_OF_FILE"
+        return f'{call} <"$DEPLOY_FILES/{file.sent}" || {otherwise}'
+    return f"{call} <<'END_OF_FILE' || {otherwise}\n{file.text}END_OF_FILE"
 
 
 def _settle(server: Server) -> str:
-    message = f"{server.name} refuses this configuration: what was there before is back."
-    return f"{server.judge} || {{ put_back; stop {quote(message)}; }}"
+    return f"{server.judge} || give_up '{server.name} refuses this configuration'"
 
 
 def _start(server: Server, *, has_systemd: bool) -> str:
+    """A server that could not go on with it goes on with what was there before."""
+    name = server.name
     if not has_systemd:
-        return f"service {server.name} restart"
-    return f"systemctl enable --quiet {server.name}\nsystemctl reload-or-restart {server.name}"
+        return f"service {name} restart || give_up '{name} does not start with this configuration'"
+    return f"""\
+systemctl enable --quiet {name}
+if ! systemctl reload-or-restart {name}; then
+    journalctl --unit {name} --lines 10 --output cat --no-pager
+    (give_up '{name} does not start with this configuration') || true
+    systemctl reload-or-restart {name} || true
+    exit 1
+fi"""
 
 
 def _may_enter(site: Site, server: Server) -> str:

@@ -262,6 +262,24 @@ def test_configuration_that_nginx_refuses(bare: BareMachine, bookshop: Bookshop,
     assert browser.get("/").status == 200
 
 
+#: Caddy wants it for HTTP/3, and learns only when it starts that it cannot have it.
+UDP = "import socket, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 443)); time.sleep(900)"
+
+
+def test_server_that_cannot_go_on_with_it(bare: BareMachine, bookshop: Bookshop) -> None:
+    aim(bookshop, bare, WEB="caddy", TLS="internal")
+    bare.run("sh", "-c", f'nohup python3 -c "{UDP}" >/dev/null 2>&1 &', user="root")
+
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1, result
+    assert "address already in use" in result.err
+    assert "  | caddy does not start with this configuration: what was there before is back.\n" in result.err
+    assert bare.run("ls", "/etc/caddy/sites", user="root").stdout == ""
+    assert "import" not in bare.read("/etc/caddy/Caddyfile")
+    assert bare.enter("systemctl", "is-active", "caddy", user="root") == "active\n"
+
+
 def test_file_of_somebody_else(bare: BareMachine, bookshop: Bookshop, certificate: Path) -> None:
     aim(bookshop, bare, WEB="nginx", TLS=tls(certificate))
     set_up(bookshop)

@@ -107,7 +107,7 @@ def test_the_key_is_for_root_only():
     piece = nginx.nginx_piece(replace(SERVED, web="nginx", tls=FILES, sent=SENT), DEBIAN)
 
     key = "/etc/nginx/tls/shop.example.com.key"
-    assert f'put 600 root {key} <"$DEPLOY_FILES/certificate.key"\n' in piece.act
+    assert f'put 600 root {key} <"$DEPLOY_FILES/certificate.key" || give_up ' in piece.act
     assert f"echo '{'2' * 64}  {key}' | sha256sum -c --status &&\n" in piece.check
 
 
