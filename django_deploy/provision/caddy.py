@@ -30,7 +30,11 @@ TLS_FOLDER = PurePosixPath("/etc/caddy/tls")
 
 #: As its own user: what it makes while it looks must not be root's.
 _VALIDATE = f"validate --config {CADDYFILE} --adapter caddyfile"
-SERVER = Server("caddy", "caddy", f"as caddy env HOME=/var/lib/caddy caddy {_VALIDATE} 2>&1")
+_JUDGE = f"as caddy env HOME=/var/lib/caddy caddy {_VALIDATE} 2>&1"
+
+#: Not by systemctl: it would wait for a minute and a half for a Caddy that does not go on.
+_RELOAD = f"caddy reload --config {CADDYFILE} --force"
+SERVER = Server("caddy", "caddy", _JUDGE, _RELOAD)
 
 
 def caddy_piece(site: Site, facts: Facts) -> Piece:

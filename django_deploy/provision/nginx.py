@@ -23,7 +23,7 @@ from django_deploy.provision.web import (
     web_piece,
 )
 
-SERVER = Server("nginx", "www-data", "nginx -q -t")
+SERVER = Server("nginx", "www-data", "nginx -q -t", "systemctl reload nginx")
 
 _MAIN = "/etc/nginx/nginx.conf"
 

@@ -24,11 +24,15 @@ FOR_EVER, FOR_A_MINUTE, FOR_AN_HOUR = (
 
 @dataclass(frozen=True)
 class Server:
-    """A web server as Debian has it: ``user`` is who it runs as, ``judge`` has it read its files."""
+    """A web server as Debian has it.
+
+    ``user`` is who it runs as, ``judge`` has it read its files, and ``reload`` go on with them while it runs.
+    """
 
     name: str
     user: str
     judge: str
+    reload: str
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,11 @@ def web_piece(
     act += [include.act.rstrip(), _settle(server), *([include.confirm] if include.confirm else [])]
     act += [_start(server, has_systemd=has_systemd), _may_enter(site, server)]
     if has_systemd:
-        check += [f"systemctl is-active {server.name}", f"systemctl is-enabled {server.name}"]
+        # One that hangs in a reload is "reloading", and as good as active to systemctl's exit status.
+        check += [
+            f'[ "$(systemctl is-active {server.name})" = active ]',
+            f"systemctl is-enabled {server.name}",
+        ]
     return Piece(f"{site.domain}, served by {server.name}", " &&\n".join(check), "\n".join(act))
 
 
@@ -144,10 +152,13 @@ def _start(server: Server, *, has_systemd: bool) -> str:
         return f"service {name} restart || give_up '{name} does not start with this configuration'"
     return f"""\
 systemctl enable --quiet {name}
-if ! systemctl reload-or-restart {name}; then
+go_on() {{
+    if [ "$(systemctl is-active {name})" = active ]; then {server.reload}; else systemctl restart {name}; fi
+}}
+if ! go_on; then
     journalctl --unit {name} --lines 10 --output cat --no-pager
-    (give_up '{name} does not start with this configuration') || true
-    systemctl reload-or-restart {name} || true
+    (give_up '{name} does not go on with this configuration') || true
+    go_on || true
     exit 1
 fi"""
 

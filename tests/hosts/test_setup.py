@@ -274,7 +274,7 @@ def test_server_that_cannot_go_on_with_it(bare: BareMachine, bookshop: Bookshop)
 
     assert result.status == 1, result
     assert "address already in use" in result.err
-    assert "  | caddy does not start with this configuration: what was there before is back.\n" in result.err
+    assert "  | caddy does not go on with this configuration: what was there before is back.\n" in result.err
     assert bare.run("ls", "/etc/caddy/sites", user="root").stdout == ""
     assert "import" not in bare.read("/etc/caddy/Caddyfile")
     assert bare.enter("systemctl", "is-active", "caddy", user="root") == "active\n"
