@@ -190,7 +190,7 @@ def pytest_runtest_makereport(
     if report.when == "call" and report.failed:
         made = [
             machine
-            for name in ("machines", "standing")
+            for name in ("machines", "standing", "bare_machine")
             if name in fixtures
             for machine in fixtures[name].made
         ]

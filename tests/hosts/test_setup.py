@@ -50,23 +50,28 @@ def archive(network: Network) -> Iterator[Archive]:
         yield archive
 
 
+class BareMachines:
+    """``bare_machine()``: a new one, off; they go when the test ends."""
+
+    def __init__(self, disk: Path, network: Network, laptop: Laptop, archive: Archive) -> None:
+        self.parts = (disk, network, laptop, archive)
+        self.made: list[BareMachine] = []
+
+    def __call__(self) -> BareMachine:
+        self.made.append(BareMachine(*self.parts))
+        return self.made[-1]
+
+
 @pytest.fixture
-def bare_machine(
-    disk: Path, network: Network, laptop: Laptop, archive: Archive
-) -> Iterator[Callable[[], BareMachine]]:
-    made: list[BareMachine] = []
-
-    def make() -> BareMachine:
-        made.append(BareMachine(disk, network, laptop, archive))
-        return made[-1]
-
-    yield make
-    for machine in made:
+def bare_machine(disk: Path, network: Network, laptop: Laptop, archive: Archive) -> Iterator[BareMachines]:
+    machines = BareMachines(disk, network, laptop, archive)
+    yield machines
+    for machine in machines.made:
         machine.destroy()
 
 
 @pytest.fixture
-def bare(bare_machine: Callable[[], BareMachine]) -> BareMachine:
+def bare(bare_machine: BareMachines) -> BareMachine:
     machine = bare_machine()
     machine.boot()
     return machine
@@ -298,7 +303,7 @@ def test_file_of_somebody_else(bare: BareMachine, bookshop: Bookshop, certificat
 # Who logs in
 
 
-def test_administrator_with_a_password(bare_machine: Callable[[], BareMachine], bookshop: Bookshop) -> None:
+def test_administrator_with_a_password(bare_machine: BareMachines, bookshop: Bookshop) -> None:
     bare = bare_machine()
     bare.add_administrator("admin", PASSWORD)
     bare.boot()
@@ -319,7 +324,7 @@ def test_administrator_with_a_password(bare_machine: Callable[[], BareMachine], 
     assert bare.enter("systemctl", "is-active", "caddy", user="root") == "active\n"
 
 
-def test_wrong_password_is_one_try(bare_machine: Callable[[], BareMachine], bookshop: Bookshop) -> None:
+def test_wrong_password_is_one_try(bare_machine: BareMachines, bookshop: Bookshop) -> None:
     bare = bare_machine()
     bare.add_administrator("admin", PASSWORD)
     bare.boot()
@@ -336,7 +341,7 @@ def test_wrong_password_is_one_try(bare_machine: Callable[[], BareMachine], book
     assert "3 incorrect password attempts" not in log
 
 
-def test_login_by_password(bare_machine: Callable[[], BareMachine], bookshop: Bookshop) -> None:
+def test_login_by_password(bare_machine: BareMachines, bookshop: Bookshop) -> None:
     bare = bare_machine()
     bare.add_administrator("admin", PASSWORD)
     bare.chroot("rm", "/home/admin/.ssh/authorized_keys")
@@ -356,7 +361,7 @@ def test_login_by_password(bare_machine: Callable[[], BareMachine], bookshop: Bo
     assert bare.run("id", "-un").stdout == "deploy\n"
 
 
-def test_password_without_a_terminal(bare_machine: Callable[[], BareMachine], bookshop: Bookshop) -> None:
+def test_password_without_a_terminal(bare_machine: BareMachines, bookshop: Bookshop) -> None:
     bare = bare_machine()
     bare.add_administrator("admin", PASSWORD)
     bare.boot()
@@ -372,7 +377,7 @@ def test_password_without_a_terminal(bare_machine: Callable[[], BareMachine], bo
     )
 
 
-def test_login_that_may_not_become_root(bare_machine: Callable[[], BareMachine], bookshop: Bookshop) -> None:
+def test_login_that_may_not_become_root(bare_machine: BareMachines, bookshop: Bookshop) -> None:
     bare = bare_machine()
     bare.add_administrator("anna", PASSWORD)
     bare.chroot("gpasswd", "--delete", "anna", "sudo")
@@ -410,7 +415,7 @@ def test_script_goes_on_without_the_deployer(bare: BareMachine, bookshop: Booksh
     assert_goes_on(bare, bookshop)
 
 
-def test_script_goes_on_under_sudo(bare_machine: Callable[[], BareMachine], bookshop: Bookshop) -> None:
+def test_script_goes_on_under_sudo(bare_machine: BareMachines, bookshop: Bookshop) -> None:
     bare = bare_machine()
     bare.add_administrator("admin", PASSWORD)
     bare.boot()
