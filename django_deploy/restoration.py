@@ -10,7 +10,7 @@ from typing import Any
 from .bundle.assembly import deployer
 from .bundle.manifest import size_text
 from .deployment import Outcome, finish, interruptible, names_of
-from .exceptions import ConfigError, DeployError, Interrupted, RequestFailed, RolloutFailed
+from .exceptions import ConfigError, ConnectionLost, DeployError, Interrupted, RequestFailed, RolloutFailed
 from .host.protocol import Event, Report, ignore
 from .rollout import Clock
 from .stages import begin_stages
@@ -22,6 +22,9 @@ from .upkeep import live_processes, one_release
 
 #: What visitors read meanwhile, and when programs may come again, in seconds.
 NOTICE = {"message": "We put back data from a backup and are here again in a moment.", "retry_after": 120}
+
+#: Of a host that we have lost, or left.
+GOES_ON = "What has begun is not stopped half-way: the host goes on with it."
 
 #: Tables that are listed for people.
 TABLES_SHOWN = 40
@@ -184,10 +187,7 @@ def _put_back(target: Target, sessions: Sequence[HostSession], source: HostSessi
     except RolloutFailed as failure:
         raise _explain(target, shown, source, failure) from None
     except KeyboardInterrupt:
-        raise Interrupted(
-            "Interrupted. What has begun is not stopped half-way: the host goes on with it.",
-            remedy=f"When it is done: manage.py deploy_maintenance {target.name} off.",
-        ) from None
+        raise Interrupted(f"Interrupted. {GOES_ON}", remedy=_then_show(target)) from None
     _end_maintenance(target, shown)
 
 
@@ -208,6 +208,8 @@ def _explain(
     failure: RolloutFailed,
 ) -> RolloutFailed:
     errors = failure.errors
+    if any(isinstance(error, ConnectionLost) for error in errors):
+        return RolloutFailed(GOES_ON, errors=errors, remedy=_then_show(target))
     if any(isinstance(error, RequestFailed) and error.details.get("damaged") for error in errors):
         text = "The database is damaged: it is neither what it was nor what the backup has."
         if shown:
@@ -220,6 +222,10 @@ def _explain(
     _begin(target, [source])  # with a request that fails its transaction is over
     _end_maintenance(target, shown)
     return RolloutFailed("The database is as before.", errors=errors)
+
+
+def _then_show(target: Target) -> str:
+    return f"When it is done (deploy_status): manage.py deploy_maintenance {target.name} off."
 
 
 def _behind(target: Target, loss: Loss) -> Mapping[str, str]:

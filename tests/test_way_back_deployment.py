@@ -202,7 +202,19 @@ def test_whoever_sits_at_a_terminal_is_asked(shop, releases):
         assert keyboard.end() == 0
 
     assert (shop.live, shop.applied()[-1]) == (third, "0004_grade")
-    assert shop.rollback(fourth, "--allow-breaking")[0] == 0
+
+
+def test_forward_again_what_takes_away_may_wait_for_confirm(shop, releases):
+    _, _, third, fourth = releases
+    shop.set_target(MIGRATIONS="phased")
+
+    status, out, err = shop.rollback(fourth)
+
+    shop.set_target(MIGRATIONS="refuse")
+    assert (status, err) == (0, ""), out + err
+    assert "  catalogue.0005_no_blurb, after confirm\n" in out
+    assert (shop.live, shop.applied()[-1]) == (fourth, "0005_no_blurb")
+    assert shop.states()[third] == "retired"
 
 
 def test_before_a_backup_is_put_back_one_is_asked(shop, releases):

@@ -9,7 +9,7 @@ import pytest
 
 from . import base
 from .conftest import Machines
-from .inspection import assert_consistent, live, visit
+from .inspection import assert_consistent, live, look, visit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,6 +178,39 @@ def test_a_restoration_that_fails_leaves_the_site_as_it_was(server: Machine, boo
     assert result.err.splitlines()[0].endswith("there is no pg_restore on the host"), result
     assert result.err.splitlines()[-1] == "The database is as before."
     assert dump(server) == before
+    assert_serves(server, release)
+
+
+#: A tool that takes its time.
+SLOW = """\
+#!/bin/sh
+sleep 5
+exec /usr/lib/postgresql/15/bin/pg_restore "$@"
+"""
+
+
+def test_a_deployer_that_leaves_during_a_restoration(server: Machine, bookshop: Bookshop) -> None:
+    """The host goes on, and visitors see the maintenance page until somebody says that it is over."""
+    bookshop.write("bookshop/on_postgresql.py", SETTINGS)
+    aim(bookshop, server)
+    release = live(server)
+    name = bookshop.run("deploy_restore", "--json").all("host.backup")[0]["name"]
+    assert bookshop.run("deploy_restore", name, "--yes").status == 0
+    before = dump(server)
+    ask(server, "UPDATE catalogue_book SET title = 'lost'")
+    server.run("mv", "/usr/bin/pg_restore", "/root/pg_restore", user="root")
+    server.put("/usr/bin/pg_restore", SLOW, owner="root", mode="755")
+
+    with bookshop.start("deploy_restore", name, "--yes", "--json") as command:
+        command.wait_for("restore.started")
+        command.kill()
+    assert visit(server).status == 503
+    look(server, patience=60)
+
+    server.run("mv", "/root/pg_restore", "/usr/bin/pg_restore", user="root")
+    assert dump(server) == before
+    assert visit(server).status == 503
+    assert bookshop.run("deploy_maintenance", "off").status == 0
     assert_serves(server, release)
 
 
