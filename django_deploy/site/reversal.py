@@ -11,7 +11,7 @@ from django.apps import apps
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
 from django.db import DatabaseError, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations import Migration
+from django.db.migrations import Migration, RunPython
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ModelState, ProjectState
@@ -202,6 +202,10 @@ def _empty_column(reading: Reading) -> tuple[str, int | None]:
 
 
 def _code(reading: Reading) -> tuple[str, int | None]:
+    operation = reading.operation
+    is_python = isinstance(operation, RunPython)
+    if operation.reverse_code is RunPython.noop if is_python else not operation.reverse_sql:
+        return "", None
     return "runs code that cannot be looked into", None
 
 

@@ -76,6 +76,16 @@ def test_what_is_dropped_comes_back_empty(shelf):
     ]
 
 
+def test_code_that_has_nothing_to_take_back_loses_nothing(shelf):
+    library, _ = shelf  # noqa: F811
+    with library.edition(4) as edition:
+        edition.migrate()
+
+        losses = ask(edition, "losses", [NAMES[3]])["losses"]
+
+    assert [(loss["what"], loss["rows"]) for loss in losses] == [("", None)] * 2
+
+
 def test_a_migration_is_taken_back_and_applied_again(shelf):
     library, edition = shelf  # noqa: F811
 
