@@ -67,6 +67,7 @@ class Deployment:
         return make_plan(target)
 
     def rollback(self, target, release=None, *, report, prompts, take_back, skip_unreachable):
+        self.take_back = take_back
         self.calls.append(("rollback", target, release, skip_unreachable))
         self._work(report)
         return Outcome("rolled back", release or "old", "new", ("web1",), seconds=1.0)
@@ -418,6 +419,22 @@ def test_call_command_raises_what_django_users_expect():
 
     assert caught.value.returncode == 2
     assert isinstance(caught.value.__cause__, ConfigError)
+
+
+def test_a_rollback_takes_back_what_one_says():
+    deployment, reversals = Deployment(), [{"needed": ["shop.0002", "shop.0003"]}]
+
+    run(deploy_rollback.Command, "staging", deployment=deployment)
+    assert deployment.take_back(reversals) is False  # nobody can be asked
+
+    run(deploy_rollback.Command, "staging", "--reverse-migrations", deployment=deployment)
+    assert deployment.take_back(reversals) is True
+
+    run(deploy_rollback.Command, "staging", "--keep-migrations", deployment=deployment)
+    assert deployment.take_back is None
+
+    run(deploy_rollback.Command, "staging", "--allow-breaking", deployment=deployment)
+    assert deployment.calls[-1][1].migrations == "allow"
 
 
 def test_rollback():
