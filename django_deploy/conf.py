@@ -48,6 +48,8 @@ def get_target(name: str) -> Target:
     if issue := _name_issue(name):
         raise ConfigError("A target's name is not fit for one.", issues=[issue])
     target = Target.from_mapping(name, entries[name], settings_module=_settings_module(), resolve=_call)
+    if issues := [issue for issue in _taken_roots(entries) if issue.where == setting_path(name, "ROOT")]:
+        raise ConfigError(f"The target {name!r} has mistakes.", issues=issues)
     return replace(
         target,
         steps=_fitting_steps(target),
@@ -123,7 +125,30 @@ def find_issues() -> tuple[Issue, ...]:
         entries = _read_entries()
     except ConfigError as error:
         return error.issues
-    return tuple(issue for name, entry in entries.items() for issue in _entry_issues(name, entry))
+    found = [issue for name, entry in entries.items() for issue in _entry_issues(name, entry)]
+    return (*found, *_taken_roots(entries))
+
+
+def _taken_roots(entries: Mapping[object, object]) -> Iterator[Issue]:
+    """Targets that would replace each other's releases, as their HOSTS are written."""
+    owners: dict[tuple[str, str], list[str]] = {}
+    for name, entry in entries.items():
+        for address in dict.fromkeys(map(_address, _host_names(entry))):
+            owners.setdefault((address, _root(entry).rstrip("/")), []).append(str(name))
+    for (address, root), names in owners.items():
+        for name in names if root and len(names) > 1 else ():
+            others = " and ".join(repr(other) for other in names if other != name)
+            yield Issue(
+                setting_path(name, "ROOT"),
+                f"is that of {others}, too, on the same host ({address}): each would replace the other.",
+                hint="Give each target a ROOT of its own.",
+                id=Kind.ROOT_TAKEN.value,
+            )
+
+
+def _address(host: str) -> str:
+    """Of ``user@address:port``: whoever logs in, it is the same machine."""
+    return host.rpartition("@")[2]
 
 
 def _read_entries() -> Mapping[object, object]:

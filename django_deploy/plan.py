@@ -593,6 +593,8 @@ def _host_lines(host: HostPlan) -> list[str]:
     lines += _interpreter_lines(host.bundle)
     if host.live is None:
         return lines
+    if not host.changes and not host.processes:
+        lines.append("    ~ settings of the target, such as ENV, STEPS or HEALTH_CHECK")
     lines += [f"    {change}" for change in host.changes[:CHANGES_SHOWN]]
     if (more := len(host.changes) - CHANGES_SHOWN) > 0:
         lines.append(f"    and {more} more")

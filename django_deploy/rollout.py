@@ -152,7 +152,7 @@ class Rollout:
             return
         unreverted = sorted(host for host, fate in fates.items() if fate != "reverted")
         if not unreverted:
-            raise RolloutFailed(self._what_is_served() + self._what_stays(errors), errors=errors)
+            raise RolloutFailed(self._what_is_so(errors), errors=errors)
         where = ", ".join(f"{host} ({fates[host]})" for host in unreverted)
         raise RolloutFailed(
             f"Not reverted, as far as can be seen: {where}.",
@@ -172,7 +172,7 @@ class Rollout:
         if unreverted:
             remedy = f"Look with: manage.py deploy_status {self.target.name}."
             return Interrupted(f"Interrupted; not reverted: {', '.join(unreverted)}.", remedy=remedy)
-        return Interrupted(f"Interrupted. {self._what_is_served()}{self._what_stays()}")
+        return Interrupted(f"Interrupted. {self._what_is_so()}")
 
     def _undo_everywhere(self, errors: Sequence[DeployError]) -> dict[str, str]:
         """Abort all sessions at once; what became of each host: ``reverted``, ``live`` or ``unknown``."""
@@ -218,12 +218,23 @@ class Rollout:
             for stage in begin_stages(self.target, self.live):
                 gather(stage.send(session), "")
 
-    def _what_is_served(self) -> str:
+    def _what_is_so(self, errors: Sequence[DeployError] = ()) -> str:
+        """What is served, and which migrations stay: the old release runs with them."""
+        applied = self._applied(errors)
+        served = self._what_is_served(is_all_as_before=not applied)
+        return (
+            f"{served} These migrations were applied and stay: {', '.join(applied)}." if applied else served
+        )
+
+    def _what_is_served(self, *, is_all_as_before: bool = True) -> str:
         lives = {self.live[host] for host in self.target.hosts}
         if lives == {None}:
+            if self.stage == "lock":
+                return "Nothing is live there yet, and this deployment has changed nothing."
             return "Nothing is live: this was the first deployment, and it was undone."
         names = ", ".join(sorted(live for live in lives if live))
-        return f"Nothing changed: {self._where()} {names}, as before."
+        served = f"{self._where()} {names}, as before."
+        return f"Nothing changed: {served}" if is_all_as_before else f"{served[0].upper()}{served[1:]}"
 
     def _where(self) -> str:
         hosts = [host.name for host in self.target.hosts]
@@ -231,12 +242,11 @@ class Rollout:
             return f"{', '.join(hosts)} {'serve' if len(hosts) > 1 else 'serves'}"
         return "every host serves" if len(hosts) > 1 else "the host serves"
 
-    def _what_stays(self, errors: Sequence[DeployError] = ()) -> str:
-        """Migrations are not undone: the old release runs with them."""
+    def _applied(self, errors: Sequence[DeployError]) -> list[str]:
+        """Migrations."""
         results = [reply.get("result", {}) for replies in self.replies.values() for reply in replies]
         results += [error.details for error in errors if isinstance(error, RequestFailed)]
-        applied = [str(name) for result in results for name in result.get("applied", ())]
-        return f" These migrations were applied and stay: {', '.join(applied)}." if applied else ""
+        return [str(name) for result in results for name in result.get("applied", ())]
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def renewal_stages(target: Target, release: str, changes: Mapping[str, Any] | No
         return [session.request("renew", release=release, environment=changes)]
 
     def preflight(session: HostSession) -> list[Future[Reply]]:
-        return [session.request("preflight", commands=[], identify=None)]
+        return [session.request("preflight", commands=[], required=[], identify=None)]
 
     making = [Stage("prepare", target.hosts, renew)]
     return making if changes is None else [*making, Stage("preflight", target.hosts, preflight)]
@@ -109,7 +109,8 @@ def _preflight_stage(target: Target) -> Stage:
 
     def send(session: HostSession) -> list[Future[Reply]]:
         names = [step.command[0] for step in target.steps]
-        return [session.request("preflight", commands=names, identify=identify)]
+        required = [step.command[0] for step in target.steps if not step.requires_app]
+        return [session.request("preflight", commands=names, required=required, identify=identify)]
 
     return Stage("preflight", target.hosts, send, then=compare_databases if is_compared else None)
 

@@ -359,6 +359,7 @@ class Kind(Enum):
     URL = "deploy.E017"  #: not the address of an index
     ROLE = "deploy.E018"  #: not a role, or one that no host has
     SETUP = "deploy.E019"  #: keys for ``deploy_setup`` that do not go together
+    ROOT_TAKEN = "deploy.E020"  #: another target has this ROOT on the same host
     NOTHING_RUNS = "deploy.W001"  #: neither PROCESSES nor RESTART
     COMMAND_TAKEN = "deploy.W002"  #: another app has a command ``deploy``, too
     NOTHING_ASKED = "deploy.W003"  #: no health check, without having said so

@@ -193,3 +193,24 @@ def test_the_example_is_right():
 
     with override_settings(DEPLOY_TARGETS=settings["DEPLOY_TARGETS"]):
         assert conf.find_issues() == ()
+
+
+@override_settings(
+    DEPLOY_TARGETS={
+        "staging": {**STAGING, "HOSTS": ["anna@web1"], "ROOT": "/srv/shop"},
+        "production": {**STAGING, "HOSTS": ["web2", "web1"], "ROOT": "/srv/shop/"},
+        "elsewhere": {**STAGING, "HOSTS": ["web3"], "ROOT": "/srv/shop"},
+        "beside": {**STAGING, "HOSTS": ["web1"], "ROOT": "/srv/other"},
+    }
+)
+def test_targets_that_would_replace_each_other():
+    issues = [issue for issue in conf.find_issues() if issue.id == "deploy.E020"]
+
+    assert [str(issue) for issue in issues] == [
+        f"DEPLOY_TARGETS['{name}']['ROOT']: is that of '{other}', too, on the same host (web1):"
+        " each would replace the other. Give each target a ROOT of its own."
+        for name, other in (("staging", "production"), ("production", "staging"))
+    ]
+    with pytest.raises(ConfigError, match="is that of 'production', too"):
+        conf.get_target("staging")
+    assert str(conf.get_target("elsewhere").root) == "/srv/shop"

@@ -225,7 +225,7 @@ class Program:
         return transaction.restore_backup(message)
 
     def _preflight(self, message: dict[str, Any]) -> dict[str, Any]:
-        """``commands``: the names of the steps' commands.
+        """``commands``: the names of the steps' commands; ``required``: of those that no app may lack.
 
         ``identify``: null, or ``commands`` that migrate and the ``salt`` with which their databases are told.
         """
@@ -409,7 +409,7 @@ REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], S
     "maintain": (Program._maintain, {"notice": (None, maintenance.NOTICE)}),
     "preflight": (
         Program._preflight,
-        {"commands": [str], "identify": (None, {"commands": [[str]], "salt": str})},
+        {"commands": [str], "required": [str], "identify": (None, {"commands": [[str]], "salt": str})},
     ),
     "backups": (Program._list_backups, {}),
     "compare_backup": (

@@ -279,7 +279,8 @@ class Transaction:
         self._step_name = "preflight"
         try:
             site = self._ask({"do": "describe"}, PREFLIGHT_TIMEOUT)
-            found = self._ask({"do": "preflight", "commands": message["commands"]}, PREFLIGHT_TIMEOUT)
+            asked = {"do": "preflight", "commands": message["commands"], "required": message["required"]}
+            found = self._ask(asked, PREFLIGHT_TIMEOUT)
             databases = self._identify(message.get("identify"))
         except Failure as failure:
             raise self._preflight_failure(failure.message, failure.details.get("lines", [])) from None

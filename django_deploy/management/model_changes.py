@@ -51,7 +51,10 @@ def _missing(loader: MigrationLoader, labels: set[str]) -> list[str]:
         ProjectState.from_apps(apps),
         MigrationQuestioner(specified_apps=labels, dry_run=True),
     )
-    changes = detector.changes(graph=loader.graph, trim_to_apps=labels)
+    # Without any, Django takes an app for one that wants none, and makes no tables for it.
+    changes = detector.changes(
+        graph=loader.graph, trim_to_apps=labels, convert_apps=labels & loader.unmigrated_apps
+    )
     return [
         f"{app}.{migration.name} ({', '.join(str(o.describe()) for o in migration.operations)})"
         for app in sorted(labels & changes.keys())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
+from difflib import get_close_matches
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import django
 from django.conf import settings
 from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import get_commands
 from django.db import connections
 from django.template import TemplateSyntaxError, engines
 from django.template.backends.django import DjangoTemplates
@@ -27,18 +30,19 @@ from django.utils.module_loading import import_string
 from .files import describe_misplaced, misplaced_files, missing_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 #: Files in the folders of templates that Django is to understand; others may be anything.
 TEMPLATES = (".html", ".htm", ".txt", ".xml")
 
 
-def preflight(commands: Collection[str] = ()) -> dict[str, Any]:
+def preflight(commands: Collection[str] = (), required: Collection[str] = ()) -> dict[str, Any]:
     """``errors`` stand in the way of serving, ``warnings`` do not; silenced checks are neither.
 
-    ``commands`` are the names of those that will be run as steps.
+    ``commands`` are the names of those that will be run as steps, ``required`` those of them that are not
+    left out where an app is missing.
     """
-    errors, warnings = [], []
+    errors, warnings = [*_key_troubles(), *_unknown_commands(required)], []
     if trouble := _trouble(f"ROOT_URLCONF {settings.ROOT_URLCONF!r}", _load_urls):
         errors.append(trouble)
     errors += _application_troubles()
@@ -52,6 +56,24 @@ def preflight(commands: Collection[str] = ()) -> dict[str, Any]:
         errors += found_errors
         warnings += found_warnings
     return {"ok": not errors, "errors": errors, "warnings": warnings}
+
+
+def _key_troubles() -> Iterator[str]:
+    try:
+        _ = settings.SECRET_KEY
+    except ImproperlyConfigured:
+        yield (
+            "SECRET_KEY is empty. If it comes from a variable of the target's ENV: is that set where you"
+            " deploy from?"
+        )
+
+
+def _unknown_commands(names: Iterable[str]) -> Iterator[str]:
+    known = get_commands()
+    for name in dict.fromkeys(names):
+        if name not in known:
+            near = "".join(f" Did you mean {match!r}?" for match in get_close_matches(name, known, n=1))
+            yield f"STEPS: no app of the site has a command {name!r}.{near}"
 
 
 def _load_urls() -> None:
@@ -116,7 +138,7 @@ def _run_checks() -> tuple[list[str], list[str]]:
 
 def _is_in_the_way(message: checks.CheckMessage) -> bool:
     """Django only warns of an empty ALLOWED_HOSTS, with which all that visitors ever get is 400."""
-    return message.is_serious() or (message.id == "security.W020" and not settings.DEBUG)
+    return message.is_serious() or message.id == "security.W020"
 
 
 def _text(message: checks.CheckMessage) -> str:

@@ -10,7 +10,7 @@ input. End of input ends the process with status 0.
     "ssl_header": [NAME, VALUE] | null, "ssl_redirect": BOOL, "static_root": PATH | null,
     "media_root": PATH | null, "databases": {ALIAS: VENDOR}, "python": "3.11.2", "django": "5.2.19"}``
 
-``{"do": "preflight", "commands": [NAME...]}``
+``{"do": "preflight", "commands": [NAME...], "required": [NAME...]}``
     Whether this release could serve: see ``preflight.py``.
     ``{"ok": BOOL, "errors": [TEXT...], "warnings": [TEXT...]}``
 
@@ -290,7 +290,7 @@ def _move(request: dict[str, Any]) -> Reply:
 
 REQUESTS: dict[str, Callable[[dict[str, Any]], Reply]] = {
     "describe": lambda request: {"ok": True, **describe()},
-    "preflight": lambda request: preflight(request.get("commands", ())),
+    "preflight": lambda request: preflight(request.get("commands", ()), request.get("required", ())),
     "run": run,
     "tables": lambda request: {"ok": True, "tables": tables()},
     "identify": _identify,

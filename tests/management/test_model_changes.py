@@ -71,3 +71,13 @@ def test_migrations_that_cannot_be_loaded(migrations):
     assert error.startswith(
         "The migrations cannot be loaded: Migration testapp.0002_note_is_read dependencies"
     )
+
+
+def test_an_app_without_any_migrations():
+    """Django takes it for one that wants none; other apps have some."""
+    with override_settings(MIGRATION_MODULES={"testapp": None}):
+        error = check()
+
+    assert error.startswith(
+        "Models have changed, and no migration says so: testapp.0001_initial (Create model "
+    )

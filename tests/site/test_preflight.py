@@ -67,12 +67,33 @@ def test_site_without_allowed_hosts_that_says_so():
         assert preflight()["ok"] is True
 
 
-def test_allowed_hosts_may_be_empty_with_debug():
+def test_a_debugging_site_needs_allowed_hosts_too():
+    """Django then answers to localhost only, and shows everybody else its settings."""
     with override_settings(ALLOWED_HOSTS=[], DEBUG=True):
         outcome = preflight()
 
-    assert outcome["ok"] is True
-    assert "(security.W020) ALLOWED_HOSTS must not be empty in deployment." in outcome["warnings"]
+    assert outcome["errors"] == ["(security.W020) ALLOWED_HOSTS must not be empty in deployment."]
+
+
+def test_a_site_without_a_secret_key():
+    with override_settings(SECRET_KEY=""):
+        outcome = preflight()
+
+    assert outcome["errors"][0] == (
+        "SECRET_KEY is empty."
+        " If it comes from a variable of the target's ENV: is that set where you deploy from?"
+    )
+
+
+def test_steps_that_no_app_has():
+    commands = ["migrate", "migrat", "nosuch", "compress"]
+
+    outcome = preflight(commands, required=["migrate", "migrat", "nosuch", "nosuch"])
+
+    assert outcome["errors"] == [
+        "STEPS: no app of the site has a command 'migrat'. Did you mean 'migrate'?",
+        "STEPS: no app of the site has a command 'nosuch'.",
+    ]
 
 
 def test_data_that_would_end_with_the_release(tmp_path, monkeypatch):

@@ -22,14 +22,25 @@ _EXAMPLES = ("example", "sample", "template", "dist", "test")
 
 #: Where tools and people keep secrets, be it a file or a folder.
 SECRET_PLACES = frozenset(
-    (".envs", ".envrc", ".ssh", ".gnupg", ".aws", ".netrc", ".pgpass", ".pypirc", ".npmrc")
+    (
+        *(".envs", ".envrc", ".ssh", ".gnupg", ".aws", ".kube", ".netrc", ".pgpass", ".pypirc", ".npmrc"),
+        *(
+            ".htpasswd",
+            ".git-credentials",
+            ".my.cnf",
+            ".vault_pass",
+            ".dockerconfigjson",
+            ".s3cfg",
+            "kubeconfig",
+        ),
+    )
 )
 
 #: Files that settings read their secrets from.
 _SECRET_FILES = re.compile(r"\.?secrets?\.(json|ya?ml|toml|ini)|credentials\.json|client_secrets?.*\.json")
 
 #: Ends of files that hold keys in a form of their own; of SQLite's, and of dumps.
-_KEY_STORES = (".p12", ".pfx", ".jks", ".keystore")
+_KEY_STORES = (".p12", ".pfx", ".jks", ".keystore", ".ppk", ".kdbx", ".ovpn", ".tfstate")
 _DATABASES = (
     ".sqlite3",
     *(f"{kind}-{part}" for kind in (".sqlite", ".sqlite3") for part in ("journal", "wal", "shm")),
@@ -42,7 +53,7 @@ _DATABASE_STARTS = (b"SQLite format 3\0", b"PGDMP")
 #: What pg_dump, mysqldump and mariadb-dump write at the top of a dump in SQL.
 _DUMP_TITLE = re.compile(rb"^-- (PostgreSQL database( cluster)? dump|(MySQL|MariaDB) dump )", re.MULTILINE)
 
-_KEY_START = re.compile(rb"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----")
+_KEY_START = re.compile(rb"\s*(-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----|AGE-SECRET-KEY-)")
 _KEY_IN_JSON = re.compile(rb"\s*\{[^\0]*\"private_key\"\s*:\s*\"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _KEY_NAMES = re.compile(r"id_(rsa|dsa|ecdsa|ed25519)|.*\.(pem|key)")
 
@@ -130,7 +141,7 @@ def is_private(name: str) -> bool:
 def _is_environment_file(name: str) -> bool:
     """Whether a file of this name has the variables of one machine, secrets among them."""
     name = name.lower()
-    if name == ".env" or name.startswith(".env.") or name.endswith(".env"):
+    if name == ".env" or name.startswith((".env.", ".env ", "env.prod", "env.stag")) or name.endswith(".env"):
         return not name.endswith(_EXAMPLES)
     return False
 
