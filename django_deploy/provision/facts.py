@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from django_deploy.provision.site import MARK, Site
 
-#: Package managers, with what their systems call what a site needs.
+#: Package managers; the first that is there is the host's.
 MANAGERS = ("apt-get", "dnf", "yum", "zypper", "apk", "pacman")
 
 _COMMANDS = (*MANAGERS, "python3", "nginx", "caddy", "ss", "runuser", "flock")
@@ -20,9 +20,9 @@ class Facts:
     """A host as it was found.
 
     ``system`` is its name for people. ``manager`` is its package manager, empty where none is known.
-    ``installed`` are commands that are there, and of Debian's packages those of ``_PACKAGES``. ``ports`` says
-    which program listens on 80 and 443. ``root_owner`` is empty where there is no ROOT. ``foreign`` are files
-    where ours would be, and that are somebody's.
+    ``installed`` are those of the programs and packages asked for that are there. ``ports`` says which
+    program listens on 80 and 443. ``root_owner`` is empty where there is no ROOT. ``foreign`` are files where
+    ours would be that are somebody's. ``shell`` is that of the user, empty where there is no such user.
     """
 
     system: str

@@ -22,6 +22,7 @@ from django_deploy.provision.web import (
     certificate_paths,
     web_piece,
 )
+from django_deploy.target import Certificate
 
 SERVER = Server("nginx", "www-data", "nginx -q -t", "systemctl reload nginx")
 
@@ -96,7 +97,7 @@ def _redirect(site: Site, facts: Facts) -> Iterator[str]:
     """From http to https, but for what certbot is asked."""
     yield from ["", "server {", *(f"    {line}" for line in _listen("80", facts))]
     yield f"    server_name {site.domain};"
-    yield from _block("location /.well-known/acme-challenge/", [f"root {CHALLENGES};"], "    ")
+    yield from _challenges("    ")
     yield from _block("location /", ["return 301 https://$host$request_uri;"], "    ")
     yield "}"
 
@@ -119,6 +120,8 @@ def _server(site: Site) -> Iterator[str]:
     if site.media:
         caching = [f'add_header Cache-Control "{FOR_AN_HOUR}";']
         yield from _folder(site.media.url, str(site.media_folder), caching)
+    if not isinstance(site.tls, Certificate):
+        yield from _challenges()
     yield from _block("location /", [upstream])
     yield from _block("location @site", [upstream])
     yield ""
@@ -126,6 +129,11 @@ def _server(site: Site) -> Iterator[str]:
     yield "recursive_error_pages on;"
     yield "error_page 502 504 = @down;"
     yield from _block("location @down", _down())
+
+
+def _challenges(indent: str = "") -> Iterator[str]:
+    """What certbot is asked for over http, before and after there is a certificate."""
+    yield from _block("location /.well-known/acme-challenge/", [f"root {CHALLENGES};"], indent)
 
 
 def _folder(url: str, folder: str, caching: list[str]) -> Iterator[str]:

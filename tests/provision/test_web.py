@@ -101,6 +101,7 @@ def test_nginx_without_a_certificate():
 
     assert text.count("server {") == 1
     assert "    listen 80;\n    server_name shop.example.com;\n" in text
+    assert "    location /.well-known/acme-challenge/ {\n        root /var/www/html;\n    }\n" in text
 
 
 def test_the_key_is_for_root_only():
