@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -97,8 +97,8 @@ class Browser:
         self.tls = ssl.create_default_context(cadata=authority)
 
     def get(self, path: str) -> Answer:
-        connection = http.client.HTTPSConnection(DOMAIN, context=self.tls, timeout=30)
-        plain = socket.create_connection((self.address, 443), timeout=30)
+        connection = http.client.HTTPSConnection(DOMAIN, context=self.tls, timeout=60)
+        plain = socket.create_connection((self.address, 443), timeout=60)
         with closing(connection):
             connection.sock = self.tls.wrap_socket(plain, server_hostname=DOMAIN)
             return ask(connection, path)
@@ -151,10 +151,17 @@ def caddys_authority(machine: BareMachine) -> str:
     return machine.read("/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt")
 
 
-def reboot(machine: BareMachine) -> None:
+def reboot(machine: BareMachine, browser: Browser) -> None:
+    """Until the site is there again, without anybody's help."""
     machine.run("sync", user="root")
     machine.crash()
     machine.boot()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            if browser.get("/").status == 200:
+                return
+        time.sleep(0.2)
 
 
 def test_bare_host_with_caddy(bare: BareMachine, bookshop: Bookshop) -> None:
@@ -181,7 +188,7 @@ def test_bare_host_with_caddy(bare: BareMachine, bookshop: Bookshop) -> None:
     assert "Nothing to do: set up already" in second
     assert plan.endswith("# Nothing is missing, and nothing is done.\n")
     assert snapshot(bare) == files
-    reboot(bare)
+    reboot(bare, browser)
     assert_serves(browser)
     result = bookshop.run("deploy_maintenance", "on")
     assert result.status == 0, result
@@ -245,7 +252,7 @@ def test_bare_host_with_nginx_and_postgresql(
         "127.0.0.1:5432",
         "[::1]:5432",
     }
-    reboot(bare)
+    reboot(bare, browser)
     assert_serves(browser)
 
 
