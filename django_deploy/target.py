@@ -744,7 +744,7 @@ def _read_root(place: _Place, value: object) -> PurePosixPath:
         message = (
             f"must not have {found[0]!r} in it, which process managers read as something else: {text!r}."
         )
-        raise _Mistake(Kind.PATH, message, "Write the whole path, say '/srv/shop'.")
+        raise _Mistake(Kind.PATH, message, "Choose another path, say '/srv/shop'.")
     return path
 
 

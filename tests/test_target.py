@@ -341,7 +341,7 @@ ONE_MISTAKE = {
     "root with a space": (
         {"ROOT": "/srv/my shop"}, "E009", "['ROOT']",
         "must not have ' ' in it, which process managers read as something else: '/srv/my shop'."
-        " Write the whole path, say '/srv/shop'.",
+        " Choose another path, say '/srv/shop'.",
     ),
     "root with a line end": ({"ROOT": "/srv\n"}, "E009", "['ROOT']", "is not a path: '/srv\\n'."),
     "python that is an option": ({"PYTHON": "-c"}, "E009", "['PYTHON']", "is not a path: '-c'."),
@@ -501,7 +501,7 @@ ONE_MISTAKE = {
     "root with a colon": (
         {"ROOT": "/srv/a:b"}, "E009", "['ROOT']",
         "must not have ':' in it, which process managers read as something else: '/srv/a:b'."
-        " Write the whole path, say '/srv/shop'.",
+        " Choose another path, say '/srv/shop'.",
     ),
     "root that is not UTF-8": ({"ROOT": "/srv/\udcff"}, "E009", "['ROOT']", "is not a path: '/srv/\\udcff'."),
     "root with a terminal's command": ({"ROOT": "/srv/\x9b2J"}, "E009", "['ROOT']", "is not a path: '/srv/\\x9b2J'."),
@@ -903,7 +903,7 @@ def test_W003_nobody_asks_the_site(keys):
 
 
 def test_ids_are_stable():
-    assert [kind.value for kind in Kind] == [f"deploy.E{number:03}" for number in range(1, 20)] + [
+    assert [kind.value for kind in Kind] == [f"deploy.E{number:03}" for number in range(1, 21)] + [
         "deploy.W001",
         "deploy.W002",
         "deploy.W003",

@@ -26,7 +26,7 @@ from django_deploy.bundle.plain.assembly import (
     refuse_hidden_modules,
     refuse_what_needs_metadata,
 )
-from django_deploy.bundle.plain.contents import Rules, read_contents
+from django_deploy.bundle.plain.contents import Rules, find_idle_patterns, read_contents
 from django_deploy.bundle.plain.patterns import Patterns
 from django_deploy.bundle.project import find_project
 from django_deploy.bundle.requirements.meaning import select_for
@@ -35,7 +35,7 @@ from django_deploy.bundle.selection import SELF
 from django_deploy.bundle.wheels.audit import provides_module
 from django_deploy.bundle.wheels.builder import build_sdists, build_wheels, check_requirements
 from django_deploy.bundle.wheels.checkout import source_trees
-from django_deploy.bundle.wheels.revision import ignored_files, require_clean
+from django_deploy.bundle.wheels.revision import find_root, ignored_files, require_clean
 from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore
 
@@ -116,6 +116,7 @@ def build_bundle(
             *trees.warnings,
             *notes,
             *_warnings_of(built),
+            *_idle_patterns(built, rules),
         ),
         contents=next((item.contents for item in built if item.contents is not None), None),
         requires=_requirements_of(
@@ -243,15 +244,28 @@ def _ignored_by_vcs(
     if sent is None or project.source is None:
         return ()
     here = read_contents(project.source, rules_of(target, ignored_folders))
-    lacking = {file.name for file in here.files} - {file.name for file in sent.files}
-    names = ignored_files(project.source, sorted(lacking))
-    if not names:
-        return ()
-    shown = ", ".join(names[:IGNORED_SHOWN])
-    more = f" and {len(names) - IGNORED_SHOWN} more" if len(names) > IGNORED_SHOWN else ""
-    return (
-        f"The revision lacks what the VCS ignores, which a deployment without --revision has: {shown}{more}.",
+    lacking = sorted({file.name for file in here.files} - {file.name for file in sent.files})
+    beyond = tuple(name for name in lacking if _is_beyond(project.source, name))
+    reasons = {
+        "the VCS ignores": ignored_files(project.source, [name for name in lacking if name not in beyond]),
+        "lies outside of its repository": beyond,
+    }
+    return tuple(
+        f"The revision lacks what {reason}, which a deployment without --revision has: {_several(names)}."
+        for reason, names in reasons.items()
+        if names
     )
+
+
+def _is_beyond(project: Path, name: str) -> bool:
+    """Whether a file that comes along from beside the project's folder is in no repository, or in another."""
+    place = find_root(project.resolve())
+    return place is not None and not (project / name).resolve().is_relative_to(place[1])
+
+
+def _several(names: Sequence[str]) -> str:
+    more = f" and {len(names) - IGNORED_SHOWN} more" if len(names) > IGNORED_SHOWN else ""
+    return f"{', '.join(names[:IGNORED_SHOWN])}{more}"
 
 
 def _version_of(project: Distribution, built: Iterable[BuiltWheel]) -> str:
@@ -273,6 +287,12 @@ def _requirements_of(
 
 def _warnings_of(built: Iterable[BuiltWheel]) -> tuple[str, ...]:
     return tuple(warning for item in built for warning in item.warnings)
+
+
+def _idle_patterns(built: Iterable[BuiltWheel], rules: Rules) -> Iterator[str]:
+    for item in built:
+        if item.contents is not None:
+            yield from find_idle_patterns(item.contents, rules)
 
 
 def deployer() -> str:

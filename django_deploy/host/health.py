@@ -127,4 +127,4 @@ def _remedy(answer: str, wanted: dict[str, Any]) -> str:
         return f"Is {wanted['host']!r} in ALLOWED_HOSTS? Set HEALTH_CHECK's HOST to one that is."
     if answer.startswith("status 30"):
         return "It redirects: ask the final path, or set HEALTH_CHECK's STATUS."
-    return "Ask the path in the project's own environment."
+    return "Does the path work here, with the target's SETTINGS_MODULE and ENV?"

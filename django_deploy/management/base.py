@@ -151,7 +151,7 @@ class DeployCommand(BaseCommand):
         )
         timings, report = options.get("timings", False), options.get("report")
         if report is not None:
-            _check_writable(report)
+            check_writable("--report", report)
         if timings or report:
             reporter = RecordingReporter(reporter, title, timings=timings, report=report)
         with reporter:
@@ -235,10 +235,10 @@ class Terminal:
         return answer in {"y", "yes"} if answer else default
 
 
-def _check_writable(file: Path) -> None:
-    """Better told now than when all has been done."""
+def check_writable(option: str, file: Path) -> None:
+    """``ConfigError`` where no file can be written: better told now than when all has been done."""
     if file.is_dir() or not os.access(file.parent, os.W_OK):
-        raise ConfigError(f"--report {file}: no file can be written there.")
+        raise ConfigError(f"{option} {file}: no file can be written there.")
 
 
 @contextmanager

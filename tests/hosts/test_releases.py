@@ -138,7 +138,7 @@ def test_health_check_that_says_500(host: Machine, bookshop: Bookshop) -> None:
     result = bookshop.deploy()
 
     message = f"{host.root}/run/web.sock:/broken/ answered status 500; expected status 200"
-    remedy = "Ask the path in the project's own environment."
+    remedy = "Does the path work here, with the target's SETTINGS_MODULE and ENV?"
     assert_reverted(result, host, old, message, "  | the till is broken", remedy)
 
 

@@ -111,6 +111,30 @@ def read_contents(folder: Path, rules: Rules) -> Contents:
     return Contents(tuple(sorted(files, key=lambda file: file.name)), tuple(sorted(left_out)))
 
 
+def find_idle_patterns(contents: Contents, rules: Rules) -> Iterator[str]:
+    """A warning for each pattern that names nothing: a mistyped one sends what was to stay here."""
+    mark = " (PROJECT_EXCLUDE)"
+    excluded = [name.removesuffix(mark) for name in contents.left_out if name.endswith(mark)]
+    sent = [file.name for file in contents.files]
+    for setting, patterns, names in (
+        ("PROJECT_EXCLUDE", rules.exclude, excluded),
+        ("PROJECT_INCLUDE", rules.include, sent),
+    ):
+        for text in patterns.texts:
+            if not any(_is_named(name, Patterns((text,))) for name in names):
+                yield f"{setting}: {text!r} names nothing."
+
+
+def _is_named(name: str, pattern: Patterns) -> bool:
+    """By itself, or by a folder that it is in."""
+    parts = name.rstrip("/").split("/")
+    folders = ("/".join(parts[:end]) for end in range(1, len(parts)))
+    is_folder = name.endswith("/")
+    return pattern.match("/".join(parts), is_folder=is_folder) or any(
+        pattern.match(folder, is_folder=True) for folder in folders
+    )
+
+
 def _shown(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django_deploy.exceptions import ConfigError, DeployError
-from django_deploy.management.base import DeployCommand
+from django_deploy.management.base import DeployCommand, check_writable
 from django_deploy.management.help_text import with_examples
 
 if TYPE_CHECKING:
@@ -96,6 +96,9 @@ class Command(DeployCommand):
         self, target: Target, file: Path | None, sbom: Path | None, *, json: bool, options: dict[str, Any]
     ) -> None:
         """Into a file: what runs here, or a revision of it; and its bill of materials."""
+        for option, path in (("-o", file), ("--sbom", sbom)):
+            if path is not None:
+                check_writable(option, path)
         origin = self.origins.from_environment(target, options["revision"])
         with self.reporting(json=json, options=options) as reporter:
             terminal = self.terminal(reporter, json=json)

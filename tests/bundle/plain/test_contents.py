@@ -11,7 +11,7 @@ import pytest
 from django_deploy.bundle.file.archive import write_bundle
 from django_deploy.bundle.manifest import Manifest, Wheel
 from django_deploy.bundle.plain import contents
-from django_deploy.bundle.plain.contents import Rules, read_contents
+from django_deploy.bundle.plain.contents import Rules, find_idle_patterns, read_contents
 from django_deploy.bundle.plain.patterns import Patterns
 from django_deploy.exceptions import BundleError
 from tests.bundle.archives import make_wheel
@@ -344,3 +344,18 @@ def test_unreadable_file(project):
 
 def test_size(project):
     assert read_contents(project, Rules()).size == sum(map(len, DEPLOYED))
+
+
+def test_patterns_that_name_nothing(project):
+    rules = Rules(
+        include=patterns("db.sqlite3", "frontend/node_modules", "nomatch*"),
+        exclude=patterns("*.md", "tests/", "nothing/here", "data/*.tsv"),
+    )
+
+    found = read_contents(project, rules)
+
+    assert list(find_idle_patterns(found, rules)) == [
+        "PROJECT_EXCLUDE: 'nothing/here' names nothing.",
+        "PROJECT_EXCLUDE: 'data/*.tsv' names nothing.",
+        "PROJECT_INCLUDE: 'nomatch*' names nothing.",
+    ]
