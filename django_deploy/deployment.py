@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .bundle.alterations import find_alterations
 from .bundle.file.archive import with_vendored, write_bundle
 from .bundle.file.sbom import write_sbom
 from .bundle.file.signing import SigningKey, load_signing_key, sign_file
@@ -424,7 +425,8 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, sk
         plan = make_plan(target, manifest, facts, bundles, tools, rooms, now=time.time())
         plan = shorten(plan, facts)
         if not plan.is_empty:
-            plan = replace(plan, commits=_commits(manifest, facts))
+            warnings = (*plan.warnings, *find_alterations(manifest.installed))
+            plan = replace(plan, commits=_commits(manifest, facts), warnings=warnings)
     clock.report(Event("plan.ready", fields={"plan": plan.as_dict()}))
     for warning in plan.warnings:
         _warn(clock, warning)
