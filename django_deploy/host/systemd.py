@@ -102,7 +102,21 @@ class Systemd:
         units = [self._unit(process["name"], release) for process in processes]
         if units:
             self._systemctl("reset-failed", *units, check=False)
-            self._systemctl("start", *units)
+            try:
+                self._systemctl("start", *units)
+            except Failure:
+                if not self._has_lost_its_group(units):
+                    raise
+                self._systemctl("reset-failed", *units, check=False)
+                self._systemctl("start", *units)
+
+    def _has_lost_its_group(self, units: Sequence[str]) -> bool:
+        """Whether one could not start because the control group of the one before it was just removed.
+
+        That is of systemd's own making (219, EXIT_CGROUP: systemd.exec(5)), and over a moment later.
+        """
+        shown = self._systemctl("show", "--property=ExecMainStatus", *units, check=False)
+        return "ExecMainStatus=219" in shown
 
     def stop(self, release: str, names: Sequence[str]) -> None:
         if names:

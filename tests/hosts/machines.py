@@ -260,7 +260,7 @@ class Machine:
         user: str = "deploy",
         check: bool = True,
         input: str | None = None,
-        timeout: float = 60,
+        timeout: float = 180,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command over ssh as ``user``; with ``check``, a failure raises with all output."""
         command = self.command(*argv, user=user)
