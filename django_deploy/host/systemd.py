@@ -33,6 +33,9 @@ PROPERTIES = "Id,ActiveState,SubState,Result,NRestarts,MainPID,ActiveEnterTimest
 #: The STOP_TIMEOUT of nearly all processes, in seconds; another one costs a reload of all units.
 USUAL_STOP_TIME = 30
 
+#: Seconds until systemd starts again what has ended.
+RESTART_TIME = 1
+
 UNIT = """\
 # Written by django-deploy; an instance is one release of the site under ROOT.
 [Unit]
@@ -44,7 +47,7 @@ Type=exec
 ExecStart={python} {launch} {process}
 WorkingDirectory={folder}
 Restart=always
-RestartSec=1
+RestartSec={restart_time}
 KillMode=mixed
 TimeoutStopSec={stop_timeout}
 
@@ -107,6 +110,7 @@ class Systemd:
             except Failure:
                 if not self._has_lost_its_group(units):
                     raise
+                time.sleep(2 * RESTART_TIME)  # until systemd has tried it again by itself
                 self._systemctl("reset-failed", *units, check=False)
                 self._systemctl("start", *units)
 
@@ -209,6 +213,7 @@ class Systemd:
             launch=f'"{folder}/launch.py"',
             folder=folder,
             stop_timeout=USUAL_STOP_TIME,
+            restart_time=RESTART_TIME,
         )
         return _write_changed(self._template(process["name"]), text)
 
