@@ -98,6 +98,8 @@ class Program:
             self._fail(id, Failure("HostUnfit", why, REMEDIES.get(error.errno or 0, "")))
 
     def _fail(self, id: int, failure: Failure) -> None:
+        if failure.type == "Aborted" and self._link.lost.is_set():
+            failure = self._link.loss(**failure.details)
         if self._transaction is not None:
             failure = self._transaction.explain(failure)
         reverted = self._revert(failure.message)

@@ -105,7 +105,11 @@ class Link:
     def stop_if_lost(self) -> None:
         """Raises a ``Failure`` that says why the link was lost, if it was."""
         if self.lost.is_set():
-            raise protocol.Failure("Aborted", self.reason, "Deploy again.")
+            raise self.loss()
+
+    def loss(self, **details: Any) -> protocol.Failure:
+        """Once it was lost: what ended whatever was under way."""
+        return protocol.Failure("Aborted", self.reason, "Deploy again.", **details)
 
     def next_request(self) -> dict[str, Any] | None:
         """The next request, or None when there will be no more."""
