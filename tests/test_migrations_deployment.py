@@ -241,6 +241,24 @@ def test_code_that_nobody_can_look_into_is_warned_of(shop):
     ) in messages
 
 
+def test_migrations_that_were_applied_before_a_failure_stay_and_are_named(shop):
+    """The old release is served as before, and yet not everything is as it was."""
+    before = shop.live
+    shop.add_migration("0008_shelf", "0007_sql", f"migrations.AddField('book', 'shelf', {NULL})")
+    shop.change_book("    shelf = models.IntegerField(null=True)")
+    shop.add_command("explode", "raise CommandError('bang')")
+    shop.set_target(STEPS=["migrate --noinput", "explode"])
+
+    status, _, err = shop.run("deploy", "demo")
+
+    assert status == 1
+    assert err.splitlines()[-1] == (
+        f"The host serves {before}, as before. These migrations were applied and stay: catalogue.0008_shelf."
+    )
+    assert (shop.live, "shelf" in shop.columns()) == (before, True)
+    shop.set_target(STEPS=["migrate --noinput"])
+
+
 NULL = "models.IntegerField(null=True)"
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from django_deploy.bundle.index.sources import read_sources
+from django_deploy.bundle.index.sources import default_index_url, read_sources
 from django_deploy.deployment import interruptible, result_of
 from django_deploy.doctor import domain, front, here, live_site, login, machine, security
 from django_deploy.doctor.finding import Finding, error
@@ -93,7 +93,12 @@ class _Questions:
             # First, as the health check of the site may make a database that is missing.
             self._databases = found.request("reach_databases")
             index = None if target.vendor else target.index_url or ""
-            self._examination = found.request("examine", index_url=index, distribution=here.DISTRIBUTION)
+            self._examination = found.request(
+                "examine",
+                index_url=index,
+                default_index=default_index_url(),
+                distribution=here.DISTRIBUTION,
+            )
             self._examination.add_done_callback(self._compare_clocks)
 
     def _compare_clocks(self, answered: Future[Reply]) -> None:

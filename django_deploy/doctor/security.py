@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from django_deploy.bundle.index.sources import Sources
+from django_deploy.bundle.index.sources import Sources, default_index_url
 from django_deploy.doctor.finding import Finding, error, not_checked, ok, warning
 from django_deploy.reporters.text import count
 
@@ -45,7 +45,7 @@ def check_security(versions: Mapping[str, str] | None, sources: Sources) -> Find
 def are_public(sources: Sources) -> bool:
     """Whether everybody may know what is installed from there."""
     hosts = {urlsplit(url).hostname for url in sources.index_urls}
-    return hosts <= {"pypi.org"} and not sources.find_links
+    return hosts <= {urlsplit(default_index_url()).hostname} and not sources.find_links
 
 
 def _audit(versions: Mapping[str, str]) -> Finding:

@@ -141,8 +141,11 @@ class Program:
         return {"entries": history.entries(self._layout, int(message["lines"]))}
 
     def _examine(self, message: dict[str, Any]) -> dict[str, Any]:
-        """``index_url`` (null: ask none; empty: the host's own) and ``distribution``, whose page it has."""
-        return examine(self._layout, message["index_url"], message["distribution"])
+        """``index_url`` (null: ask none; empty: the host's own, or ``default_index`` where it has none).
+
+        ``distribution``, whose page it should have.
+        """
+        return examine(self._layout, message["index_url"], message["default_index"], message["distribution"])
 
     def _reach_databases(self, message: dict[str, Any]) -> dict[str, Any]:
         """Of the live release, with its settings and its environment."""
@@ -377,7 +380,7 @@ REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], S
     ),
     "probe": (Program._probe, {}),
     "history": (Program._tell_history, {"lines": range(1, history.MAX_ENTRIES + 1)}),
-    "examine": (Program._examine, {"index_url": (None, str), "distribution": str}),
+    "examine": (Program._examine, {"index_url": (None, str), "default_index": str, "distribution": str}),
     "reach_databases": (Program._reach_databases, {}),
     "environment": (Program._tell_environment, {}),
     "store_environment": (Program._store_environment, _CHANGES),

@@ -7,7 +7,6 @@ databases, is ``django_deploy/site/backups.py``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from .layout import RELEASE_ID, SHA256, Layout, write_atomically
 from .link import Link
 from .protocol import Failure, ProtocolError
 from .shape import Shape, check
+from .store import sha256_of
 
 #: Seconds that a database gets to say what it has, and how large it is.
 DESCRIBE_TIMEOUT = 600.0
@@ -247,7 +247,7 @@ class Backups:
 
     def verify(self, backup: dict[str, Any]) -> None:
         """Raises ``Failure`` where the dump is not what was written once."""
-        if _digest(self._file(backup)) != backup["sha256"]:
+        if sha256_of(self._file(backup)) != backup["sha256"]:
             raise Failure(
                 "NoSuchBackup",
                 f"the backup {backup['name']} is damaged: its sha256 is another than when it was made",
@@ -288,15 +288,7 @@ def _seal(file: Path) -> str:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return _digest(file)
-
-
-def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while data := stream.read(1 << 20):
-            digest.update(data)
-    return digest.hexdigest()
+    return sha256_of(file)
 
 
 def _megabytes(size: int) -> str:

@@ -29,10 +29,13 @@ REACH_TIMEOUT = 40.0
 VERSION_TIMEOUT = 10.0
 
 
-def examine(layout: Layout, index_url: Optional[str], distribution: str) -> dict[str, Any]:
+def examine(
+    layout: Layout, index_url: Optional[str], default_index: str, distribution: str
+) -> dict[str, Any]:
     """Everything but the databases. ``index_url`` None: no index is to be asked; ``""``: the host's own.
 
-    ``distribution`` is one that the index should have a page of.
+    ``default_index`` is what installers ask where a host has none; ``distribution`` is one that the index
+    should have a page of.
     """
     release = _live(layout)
     sockets = _sockets(layout, release) if release else []
@@ -47,7 +50,7 @@ def examine(layout: Layout, index_url: Optional[str], distribution: str) -> dict
         "way": list(_way(links)),
         "servers": servers,
         "configuration": find_configuration(servers, links),
-        "index": ask_index(index_url, distribution) if index_url is not None else None,
+        "index": ask_index(index_url, default_index, distribution) if index_url is not None else None,
         "time": time.time(),
     }
 

@@ -13,16 +13,16 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 #: Seconds for the whole answer.
 INDEX_TIMEOUT = 10.0
 
-#: What uv and pip ask where nobody says anything.
-DEFAULT_INDEX = "https://pypi.org/simple"
-
 #: Where a host may say something else.
 VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 
 
-def ask_index(url: str, distribution: str) -> dict[str, Any]:
-    """``address`` without credentials, ``status`` of the answer (null: there was none) and ``error``."""
-    url = url or next(filter(None, map(os.environ.get, VARIABLES)), DEFAULT_INDEX)
+def ask_index(url: str, default: str, distribution: str) -> dict[str, Any]:
+    """``address`` without credentials, ``status`` of the answer (null: there was none) and ``error``.
+
+    ``url`` may be empty: then it is the host's own, or ``default``, which installers ask without any.
+    """
+    url = url or next(filter(None, map(os.environ.get, VARIABLES)), default)
     answer: dict[str, Any] = {"address": url.rpartition("@")[2], "status": None, "error": ""}
     try:
         parts = urlsplit(url)

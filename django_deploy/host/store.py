@@ -142,7 +142,7 @@ class Store:
     def _remove_damaged(self, sha256: str) -> None:
         path = self._file(sha256)
         try:
-            is_whole = _sha256(path) == sha256
+            is_whole = sha256_of(path) == sha256
         except OSError:
             is_whole = False
         if not is_whole:
@@ -163,7 +163,7 @@ class Store:
         if sha256 in self._sound:
             return path
         try:
-            digest = _sha256(path)
+            digest = sha256_of(path)
         except OSError as error:
             message = f"{name} cannot be read in the host's store: {error.strerror}"
             raise Failure("StoreCorrupt", message, "Deploy again.") from None
@@ -179,7 +179,7 @@ class Store:
         """Give a file its name, once it is what was announced and on the disk."""
         part = self._part(sha256)
         try:
-            if sha256 not in self._hashed and _sha256(part) != sha256:
+            if sha256 not in self._hashed and sha256_of(part) != sha256:
                 raise Failure("StoreCorrupt", f"{path.name} arrived damaged", "Deploy again.")
             with part.open("rb") as file:
                 os.fsync(file.fileno())
@@ -265,7 +265,8 @@ def read_piece(path: Path, offset: int) -> dict[str, Any]:
         return {"size": size, "data": base64.b64encode(file.read(FETCHED)).decode()}
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of the whole file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for data in iter(lambda: file.read(1 << 20), b""):

@@ -116,7 +116,9 @@ class DeployCommand(BaseCommand):
             action="store_true",
             help="Go on without hosts at whose address nothing answers.",
         )
+        self.add_wait_argument(parser)
 
+    def add_wait_argument(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--wait",
             type=float,

@@ -11,16 +11,14 @@ import pytest
 from django_deploy.bundle.alterations import find_alterations
 from tests.bundle.archives import make_wheel
 from tests.bundle.conftest import TOOLS_PATH
-from tests.bundle.test_inventory import UV
+from tests.bundle.test_inventory import UV, needs_uv
 
 FILES = {"acme/__init__.py": "x = 1\n", "acme/a,b.txt": "a comma\n", "acme/größe.txt": "no ASCII\n"}
 
 
-@pytest.fixture(params=["pip", "uv"])
+@pytest.fixture(params=["pip", pytest.param("uv", marks=needs_uv)])
 def installed(request, tmp_path):
     """The folder of its files, and what is asked about."""
-    if request.param == "uv" and UV is None:
-        pytest.skip("uv is not installed here")
     wheel, target = make_wheel(tmp_path, "acme", files=FILES), tmp_path / "site-packages"
     tool = [UV, "pip"] if request.param == "uv" else [sys.executable, "-m", "pip"]
     python = ["--python", sys.executable] if request.param == "uv" else []

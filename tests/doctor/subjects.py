@@ -92,7 +92,7 @@ EXAMINATION = {
     "way": WAY,
     "servers": [NGINX],
     "configuration": CONFIGURATION,
-    "index": {"address": "https://pypi.org/simple", "status": 200, "error": ""},
+    "index": {"address": "https://index.example.com/simple", "status": 200, "error": ""},
     "time": 0.0,
 }
 DATABASES = {"databases": {"default": {"vendor": "postgresql", "place": "postgresql shop on db1:5432"}}}

@@ -151,15 +151,15 @@ def test_supervisor_needs_no_lingering_and_somebody_who_starts_it():
 @pytest.mark.parametrize(
     ("status", "error", "outcome", "message"),
     [
-        (200, "", "ok", "https://pypi.org/simple answers"),
-        (None, "timed out", "error", "https://pypi.org/simple does not answer there: timed out"),
-        (401, "", "error", "https://pypi.org/simple refuses us there: status 401"),
-        (404, "", "warning", "https://pypi.org/simple answers there, and has no Django"),
-        (503, "", "error", "https://pypi.org/simple answers there with status 503"),
+        (200, "", "ok", "https://index.example.com/simple answers"),
+        (None, "timed out", "error", "https://index.example.com/simple does not answer there: timed out"),
+        (401, "", "error", "https://index.example.com/simple refuses us there: status 401"),
+        (404, "", "warning", "https://index.example.com/simple answers there, and has no Django"),
+        (503, "", "error", "https://index.example.com/simple answers there with status 503"),
     ],
 )
 def test_index(status, error, outcome, message):
-    answer = {"address": "https://pypi.org/simple", "status": status, "error": error}
+    answer = {"address": "https://index.example.com/simple", "status": status, "error": error}
 
     found = machine.check_index(subject(examination={"index": answer}))
 

@@ -14,7 +14,7 @@ from django_deploy.doctor.finding import Finding
 
 #: As pip-audit 2.10 writes them.
 FLAW = {"id": "PYSEC-2025-37", "fix_versions": ["4.2.22", "5.2.2"], "aliases": ["CVE-2025-48432"]}
-PYPI = Sources(index_url="https://pypi.org/simple")
+PYPI = Sources()  # pip's own default
 BEHIND = "Install the newer versions here, try the site, and deploy."
 
 
@@ -138,8 +138,8 @@ def test_what_pip_audit_knows(database):
     "sources",
     [
         Sources(index_url="https://packages.example.com/simple"),
-        Sources(index_url="https://pypi.org/simple", extra_index_urls=("https://packages.example.com/x",)),
-        Sources(index_url="https://pypi.org/simple", find_links=("/wheels",)),
+        Sources(extra_index_urls=("https://packages.example.com/x",)),
+        Sources(find_links=("/wheels",)),
     ],
 )
 def test_nobody_is_told_of_what_may_be_private(database, sources):

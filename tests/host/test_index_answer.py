@@ -6,7 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from django_deploy.host.index_answer import DEFAULT_INDEX, VARIABLES, ask_index
+from django_deploy.host.index_answer import VARIABLES, ask_index
+
+#: Nobody is to be asked there where another one is named.
+DEFAULT = "http://default.invalid/simple"
 
 
 class Index(BaseHTTPRequestHandler):
@@ -33,24 +36,29 @@ def place():
 def test_answers(place):
     address = f"http://{place}/simple"
 
-    found = ask_index(f"http://ann:s3%20cret@{place}/simple", "django")
+    found = ask_index(f"http://ann:s3%20cret@{place}/simple", DEFAULT, "django")
 
     assert found == {"address": address, "status": 200, "error": ""}
-    assert ask_index(address, "django") == {"address": address, "status": 401, "error": ""}
-    assert ask_index(f"{address}/", "flask") == {"address": f"{address}/", "status": 404, "error": ""}
+    assert ask_index(address, DEFAULT, "django") == {"address": address, "status": 401, "error": ""}
+    assert ask_index(f"{address}/", DEFAULT, "flask") == {
+        "address": f"{address}/",
+        "status": 404,
+        "error": "",
+    }
 
 
 def test_no_answer():
-    found = ask_index("http://127.0.0.1:9/simple/", "django")
+    found = ask_index("http://127.0.0.1:9/simple/", DEFAULT, "django")
 
     assert found == {"address": "http://127.0.0.1:9/simple/", "status": None, "error": "Connection refused"}
-    assert ask_index("nonsense", "django")["error"] == "unknown url type: 'nonsense/django/'"
+    assert ask_index("nonsense", DEFAULT, "django")["error"] == "unknown url type: 'nonsense/django/'"
 
 
 def test_the_hosts_own(place, monkeypatch):
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PIP_INDEX_URL", f"http://{place}/simple")
+    own, default = f"http://{place}/simple", f"http://{place}/default"
 
-    assert ask_index("", "django")["address"] == f"http://{place}/simple"
-    assert DEFAULT_INDEX == "https://pypi.org/simple"
+    assert ask_index("", default, "django") == {"address": default, "status": 404, "error": ""}
+    monkeypatch.setenv("PIP_INDEX_URL", own)
+    assert ask_index("", default, "django") == {"address": own, "status": 401, "error": ""}

@@ -39,12 +39,7 @@ class Command(DeployCommand):
             "--retry-after", type=int, default=300, metavar="SECONDS", help="For programs (default: 300)."
         )
         parser.add_argument("--json", action="store_true", help="Print one event a line, as JSON.")
-        parser.add_argument(
-            "--wait",
-            type=float,
-            metavar="SECONDS",
-            help="How long to wait for a deployment to end (default: the target's LOCK_WAIT).",
-        )
+        self.add_wait_argument(parser)
         self.add_hosts_argument(parser)
 
     def handle(

@@ -39,12 +39,7 @@ class Command(DeployCommand):
         parser.add_argument("--yes", action="store_true", help="Do not ask before it is put back.")
         parser.add_argument("--json", action="store_true", help="Print one event a line, as JSON.")
         self.add_hosts_argument(parser)
-        parser.add_argument(
-            "--wait",
-            type=float,
-            metavar="SECONDS",
-            help="How long to wait for a deployment to end (default: the target's LOCK_WAIT).",
-        )
+        self.add_wait_argument(parser)
 
     def handle(
         self,

@@ -46,12 +46,7 @@ class Command(DeployCommand):
         )
         parser.add_argument("--json", action="store_true", help="Print one event a line, as JSON.")
         parser.add_argument("--plain", action="store_true", help="Plain lines, on a terminal too.")
-        parser.add_argument(
-            "--wait",
-            type=float,
-            metavar="SECONDS",
-            help="How long to wait for a deployment to end (default: the target's LOCK_WAIT).",
-        )
+        self.add_wait_argument(parser)
         self.add_hosts_argument(parser)
 
     def handle(
