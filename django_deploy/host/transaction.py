@@ -323,10 +323,10 @@ class Transaction:
         """Run one ``manage.py`` command of the new release to its end."""
         self._link.stop_if_lost()
         name = self._step_name = " ".join(message["command"])
-        self._link.report("step.started", step=name)
-        self._warn_of_clearing(message["command"])
-        started = time.monotonic()
-        with self._in_step(name):
+        with self._in_step(name):  # before it is told: who hears of it may undo at once
+            self._link.report("step.started", step=name)
+            self._warn_of_clearing(message["command"])
+            started = time.monotonic()
             result = self._run_planned(message)
         seconds = round(time.monotonic() - started, 3)
         if result.get("skipped"):

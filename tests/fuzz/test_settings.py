@@ -227,7 +227,13 @@ def run_on_a_host(target, fields):
 def units(layout, process):
     """What process managers read: one value a line, and the one that was meant."""
     lines = UNIT.format(
-        process=process["name"], root=layout.root, python="p", launch="l", folder="f", stop_timeout=30
+        process=process["name"],
+        root=layout.root,
+        python="p",
+        launch="l",
+        folder="f",
+        stop_timeout=30,
+        restart_time=1,
     ).splitlines()
     assert len(lines) == len(UNIT.splitlines())
     stop = float(Systemd.stop_time(process))
