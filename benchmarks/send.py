@@ -14,13 +14,13 @@ from pathlib import Path
 
 from django_deploy.exceptions import RequestFailed
 from django_deploy.host.protocol import ignore
-from django_deploy.target import Target
+from django_deploy.reading.keys import read_target
 from django_deploy.transport.session import open_session
 from django_deploy.transport.ssh import no_prompts
 
 
 def main(settings: str, file: Path) -> None:
-    target = Target.from_mapping("benchmark", json.loads(settings), settings_module="bookshop.target")
+    target = read_target("benchmark", json.loads(settings), settings_module="bookshop.target")
     with file.open("rb") as content:
         sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     session = open_session(target.hosts[0], target, report=ignore, prompts=no_prompts)

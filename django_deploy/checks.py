@@ -1,4 +1,4 @@
-"""What ``manage.py check`` says about the settings of deployment; ids in ``target.Kind``."""
+"""What ``manage.py check`` says about the settings of deployment; ids in ``reading.places.Kind``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.core import checks
 from django.core.management import find_commands
 
 from django_deploy.conf import find_issues
-from django_deploy.target import Kind
+from django_deploy.reading.places import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,10 @@ from django.conf import ENVIRONMENT_VARIABLE, settings
 from django.utils.module_loading import import_string
 
 from django_deploy.exceptions import ConfigError, Issue
-from django_deploy.target import TARGET_NAME, Kind, Served, Step, Target, did_you_mean, setting_path
+from django_deploy.reading.keys import TARGET_NAME, read_target, warnings_of
+from django_deploy.reading.places import Kind, setting_path
+from django_deploy.spelling import did_you_mean
+from django_deploy.target import Served, Step, Target
 
 EXAMPLE = """\
 DEPLOY_TARGETS = {
@@ -47,7 +50,7 @@ def get_target(name: str) -> Target:
         raise ConfigError(f"There is no target {name!r}.", remedy=remedy)
     if issue := _name_issue(name):
         raise ConfigError("A target's name is not fit for one.", issues=[issue])
-    target = Target.from_mapping(name, entries[name], settings_module=_settings_module(), resolve=_call)
+    target = read_target(name, entries[name], settings_module=_settings_module(), resolve=_call)
     if issues := [issue for issue in _taken_roots(entries) if issue.where == setting_path(name, "ROOT")]:
         raise ConfigError(f"The target {name!r} has mistakes.", issues=issues)
     return replace(
@@ -163,10 +166,10 @@ def _entry_issues(name: object, entry: object) -> tuple[Issue, ...]:
     if issue := _name_issue(name):
         return (issue,)
     try:
-        target = Target.from_mapping(str(name), entry, settings_module=_settings_module())
+        target = read_target(str(name), entry, settings_module=_settings_module())
     except ConfigError as error:
         return error.issues
-    return target.warnings()
+    return warnings_of(target)
 
 
 def _name_issue(name: object) -> Issue | None:

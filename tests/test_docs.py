@@ -19,10 +19,15 @@ from pathlib import Path
 import pytest
 from django.core.management import load_command_class
 
-from django_deploy import exceptions, target
+from django_deploy import exceptions
 from django_deploy.bundle.plain.proposal import MINIMAL_PYPROJECT
 from django_deploy.host import launch
 from django_deploy.host.protocol import EVENTS
+from django_deploy.reading.hosts import BATCH_KEYS, HOST_KEYS
+from django_deploy.reading.keys import TARGET_KEYS, read_target, warnings_of
+from django_deploy.reading.places import Kind
+from django_deploy.reading.processes import HEALTH_CHECK_KEYS, PROCESS_KEYS, STEP_KEYS
+from django_deploy.target import DEFAULT_STEPS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -107,8 +112,8 @@ def test_examples_of_targets_are_sound(block):
 
     assert settings["DEPLOY_TARGETS"]
     for name, entry in settings["DEPLOY_TARGETS"].items():
-        made = target.Target.from_mapping(name, entry, settings_module="mysite.settings")
-        assert made.warnings() == ()
+        made = read_target(name, entry, settings_module="mysite.settings")
+        assert warnings_of(made) == ()
 
 
 @pytest.mark.parametrize("block", all_blocks("toml"))
@@ -192,17 +197,17 @@ def test_all_commands_are_documented():
 
 
 NESTED = {
-    "HOSTS": target._HOST_KEYS,
-    "STEPS": target._STEP_KEYS,
-    "PROCESSES": target._PROCESS_KEYS,
-    "HEALTH_CHECK": target._HEALTH_CHECK_KEYS,
-    "BATCH": target._BATCH_KEYS,
+    "HOSTS": HOST_KEYS,
+    "STEPS": STEP_KEYS,
+    "PROCESSES": PROCESS_KEYS,
+    "HEALTH_CHECK": HEALTH_CHECK_KEYS,
+    "BATCH": BATCH_KEYS,
 }
 KEYS = sections("reference/settings.rst", "-")
 
 
 def test_all_keys_are_documented_in_the_order_of_the_code():
-    assert list(KEYS) == list(target._TARGET)
+    assert list(KEYS) == list(TARGET_KEYS)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -221,13 +226,13 @@ def test_defaults_are_as_documented(key):
         return
     base = {"HOSTS": ["web1"], "ROOT": "/srv/shop", "SETTINGS_MODULE": "shop.settings"}
 
-    explicit = target.Target.from_mapping("staging", {**base, key: ast.literal_eval(found[1])})
+    explicit = read_target("staging", {**base, key: ast.literal_eval(found[1])})
 
-    assert explicit == target.Target.from_mapping("staging", base)
+    assert explicit == read_target("staging", base)
 
 
 def test_default_steps_are_as_documented():
-    for step in target.DEFAULT_STEPS:
+    for step in DEFAULT_STEPS:
         assert f"``{step.name}``" in KEYS["STEPS"]
         assert not step.requires_app or f"(with ``{step.requires_app}``)" in KEYS["STEPS"]
 
@@ -241,7 +246,7 @@ def examples_of_keys():
 def test_examples_of_keys_are_sound(block):
     entry = eval(f"{{{block}}}", {"os": os})
 
-    target.Target.from_mapping("staging", {**STAGING, **entry}, settings_module="shop.settings")
+    read_target("staging", {**STAGING, **entry}, settings_module="shop.settings")
 
 
 def test_every_key_has_an_example():
@@ -254,13 +259,13 @@ def test_every_key_has_an_example():
 
 
 def test_checks_are_as_documented():
-    assert [literal(row[0]) for row in rows("reference/checks.rst")] == [kind.value for kind in target.Kind]
+    assert [literal(row[0]) for row in rows("reference/checks.rst")] == [kind.value for kind in Kind]
 
 
 def test_ids_that_are_named_exist():
     named = {id for page in PAGES for id in re.findall(r"deploy\.[EW]\d+", page.read_text())}
 
-    assert named == {kind.value for kind in target.Kind}
+    assert named == {kind.value for kind in Kind}
 
 
 def test_events_are_as_documented():
@@ -414,7 +419,7 @@ def test_all_limits_are_documented():
 
 def test_settable_limits_are_as_documented():
     table = {row[2]: row[1] for row in rows("reference/limits.rst") if row not in FIXED}
-    made = target.Target.from_mapping("staging", STAGING, settings_module="shop.settings")
+    made = read_target("staging", STAGING, settings_module="shop.settings")
 
     assert {f"{step.timeout:g} s" if step.timeout else "none" for step in made.steps} == {
         row[1] for row in rows("reference/limits.rst") if row[2] == "``STEPS`` ``TIMEOUT``"

@@ -8,12 +8,13 @@ import pytest
 
 from django_deploy import provisioning
 from django_deploy.exceptions import ConfigError, HostUnreachable
-from django_deploy.target import Host, Target
+from django_deploy.reading.keys import read_target
+from django_deploy.target import Host
 
 
 def target(*hosts, **keys):
     entry = {"HOSTS": list(hosts), "ROOT": "/srv/shop", "PROCESSES": {"web": "gunicorn --bind unix:{socket}"}}
-    return Target.from_mapping("staging", {**entry, **keys}, settings_module="shop.settings")
+    return read_target("staging", {**entry, **keys}, settings_module="shop.settings")
 
 
 def refusal(*hosts, **keys):

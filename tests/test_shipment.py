@@ -12,8 +12,8 @@ from django_deploy.bundle.manifest import Manifest, Pin, Wheel
 from django_deploy.bundle.room import BLOCK, UNKNOWN, Room, in_store, whole_blocks
 from django_deploy.bundle.tools import HostPlatform
 from django_deploy.host.protocol import ignore
+from django_deploy.reading.keys import read_target
 from django_deploy.shipment import fit_bundle, measure_room
-from django_deploy.target import Target
 from tests.bundle.index_server import FakeIndex
 
 
@@ -28,7 +28,7 @@ def test_what_the_interpreter_refuses_is_not_looked_for(index, tmp_path, monkeyp
     """The plan names all of it, and better than a list of files that are not there."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     entry = {"HOSTS": ["web1"], "ROOT": "/srv/shop", "VENDOR": True, "INDEX_URL": index.url}
-    target = Target.from_mapping("staging", entry, settings_module="shop.settings")
+    target = read_target("staging", entry, settings_module="shop.settings")
     manifest = Manifest(
         project="shop",
         version="1.0",

@@ -16,7 +16,7 @@ from django_deploy.bundle.index.sources import read_sources, redact
 from django_deploy.bundle.requirements.meaning import select_for
 from django_deploy.bundle.selection import SELF, TOOLS, Graph, Node, is_needed_on_hosts
 from django_deploy.exceptions import ConfigError
-from django_deploy.target import did_you_mean
+from django_deploy.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 
 from django_deploy.doctor.subject import Subject
-from django_deploy.target import Host, Target
+from django_deploy.reading.keys import read_target
+from django_deploy.target import Host
 
 LIVE = "20261122T174500Z-3f9c2a1"
 OTHER = "20261121T090000Z-aaaaaaa"
-TARGET = Target.from_mapping(
+TARGET = read_target(
     "staging",
     {
         "HOSTS": ["deploy@web1"],

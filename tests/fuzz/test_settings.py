@@ -24,9 +24,9 @@ from django_deploy.host.shape import check as check_shape
 from django_deploy.host.supervisor import Supervisor
 from django_deploy.host.systemd import UNIT, Systemd
 from django_deploy.plan import make_plan
+from django_deploy.reading.keys import TARGET_KEYS, read_target
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.stages import _prepare_fields, deploy_stages
-from django_deploy.target import Target
 from tests.fuzz.strategies import damaged, texts, values
 from tests.test_plan import BARE, MANIFEST, NOW
 
@@ -105,7 +105,7 @@ good = st.fixed_dictionaries(
 def read(mapping):
     """The target, or None for one with mistakes, which are told."""
     try:
-        return Target.from_mapping("staging", mapping, resolve=lambda value: value)
+        return read_target("staging", mapping, resolve=lambda value: value)
     except ConfigError as error:
         assert error.issues
         text = str(error)
@@ -142,8 +142,6 @@ def test_what_is_accepted_is_taken_by_all_later_code(fuzz):
 
 def test_one_key_with_anything(fuzz):
     """Each key gets its share of what nobody would write."""
-    from django_deploy.target import _TARGET
-
     inner = ["COMMAND", "web", "PATH", "SIZE", "TIMEOUT", "HEADERS", "PORT", "KEY_FILE", "JUMP"]
     shapes = st.sampled_from(
         [
@@ -160,7 +158,7 @@ def test_one_key_with_anything(fuzz):
         if (target := read({**base, key: shape(value)})) is not None:
             use(target)
 
-    fuzz(check, st.sampled_from(sorted(_TARGET)), values, shapes)
+    fuzz(check, st.sampled_from(sorted(TARGET_KEYS)), values, shapes)
 
 
 def test_all_targets_of_the_settings(fuzz):

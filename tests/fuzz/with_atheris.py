@@ -17,7 +17,7 @@ with atheris.instrument_imports(include=["django_deploy"]):
     from django_deploy.bundle.requirements import requirements_file
     from django_deploy.exceptions import BundleError
     from django_deploy.host import protocol
-    from django_deploy.target import Target
+    from django_deploy.reading.keys import read_target
     from django_deploy.transport import answers
 
 from hypothesis import HealthCheck, given, settings
@@ -57,7 +57,7 @@ def read_requirements(data):
 @given(damaged(good))
 def read_settings(mapping):
     try:
-        Target.from_mapping("staging", mapping, resolve=lambda value: value)
+        read_target("staging", mapping, resolve=lambda value: value)
     except ConfigError:
         pass
 

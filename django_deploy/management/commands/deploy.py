@@ -14,6 +14,7 @@ from django_deploy.management import model_changes
 from django_deploy.management.base import DeployCommand, Terminal
 from django_deploy.management.help_text import with_examples
 from django_deploy.management.signalling import announce, tell_of, telling_of_failure
+from django_deploy.reading.keys import warnings_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -88,7 +89,7 @@ class Command(DeployCommand):
         with self.reporting(json=json, options=options, title=title) as reporter:
             terminal = self.terminal(reporter, json=json)
             origin = self.find_origin(chosen, options, terminal)
-            for issue in chosen.warnings():
+            for issue in warnings_of(chosen):
                 reporter(Event("warning", fields={"message": str(issue), "remedy": ""}))
             self.check_models(chosen, options, reporter)
             if plan:

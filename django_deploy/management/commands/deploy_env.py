@@ -11,8 +11,9 @@ from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.host.protocol import Event
 from django_deploy.management.base import DeployCommand
 from django_deploy.management.help_text import with_examples
+from django_deploy.reading.environment import check_variable
 from django_deploy.reporters.secrets import Secrets
-from django_deploy.target import Target, check_variable
+from django_deploy.target import Target
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

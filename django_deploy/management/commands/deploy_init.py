@@ -12,7 +12,8 @@ from django_deploy.management.base import DeployCommand, Terminal
 from django_deploy.management.help_text import with_examples
 from django_deploy.management.proposals import Answers, Proposal, environment_names, propose, variable_here
 from django_deploy.management.survey import Survey, survey
-from django_deploy.target import LOCAL, Target
+from django_deploy.reading.keys import read_target
+from django_deploy.target import LOCAL
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -78,7 +79,7 @@ class Command(DeployCommand):
     def validate(self, answers: Answers, facts: Survey) -> None:
         """A target that ``deploy`` would refuse is not written."""
         entry = {"HOSTS": list(answers.hosts), "ROOT": answers.root, "PROCESSES": dict(facts.processes)}
-        Target.from_mapping(answers.target, entry, settings_module=facts.settings_module)
+        read_target(answers.target, entry, settings_module=facts.settings_module)
 
     def offer(self, proposal: Proposal, terminal: Terminal, *, yes: bool) -> bool:
         """Show a change and make it if it is wanted; gives whether it was made."""

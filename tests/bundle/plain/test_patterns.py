@@ -6,7 +6,7 @@ import pytest
 
 from django_deploy.bundle.plain.patterns import Patterns
 from django_deploy.exceptions import ConfigError
-from django_deploy.target import Target
+from django_deploy.reading.keys import read_target
 
 TARGET = {"HOSTS": ["web1"], "ROOT": "/srv/site"}
 
@@ -82,7 +82,7 @@ def test_no_patterns():
 def test_patterns_of_the_settings():
     patterns = ["*.csv", "/data/**/a[bc]?.txt", "docs/", "...", ".hidden"]
 
-    target = Target.from_mapping(
+    target = read_target(
         "staging", {**TARGET, "PROJECT_INCLUDE": patterns, "PROJECT_EXCLUDE": ["a"]}, settings_module="mysite"
     )
 
@@ -107,7 +107,7 @@ COUNT = "Patterns count from the folder of manage.py: write 'data/*.csv'."
 )
 def test_what_is_no_pattern(pattern, id, message):
     with pytest.raises(ConfigError) as caught:
-        Target.from_mapping("staging", {**TARGET, "PROJECT_EXCLUDE": [pattern]}, settings_module="mysite")
+        read_target("staging", {**TARGET, "PROJECT_EXCLUDE": [pattern]}, settings_module="mysite")
 
     (issue,) = caught.value.issues
     assert issue.id == id

@@ -1,0 +1,1 @@
+"""How an entry of ``settings.DEPLOY_TARGETS`` becomes a ``Target``; ``keys`` has them all."""
