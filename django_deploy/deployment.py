@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .bundle.alterations import find_alterations
+from .bundle.alterations import refuse_alterations
 from .bundle.file.archive import with_vendored, write_bundle
 from .bundle.file.sbom import write_sbom
 from .bundle.file.signing import SigningKey, load_signing_key, sign_file
@@ -245,6 +245,7 @@ def pack(
     with interruptible(), clock.phase("bundle"):
         key = _signing_key(target, prompts) if file is not None else None
         manifest = origin(report)
+        refuse_alterations(manifest.installed, target.allow_altered)
         if target.vendor:
             manifest = _with_vendored(target, manifest, clock, prompts)
     for warning in manifest.warnings:
@@ -424,9 +425,9 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, sk
         }
         plan = make_plan(target, manifest, facts, bundles, tools, rooms, now=time.time())
         plan = shorten(plan, facts)
+        refuse_alterations(manifest.installed, target.allow_altered)
         if not plan.is_empty:
-            warnings = (*plan.warnings, *find_alterations(manifest.installed))
-            plan = replace(plan, commits=_commits(manifest, facts), warnings=warnings)
+            plan = replace(plan, commits=_commits(manifest, facts))
     clock.report(Event("plan.ready", fields={"plan": plan.as_dict()}))
     for warning in plan.warnings:
         _warn(clock, warning)

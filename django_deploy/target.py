@@ -179,19 +179,19 @@ class Target:
     ``env`` is the environment of the site; its values are secrets and never in ``repr``.
     ``requirements`` is one of ``REQUIREMENTS`` or the path of a file. ``exclude`` None means the
     documented development tools. ``lock_file`` is the path of a file that must equal what is deployed.
-    ``strict_environment`` refuses hosts that need more than is installed
-    here. ``vendor`` sends every wheel: the hosts need no index. ``build_on_host`` sends sources of compiled
-    code to hosts that cannot run what is compiled here.
-    ``installer`` None lets the host choose (uv, else pip); ``process_manager`` None too (systemd, else
-    supervisor). ``batch`` None is all hosts at once; ``canary_seconds`` is for how long the first batch must
-    stay healthy before the others follow. ``lock_wait`` is in seconds. ``signing_key`` signs bundle files,
-    and only those that one of ``trusted_keys`` has signed are deployed, if there are any. ``left_out`` are
-    hosts of the settings that are no part of this for once. ``migrations`` is one of ``MIGRATIONS``;
-    ``database_shared_with`` are targets that use the same database. ``backup`` True dumps a database ahead
-    of each migration, ``"contract"`` ahead of those that take something away or do what nobody can look
-    into; ``keep_backups`` of each database stay. ``data_folders`` are this machine's MEDIA_ROOT and
-    STATIC_ROOT, which are no part of any source tree; ``asset_folders`` are those that settings read
-    templates, static files, translations and fixtures from.
+    ``strict_environment`` refuses hosts that need more than is installed here; ``allow_altered`` are
+    distributions whose files may differ here from what the index has. ``vendor`` sends every wheel: the
+    hosts need no index. ``build_on_host`` sends sources of compiled code to hosts that cannot run what is
+    compiled here. ``installer`` None lets the host choose (uv, else pip); ``process_manager`` None too
+    (systemd, else supervisor). ``batch`` None is all hosts at once; ``canary_seconds`` is for how long the
+    first batch must stay healthy before the others follow. ``lock_wait`` is in seconds. ``signing_key``
+    signs bundle files, and only those that one of ``trusted_keys`` has signed are deployed, if there are
+    any. ``left_out`` are hosts of the settings that are no part of this for once. ``migrations`` is one of
+    ``MIGRATIONS``; ``database_shared_with`` are targets that use the same database. ``backup`` True dumps a
+    database ahead of each migration, ``"contract"`` ahead of those that take something away or do what
+    nobody can look into; ``keep_backups`` of each database stay. ``data_folders`` are this machine's
+    MEDIA_ROOT and STATIC_ROOT, which are no part of any source tree; ``asset_folders`` are those that
+    settings read templates, static files, translations and fixtures from.
 
     For ``deploy_setup``: ``user`` is who the site belongs to, ``web`` one of ``WEB_SERVERS``, ``domain`` what
     visitors type, ``tls`` ``INTERNAL``, files or None, ``database`` ``POSTGRESQL`` or None. ``static`` and
@@ -210,6 +210,7 @@ class Target:
     include: tuple[str, ...] = ()
     lock_file: str | None = None
     strict_environment: bool = False
+    allow_altered: tuple[str, ...] = ()
     index_url: str | None = field(default=None, repr=False)
     vendor: bool = False
     build_on_host: bool = False

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.error_ids import without_ids
 from tests.test_local_deployment import Shop
 
 
@@ -80,3 +81,28 @@ def test_an_explanation(shop):
         "CommandError: sqlparsed is not installed here, and nothing here requires it.\n"
         "Did you mean 'sqlparse'?\n"
     )
+
+
+def test_a_package_that_was_patched_by_hand_stops_the_deployment(shop):
+    shop.set_target(REQUIREMENTS="environment", LOCK_FILE=None)
+    [file] = shop.venv.glob("lib/python*/site-packages/sqlparse/__init__.py")
+    text = file.read_text()
+    file.unlink()  # of the cache of uv, perhaps
+    file.write_text(f"{text}\n# patched\n")
+    [version] = re.findall("(?m)^sqlparse==(.*)$", freeze(shop))
+
+    refused = [shop.run("deploy", "demo"), shop.run("deploy_bundle", "demo", "-o", "demo.bundle")]
+    shop.set_target(ALLOW_ALTERED=["sqlparse"])
+    status, _out, err = shop.run("deploy", "demo", "--plan")
+
+    for code, out, err_of_it in refused:
+        assert (code, "upload" in out) == (1, False)
+        assert without_ids(err_of_it) == (
+            "CommandError: Files were changed here after they were installed,"
+            f" and hosts get them as the index has them: sqlparse=={version}: sqlparse/__init__.py.\n"
+            f"Install them again: pip install --force-reinstall --no-deps sqlparse=={version};"
+            " or deploy your own copy, installed with pip install -e."
+            " What does not matter can be named in ALLOW_ALTERED.\n"
+        )
+    assert not (shop.project / "demo.bundle").exists()
+    assert (status, err) == (0, "")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from django_deploy.bundle.cache import sha256_of
+from django_deploy.exceptions import BundleError
 
 #: Seconds: an installer writes RECORD when the files are there, but clocks of file systems are coarse.
 TOLERANCE = 2.0
@@ -17,20 +20,33 @@ TOLERANCE = 2.0
 SHOWN = 5
 
 
-def find_alterations(installed: Iterable[tuple[str, str, Path]]) -> Iterator[str]:
-    """A warning for each distribution (name, version, ``.dist-info`` folder) that is not as it was installed.
+def refuse_alterations(installed: Iterable[tuple[str, str, Path]], allowed: Collection[str] = ()) -> None:
+    """Raises ``BundleError`` that names the files of distributions which are not as they were installed.
 
-    What has another size than RECORD says, or is younger than RECORD itself, is read and compared with its
-    hash there (https://packaging.python.org/en/latest/specifications/recording-installed-packages/).
+    ``installed`` are name, version and ``.dist-info`` folder of each, ``allowed`` the names of those that may
+    differ. What has another size than RECORD says, or is younger than RECORD itself, is read and compared
+    with its hash there (https://packaging.python.org/en/latest/specifications/recording-installed-packages/).
     """
-    for name, version, metadata in installed:
-        if altered := sorted(_altered(metadata)):
-            more = f" and {len(altered) - SHOWN} more" if len(altered) > SHOWN else ""
-            yield (
-                f"{name} {version} was changed here after it was installed, and hosts get it as the index has"
-                f" it: {', '.join(altered[:SHOWN])}{more}."
-                " Install it again, or your own copy with pip install -e."
-            )
+    passed = set(map(canonicalize_name, allowed))
+    found = {
+        f"{name}=={version}": sorted(_altered(metadata))
+        for name, version, metadata in installed
+        if canonicalize_name(name) not in passed
+    }
+    if altered := {name: files for name, files in found.items() if files}:
+        named = "; ".join(f"{name}: {_shown(files)}" for name, files in altered.items())
+        raise BundleError(
+            "Files were changed here after they were installed, and hosts get them as the index has them:"
+            f" {named}.",
+            remedy=f"Install them again: pip install --force-reinstall --no-deps {' '.join(altered)};"
+            " or deploy your own copy, installed with pip install -e."
+            " What does not matter can be named in ALLOW_ALTERED.",
+        )
+
+
+def _shown(files: list[str]) -> str:
+    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+    return f"{', '.join(files[:SHOWN])}{more}"
 
 
 def _altered(metadata: Path) -> Iterator[str]:
@@ -41,10 +57,15 @@ def _altered(metadata: Path) -> Iterator[str]:
     except OSError:
         return
     for row in csv.reader(text.splitlines()):
-        if len(row) == 3 and row[1].startswith("sha256="):
+        if len(row) == 3 and row[1].startswith("sha256=") and not _is_script(row[0]):
             path = os.path.join(metadata.parent, row[0])
             if _is_suspect(path, row[2], written) and _digest(path) != row[1].removeprefix("sha256="):
                 yield row[0]
+
+
+def _is_script(path: str) -> bool:
+    """Made by the installer for this place; those of a virtualenv that was moved are rewritten."""
+    return path.startswith("..") and path.split("/")[-2] in ("bin", "Scripts")
 
 
 def _is_suspect(path: str, size: str, written: float) -> bool:

@@ -99,6 +99,7 @@ def build_bundle(
     notes = _ignored_by_vcs(target, project, built, ignored_folders) if revision is not None else ()
     built = tuple(map(trees.with_origin, built))
 
+    pinned = {(pin.name, pin.version) for pin in pins}
     manifest = Manifest(
         project=project.name,
         version=_version_of(project, built),
@@ -129,7 +130,7 @@ def build_bundle(
         installed=tuple(
             (item.name, item.version, item.metadata_folder)
             for item in environment.distributions
-            if item.kind == "index"
+            if item.kind == "index" and (item.name, item.version) in pinned
         ),
     )
     report(bundle_ready(manifest))

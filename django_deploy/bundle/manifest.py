@@ -77,7 +77,7 @@ class Manifest:
     ``sdists`` take the place of wheels of the same name on hosts that cannot run these (BUILD_ON_HOST).
     ``origin`` tells where a bundle comes from that was not made here, ``only_for`` the one interpreter that
     it can be installed for.
-    ``installed`` are name, version and ``.dist-info`` folder of what is installed here from an index.
+    ``installed`` are name, version and ``.dist-info`` folder of the pins that are installed here.
     """
 
     project: str

@@ -82,6 +82,9 @@ TARGET_KEYS: Mapping[str, Reader[Any]] = {
     "INCLUDE": list_of(read_included, "a list of names"),
     "LOCK_FILE": optional(read_lock_file),
     "STRICT_ENVIRONMENT": read_bool,
+    "ALLOW_ALTERED": list_of(
+        pattern(Kind.NAME, DISTRIBUTION_NAME, "the name of a distribution"), "a list of names"
+    ),
     "INDEX_URL": optional(read_index_url),
     "VENDOR": read_bool,
     "BUILD_ON_HOST": read_bool,

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from django_deploy.bundle.alterations import find_alterations
+from django_deploy.bundle.alterations import refuse_alterations
+from django_deploy.exceptions import BundleError
 from tests.bundle.archives import make_wheel
 from tests.bundle.conftest import TOOLS_PATH
 from tests.bundle.test_inventory import UV, needs_uv
@@ -30,7 +31,7 @@ def installed(request, tmp_path):
 def test_as_they_were_installed(installed):
     _, asked = installed
 
-    assert list(find_alterations(asked)) == []
+    refuse_alterations(asked)
 
 
 def test_changed_by_hand(installed):
@@ -39,10 +40,19 @@ def test_changed_by_hand(installed):
     (folder / "acme/__init__.py").write_text("x = 2  # patched\n")
     (folder / "acme/a,b.txt").unlink()
 
-    assert list(find_alterations(asked)) == [
-        "acme 1.0 was changed here after it was installed, and hosts get it as the index has it:"
-        " acme/__init__.py, acme/a,b.txt. Install it again, or your own copy with pip install -e."
-    ]
+    with pytest.raises(BundleError) as caught:
+        refuse_alterations(asked)
+
+    assert caught.value.message == (
+        "Files were changed here after they were installed, and hosts get them as the index has them:"
+        " acme==1.0: acme/__init__.py, acme/a,b.txt."
+    )
+    assert caught.value.remedy == (
+        "Install them again: pip install --force-reinstall --no-deps acme==1.0;"
+        " or deploy your own copy, installed with pip install -e."
+        " What does not matter can be named in ALLOW_ALTERED."
+    )
+    refuse_alterations(asked, allowed=["ACME"])
 
 
 def test_changed_without_another_size(installed):
@@ -53,9 +63,8 @@ def test_changed_without_another_size(installed):
     later = (folder / "acme-1.0.dist-info/RECORD").stat().st_mtime + 60
     os.utime(file, (later, later))
 
-    [warning] = find_alterations(asked)
-
-    assert ": acme/__init__.py. Install" in warning
+    with pytest.raises(BundleError, match=r"acme==1\.0: acme/__init__\.py\.\n"):
+        refuse_alterations(asked)
 
 
 def test_touched_only(installed):
@@ -63,8 +72,18 @@ def test_touched_only(installed):
     later = (folder / "acme-1.0.dist-info/RECORD").stat().st_mtime + 60
     os.utime(folder / "acme/__init__.py", (later, later))
 
-    assert list(find_alterations(asked)) == []
+    refuse_alterations(asked)
+
+
+def test_scripts_of_a_virtualenv_that_was_moved(tmp_path):
+    metadata = tmp_path / "lib" / "site-packages" / "acme-1.0.dist-info"
+    (tmp_path / "bin").mkdir()
+    metadata.mkdir(parents=True)
+    (tmp_path / "bin" / "acme").write_text("#!/elsewhere/bin/python\n")
+    (metadata / "RECORD").write_text("../../bin/acme,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0\n")
+
+    refuse_alterations([("acme", "1.0", metadata)])
 
 
 def test_without_a_record(tmp_path):
-    assert list(find_alterations([("acme", "1.0", tmp_path)])) == []
+    refuse_alterations([("acme", "1.0", tmp_path)])
