@@ -167,7 +167,7 @@ def _promote(source: Target, session: HostSession, record: Mapping[str, Any], re
         wheels=wheels,
         created=time.time(),
         created_by=deployer(),
-        origin=f"as it is live on {source.name}: {release}, sha256 {sha256}",
+        origin=f"as it is live on {source.name}: {release}, contents sha256 {sha256}",
     )
 
 

@@ -329,7 +329,7 @@ def test_promotion(edited, tested):
     assert (promoted["target"], promoted["release"]) == ("demo", before.live.name)
     (ready,) = [event for event in events if event["event"] == "plan.ready"]
     assert ready["plan"]["origin"] == (
-        f"as it is live on demo: {before.live.name}, sha256 {promoted['sha256']}"
+        f"as it is live on demo: {before.live.name}, contents sha256 {promoted['sha256']}"
     )
     assert not [event for event in events if event["event"].startswith("build.")]
 

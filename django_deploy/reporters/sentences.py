@@ -90,7 +90,7 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
     "bundle.read": lambda w: f"read {_bundle_file(w)}",
     "bundle.written": lambda w: f"wrote {_bundle_file(w)}",
     "sbom.written": lambda w: f"wrote {w['file']}, {count('component', w['components'])}",
-    "bundle.promoted": lambda w: f"promoting {w['release']} of {w['target']}, sha256 {w['sha256']}",
+    "bundle.promoted": lambda w: f"promoting {w['release']} of {w['target']}, contents sha256 {w['sha256']}",
     "vendor.started": lambda w: f"fetching {count('wheel', w['distributions'])} to send",
     "vendor.finished": lambda w: (
         f"fetched {count('wheel', w['distributions'])}, {w['bytes']}, in {w['seconds']}"
