@@ -184,8 +184,8 @@ class Program:
             raise Failure("BadRequest", "a transaction is open already")
         if not self._lock.is_held:
             raise Failure("Aborted", "the lock is not held")
-        self._transaction = Transaction(self._layout, self._link, self._store)
-        return self._transaction.begin(message["expect_live"], self._lock.descriptor)
+        self._transaction = Transaction(self._layout, self._link, self._store, self._lock.descriptor)
+        return self._transaction.begin(message["expect_live"])
 
     def _prepare(self, message: dict[str, Any]) -> dict[str, Any]:
         """The release and what it is made of; see ``stages._prepare_fields``, which writes the fields."""

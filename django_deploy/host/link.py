@@ -102,6 +102,11 @@ class Link:
             self._on_loss()
         self._requests.put(None)
 
+    def pause(self, seconds: float) -> None:
+        """Wait; raises the ``Failure`` of ``stop_if_lost`` as soon as the link is lost."""
+        self.lost.wait(seconds)
+        self.stop_if_lost()
+
     def stop_if_lost(self) -> None:
         """Raises a ``Failure`` that says why the link was lost, if it was."""
         if self.lost.is_set():

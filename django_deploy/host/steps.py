@@ -115,6 +115,7 @@ class StepProcess:
 
     def __init__(self, release: Release, keep_open: int, on_line: OnLine) -> None:
         """``keep_open`` is the lock's descriptor: a step that outlives us still holds the lock."""
+        self.release = release
         reply, write = os.pipe()
         self._reply = os.fdopen(reply, "rb")
         self.on_line = on_line

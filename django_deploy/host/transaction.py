@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
-from . import commands, environment, health, history, launch, maintenance
+from . import environment, history, launch, maintenance
 from .backups import Backups
 from .layout import (
     FAILED,
@@ -32,13 +32,15 @@ from .layout import (
 from .link import Link
 from .logs import is_meant
 from .migrations import Migrations, Planned
-from .processes import ENDED, KILL_TIME, ProcessManager, Watch, open_manager, wait_for_end
+from .processes import KILL_TIME, Watch
 from .protocol import Failure, ProtocolError
 from .pruning import prune
+from .release_steps import ReleaseSteps
 from .renewal import copy_release
+from .serving import Serving, has_socket, names_in, names_with_sockets, processes_of
 from .shape import check
 from .static_files import carry_static_files, static_root
-from .steps import StepProcess, suggest_remedy
+from .steps import suggest_remedy
 from .store import Store
 from .virtualenv import Installer, carry_bytecode, unpack_tool, unshare_project
 from .way_back import MOVES, WayBack
@@ -56,16 +58,8 @@ UNDO_PATIENCE = 30.0
 #: Seconds between two looks at a release that is watched before it is confirmed.
 HOLD_INTERVAL = 1.0
 
-#: Seconds that one RESTART command may take.
-RESTART_TIMEOUT = 120.0
-
-#: Seconds in which a release that answers 5xx may tell why.
-EXPLAIN_TIMEOUT = 20.0
-
 #: Seconds for a release's Django to start and to describe itself, and for its checks.
 PREFLIGHT_TIMEOUT = 300.0
-
-MEND = "Mend it and deploy again."
 
 MANAGE = """\
 #!{python}
@@ -85,16 +79,15 @@ execute_from_command_line(sys.argv)
 class Transaction:
     """One deployment or rollback on this host, from ``begin`` to ``confirm`` or ``undo``."""
 
-    def __init__(self, layout: Layout, link: Link, store: Store) -> None:
+    def __init__(self, layout: Layout, link: Link, store: Store, keep_open: int) -> None:
+        """``keep_open`` is the lock's descriptor: what outlives us still holds the lock."""
         self._layout = layout
         self._link = link
         self._store = store
-        self._steps: Optional[StepProcess] = None
-        self._step_name = ""
-        self._running = ""
-        self._keep_open = -1
+        self._steps = ReleaseSteps(link, keep_open)
+        self._serving = Serving(layout, link, keep_open)
+        self._keep_open = keep_open
         self._tools: dict[str, Path] = {}
-        self._watch: Optional[Watch] = None
         self._migrations: Optional[Migrations] = None
         self._way_back: Optional[WayBack] = None
         self._made: Optional[Release] = None
@@ -103,9 +96,8 @@ class Transaction:
 
     # The journal
 
-    def begin(self, expect_live: Optional[str], keep_open: int) -> dict[str, Any]:
+    def begin(self, expect_live: Optional[str]) -> dict[str, Any]:
         """Mend what a killed program left, then check that the host is as the plan saw it."""
-        self._keep_open = keep_open
         self._recover()
         live = self._layout.live()
         if live != expect_live:
@@ -134,36 +126,16 @@ class Transaction:
             elif state in (PREPARING, READY) or not release.has_known_state:
                 release.mark(FAILED)
         if live is not None:
-            self._point(self._layout.current, f"releases/{live}")
-
-    def _point(self, link: Path, to: Optional[str]) -> None:
-        """Switch a link of ours, also where somebody has put something else into its place."""
-        if aside := self._layout.put_aside(link):
-            self._link.report(
-                "warning",
-                message=f"{link} was no link of ours: what was there is {aside} now",
-                remedy="Look what it is; nothing of the site's is in it.",
-            )
-        self._layout.point(link, to)
+            self._serving.point(self._layout.current, f"releases/{live}")
 
     def _tell_of_killed(self, live: Optional[str]) -> None:
         """Processes of earlier releases that did not stop in their time, which was after we had left."""
-        for manager in self._managers():
+        for manager in self._serving.managers():
             for state in manager.states():
                 if state.release != live and state.state == "killed":
-                    self._report_killed(state.name, state.release)
+                    self._serving.report_killed(state.name, state.release)
                     manager.disable(state.release, [state.name])
                     manager.forget(state.release, [state.name])
-
-    def _report_killed(self, name: str, id: str) -> None:
-        release = self._layout.release(id)
-        times = {process["name"]: process["stop_timeout"] for process in _processes(release)}
-        after = f" within {times[name]:g} s" if name in times else ""
-        self._link.report(
-            "warning",
-            message=f"process {name!r} of {id} did not stop{after} and was killed: what it was at is lost",
-            remedy="Give it a longer STOP_TIMEOUT, or let it stop on SIGTERM.",
-        )
 
     def _recover(self) -> None:
         self.journal = read_journal(self._layout)
@@ -192,10 +164,6 @@ class Transaction:
         journal = {**self.journal, "phase": phase, **fields}
         write_atomically(self._journal_file, json.dumps(journal), 0o600)
         self.journal = journal
-
-    def _pause(self, seconds: float) -> None:
-        self._link.lost.wait(seconds)
-        self._link.stop_if_lost()
 
     # Prepare
 
@@ -275,12 +243,11 @@ class Transaction:
     def preflight(self, message: dict[str, Any]) -> dict[str, Any]:
         """Start the new release's Django once and let it check itself with the target's settings."""
         release = self._layout.release(self.journal["release"])
-        self._steps = StepProcess(release, self._keep_open, self._on_step_line)
-        self._step_name = "preflight"
+        self._steps.open(release, "preflight")
         try:
-            site = self._ask({"do": "describe"}, PREFLIGHT_TIMEOUT)
+            site = self._steps.ask({"do": "describe"}, PREFLIGHT_TIMEOUT)
             asked = {"do": "preflight", "commands": message["commands"], "required": message["required"]}
-            found = self._ask(asked, PREFLIGHT_TIMEOUT)
+            found = self._steps.ask(asked, PREFLIGHT_TIMEOUT)
             databases = self._identify(message.get("identify"))
         except Failure as failure:
             raise self._preflight_failure(failure.message, failure.details.get("lines", [])) from None
@@ -293,7 +260,7 @@ class Transaction:
 
     def _identify(self, wanted: Optional[dict[str, Any]]) -> dict[str, Any]:
         """The databases that steps migrate, where several hosts are to have the same."""
-        reply = self._ask({"do": "identify", **wanted}, PREFLIGHT_TIMEOUT) if wanted else {}
+        reply = self._steps.ask({"do": "identify", **wanted}, PREFLIGHT_TIMEOUT) if wanted else {}
         return reply.get("databases") or {}
 
     def list_tables(self) -> dict[str, Any]:
@@ -302,9 +269,9 @@ class Transaction:
 
     def plan_migrations(self, message: dict[str, Any]) -> dict[str, Any]:
         """Judge what the ``migrate`` steps will do, ahead of all steps."""
-        self._step_name = "preflight"
+        self._steps.name = "preflight"
         self._migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
-        return self._migrations.plan(lambda request: self._ask(request, PREFLIGHT_TIMEOUT), message)
+        return self._migrations.plan(lambda request: self._steps.ask(request, PREFLIGHT_TIMEOUT), message)
 
     def _report_new_warnings(self, warnings: list[str]) -> None:
         """Those that the live release does not have as well: who has read them once is not told again."""
@@ -322,8 +289,8 @@ class Transaction:
     def step(self, message: dict[str, Any]) -> dict[str, Any]:
         """Run one ``manage.py`` command of the new release to its end."""
         self._link.stop_if_lost()
-        name = self._step_name = " ".join(message["command"])
-        with self._in_step(name):  # before it is told: who hears of it may undo at once
+        name = " ".join(message["command"])
+        with self._steps.running(name):  # before it is told: who hears of it may undo at once
             self._link.report("step.started", step=name)
             self._warn_of_clearing(message["command"])
             started = time.monotonic()
@@ -335,28 +302,12 @@ class Transaction:
             self._link.report("step.finished", step=name, seconds=seconds, result=result.get("result", {}))
         return {"seconds": seconds, **result}
 
-    @contextmanager
-    def _in_step(self, name: str) -> Iterator[None]:
-        self._running = name
-        try:
-            yield
-        finally:
-            self._running = ""
-
-    def tell_what_runs(self) -> None:
-        """Once we are to undo, from any thread: the step that is waited for first."""
-        if name := self._running:
-            self._link.report("step.awaited", step=name)
-
     def _run_planned(self, message: dict[str, Any]) -> dict[str, Any]:
         if self._migrations is None:
-            return self._run(message)
-        self._migrations.plan_late(self._ask, message["command"])
+            return self._steps.run(message)
+        self._migrations.plan_late(self._steps.ask, message["command"])
         planned = self._migrations.find(message["command"])
-        return self._migrate(self._migrations, planned, message) if planned else self._run(message)
-
-    def _run(self, message: dict[str, Any]) -> dict[str, Any]:
-        return self._isolated(message) if message["isolated"] else self._together(message)
+        return self._migrate(self._migrations, planned, message) if planned else self._steps.run(message)
 
     def _migrate(self, migrations: Migrations, planned: Planned, message: dict[str, Any]) -> dict[str, Any]:
         """The migrations of a step that do not wait for confirm, with the database to ourselves."""
@@ -367,8 +318,8 @@ class Transaction:
             reason = "its migrations wait until the release is confirmed"
             return {"skipped": reason, "deferred": planned.deferred}
         applied: list[str] = []
-        with migrations.guard(self._ask, planned.database):
-            migrations.back_up(self._ask_until_lost, planned)
+        with migrations.guard(self._steps.ask, planned.database):
+            migrations.back_up(self._steps.ask_until_lost, planned)
             for command in planned.commands():
                 result = self._run_also(applied, {**message, "command": command})
                 applied += result.get("result", {}).get("applied", ())
@@ -378,7 +329,7 @@ class Transaction:
     def _run_also(self, applied: list[str], message: dict[str, Any]) -> dict[str, Any]:
         """A failure tells of what was applied before as well: it stays."""
         try:
-            return self._run(message)
+            return self._steps.run(message)
         except Failure as failure:
             failure.details["applied"] = [*applied, *failure.details.get("applied", ())]
             raise
@@ -392,69 +343,6 @@ class Transaction:
             remedy = "Leave --clear out, or put STATIC_ROOT into the release's own folder."
             self._link.report("warning", message=message, remedy=remedy)
 
-    def _together(self, message: dict[str, Any]) -> dict[str, Any]:
-        request = {"do": "run", "command": message["command"], "requires_app": message["requires_app"]}
-        try:
-            reply = self._ask(request, message["timeout"])
-        except Failure as failure:
-            raise self._step_ended(failure) from None
-        if not reply["ok"]:
-            assert self._steps is not None
-            raise self._step_failure(reply.get("error", ""), self._steps.last_lines(), reply)
-        return reply
-
-    def _isolated(self, message: dict[str, Any]) -> dict[str, Any]:
-        release = self._layout.release(self.journal["release"])
-        argv = [str(release.python), str(release.path / "manage.py"), *message["command"]]
-        try:
-            status, lines = commands.run(
-                argv,
-                cwd=Path(launch.working_folder(str(release.path))),
-                on_line=self._on_step_line,
-                timeout=message["timeout"],
-            )
-        except Failure as failure:
-            raise self._step_ended(failure) from None
-        if status:
-            raise self._step_failure(f"exit status {status}", lines, {"exit": status})
-        return {"ok": True}
-
-    def _step_ended(self, failure: Failure) -> Failure:
-        is_late = failure.type == "Timeout"
-        why = (
-            f"took longer than its TIMEOUT, {failure.details['timeout']:g} s" if is_late else failure.message
-        )
-        remedy = "It was ended with all that it had started. Give it a longer TIMEOUT in STEPS, or None."
-        lines = failure.details.get("lines", [])
-        return self._step_failure(why, lines, failure.details, remedy if is_late else MEND)
-
-    def _step_failure(
-        self, why: str, lines: list[str], details: dict[str, Any], remedy: str = MEND
-    ) -> Failure:
-        return Failure(
-            "StepFailed",
-            f"step {self._step_name!r} failed: {why}",
-            remedy,
-            command=self._step_name,
-            exit=details.get("exit", 1),
-            applied=details.get("result", {}).get("applied", []),
-            lines=lines,
-        )
-
-    def _ask(self, request: dict[str, Any], timeout: Optional[float] = None) -> dict[str, Any]:
-        if self._steps is None:
-            raise Failure("BadRequest", "a step needs a preflight first")
-        return self._steps.ask(request, timeout)
-
-    def _ask_until_lost(self, request: dict[str, Any], timeout: Optional[float] = None) -> dict[str, Any]:
-        """For what may be stopped half-way, as nothing is left of it then."""
-        if self._steps is None:
-            raise Failure("BadRequest", "a backup needs a preflight first")
-        return self._steps.ask(request, timeout, self._link.lost)
-
-    def _on_step_line(self, stream: str, line: str) -> None:
-        self._link.report("step.output", step=self._step_name, stream=stream, line=line)
-
     # The way back
 
     def plan_rollback(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -462,14 +350,13 @@ class Transaction:
         release = self._layout.release(message["release"])
         if release.state not in (LIVE, RETIRED) or not release.python.exists():
             return {}  # activate() refuses it
-        self._step_name = "preflight"
         self._note(PREPARE, release=release.id, previous=self._layout.live(), was=release.state)
-        self._steps = StepProcess(release, self._keep_open, self._on_step_line)
+        self._steps.open(release, "preflight")
         self._migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
-        self._way_back = WayBack(self._layout, self._link, self._keep_open, release, self._on_step_line)
+        self._way_back = WayBack(self._layout, self._link, self._keep_open, release, self._steps.on_line)
 
         def ask(request: dict[str, Any]) -> dict[str, Any]:
-            return self._ask(request, PREFLIGHT_TIMEOUT)
+            return self._steps.ask(request, PREFLIGHT_TIMEOUT)
 
         found = self._migrations.plan_return(ask, message, self._way_back.plan)
         return {**found, "reversals": [reversal.as_dict() for reversal in self._way_back.reversals]}
@@ -489,7 +376,7 @@ class Transaction:
         if not moved:
             return None
         live = self._layout.release(self.journal["previous"])
-        way_back = WayBack(self._layout, self._link, self._keep_open, live, self._on_step_line)
+        way_back = WayBack(self._layout, self._link, self._keep_open, live, self._steps.on_line)
         try:
             way_back.apply_again(moved)
         except (Failure, OSError) as error:
@@ -509,21 +396,20 @@ class Transaction:
         was = self.journal["was"] if self.journal.get("release") == release.id else release.state
         if was == READY or not release.python.exists():
             raise Failure("NoSuchRelease", f"release {release.id} was never live")
-        if self._steps is not None:
-            self._steps.dismiss()
+        self._steps.dismiss()
         if was == FAILED:
             release.mark(READY)
         self._note(START, release=release.id, previous=previous, was=was)
         self._carry_static_files(release)
-        checked = self._start(release, record, previous)
+        checked = self._serving.start(release, record, previous)
         self._link.stop_if_lost()
         self._note(SWITCH)
         # Both releases start with the host until confirm, so that wherever the links point is served.
-        self._manager(release).enable(release.id, _names(record))
-        self._switch(record["processes"], release.id)
+        self._serving.manager_of(release).enable(release.id, names_in(record))
+        self._serving.switch(record["processes"], release.id)
         self._link.report("switched", release=release.id, previous=previous)
-        self._restart(record)
-        checked += self._check_address(release, record)
+        self._serving.run_restart_commands(record)
+        checked += self._serving.check_address(release, record)
         return {"release": release.id, "previous": previous, "checked": checked}
 
     def _carry_static_files(self, release: Release) -> None:
@@ -534,141 +420,16 @@ class Transaction:
             message = f"pages that are open may lack static files of earlier releases: {error}"
             self._link.report("warning", message=message, remedy="")
 
-    def _start(self, release: Release, record: dict[str, Any], previous: Optional[str]) -> list[str]:
-        processes = record["processes"]
-        if not processes:
-            return []
-        self._stop_singletons(processes, previous)
-        manager = self._manager(release)
-        for process in processes:
-            self._link.report("process.started", process=process["name"], release=release.id)
-        manager.start(release.id, processes)
-        watch = self._watch = Watch(manager, release.id, _names(record))
-        asked = [process["name"] for process in processes if _has_socket(process) and _asks_sockets(record)]
-        checked = [self._check_socket(manager, release, name, record["health"], watch) for name in asked]
-        watch.until_settled(asked, self._pause)
-        return checked
-
-    def _stop_singletons(self, processes: list[dict[str, Any]], previous: Optional[str]) -> None:
-        names = [process["name"] for process in processes if process["singleton"]]
-        if previous is None or not names:
-            return
-        there = self._end(self._layout.release(previous), names)
-        if there:
-            raise Failure("ProcessFailed", f"process {there[0]!r} of {previous} does not stop")
-
-    def _end(self, release: Release, names: list[str]) -> list[str]:
-        """Stop processes and wait for that; gives those that did not stop even so."""
-        for name in names:
-            self._link.report("process.stopping", process=name, release=release.id)
-        times = [process["stop_timeout"] for process in _processes(release) if process["name"] in names]
-        manager, give_up = self._manager(release), time.monotonic() + max(times, default=0.0) + KILL_TIME
-        manager.stop(release.id, names)
-        killed, there = wait_for_end(manager, release.id, names, give_up)
-        for name in killed:
-            self._report_killed(name, release.id)
-        return there
-
-    def _check_socket(
-        self, manager: ProcessManager, release: Release, name: str, wanted: dict[str, Any], watch: Watch
-    ) -> str:
-        socket = self._layout.socket(name, release.id)
-        address = f"{self._layout.socket_link(name)}:{wanted['path']}"
-        asked = health.for_site(wanted, release.site)
-        with self._explaining(manager, release, name, asked):
-            status, seconds = health.check(
-                address,
-                str(socket),
-                asked,
-                _at_most_every(0.3, watch.look),
-                self._pause,
-            )
-        self._link.report("health.checked", address=address, status=status, seconds=seconds)
-        return address
-
-    @contextmanager
-    def _explaining(
-        self, manager: ProcessManager, release: Release, name: str, asked: dict[str, Any]
-    ) -> Iterator[None]:
-        """Adds to a health check's failure what the process wrote, and why the site answers so."""
-        try:
-            yield
-        except Failure as failure:
-            if failure.type == "HealthCheckFailed":
-                log = manager.log(release.id, name)
-                reason = self._explain(release, asked) if failure.details["status"] >= 500 else []
-                failure.details["lines"] = [*log, *(reason or failure.details["lines"])]
-            raise
-
-    def _explain(self, release: Release, asked: dict[str, Any]) -> list[str]:
-        """The exception behind a 5xx: where DEBUG is off, many a site writes it nowhere."""
-        request = {"do": "explain", **{name: asked[name] for name in ("path", "host", "headers")}}
-        steps = StepProcess(release, self._keep_open, lambda stream, line: None)
-        try:
-            lines = steps.ask(request, EXPLAIN_TIMEOUT, self._link.lost).get("lines", [])
-        except Failure:
-            return []
-        finally:
-            steps.close()
-        return list(lines[-commands.LAST_LINES :])
-
-    def _switch(self, processes: list[dict[str, Any]], release: str) -> None:
-        self._lead_sockets(_names_with_sockets(processes), release)
-        self._point(self._layout.current, f"releases/{release}")
-
-    def _lead_sockets(self, names: Iterable[str], release: str) -> None:
-        """To the release; while the maintenance page is on, to that."""
-        is_on = maintenance.notice(self._layout) is not None
-        for name in names:
-            socket = maintenance.socket(self._layout) if is_on else self._layout.socket(name, release)
-            self._point(self._layout.socket_link(name), socket.name)
-
-    def _restart(self, record: dict[str, Any]) -> None:
-        for argv in record["restart"]:
-            status, lines = commands.run(argv, cwd=self._layout.root, timeout=RESTART_TIMEOUT)
-            if status:
-                raise Failure(
-                    "RestartFailed",
-                    f"the RESTART command {' '.join(argv)!r} failed (exit {status})",
-                    "Try it on the host by hand.",
-                    lines=lines,
-                )
-
-    def _check_address(self, release: Release, record: dict[str, Any]) -> list[str]:
-        wanted = record["health"]
-        if not wanted or _asks_sockets(record):
-            return []
-        status, seconds = health.check(
-            wanted["path"], None, health.for_site(wanted, release.site), lambda: None, self._pause
-        )
-        self._link.report("health.checked", address=wanted["path"], status=status, seconds=seconds)
-        return [wanted["path"]]
-
     def hold(self, message: dict[str, Any]) -> dict[str, Any]:
         """See that the processes are those still that were started, and for ``seconds`` that they answer."""
         until = time.monotonic() + message["seconds"]
         while True:
             self._link.stop_if_lost()
-            if self._watch is not None:
-                self._watch.look()
+            self._serving.look()
             if time.monotonic() >= until:
                 return {}
-            self._look_at_health(self._layout.release(self.journal["release"]))
-            self._pause(min(HOLD_INTERVAL, max(until - time.monotonic(), 0.0)))
-
-    def _look_at_health(self, release: Release) -> None:
-        record = release.record
-        wanted = record["health"]
-        if not wanted:
-            return
-        asked = health.for_site(wanted, release.site)
-        if not _asks_sockets(record):
-            health.look(wanted["path"], None, asked)
-            return
-        for name in [process["name"] for process in record["processes"] if _has_socket(process)]:
-            address = f"{self._layout.socket_link(name)}:{wanted['path']}"
-            with self._explaining(self._manager(release), release, name, asked):
-                health.look(address, str(self._layout.socket(name, release.id)), asked)
+            self._serving.look_at_health(self._layout.release(self.journal["release"]))
+            self._link.pause(min(HOLD_INTERVAL, max(until - time.monotonic(), 0.0)))
 
     # Without a new release
 
@@ -679,33 +440,33 @@ class Transaction:
         for process in wanted:
             self._link.stop_if_lost()
             name = process["name"]
-            if there := self._end(release, [name]):
+            if there := self._serving.end(release, [name]):
                 raise Failure("ProcessFailed", f"process {there[0]!r} does not stop")
-            manager = self._manager(release)
+            manager = self._serving.manager_of(release)
             self._link.report("process.started", process=name, release=release.id)
             manager.start(release.id, [process])
-            Watch(manager, release.id, [name]).until_settled([], self._pause)
+            Watch(manager, release.id, [name]).until_settled([], self._link.pause)
         return {"processes": [process["name"] for process in wanted]}
 
     def maintain(self, message: dict[str, Any]) -> dict[str, Any]:
         """Have visitors see the maintenance page, or the site again; the live release runs on behind it."""
         release = self._layout.release(self._layout.live() or "")
         processes = release.record["processes"]
-        if not any(_has_socket(process) for process in processes):
+        if not any(has_socket(process) for process in processes):
             remedy = "It takes the place of a process with {socket} in its command."
             raise Failure("BadRequest", "no process of the live release has a socket of ours", remedy)
         was, text = maintenance.notice(self._layout), message["notice"]
         if text is not None:
             name = (was or {}).get("manager") or release.record["manager"]
-            manager = self._open_manager(release, name)
+            manager = self._serving.open_manager(release, name)
             maintenance.start(self._layout, manager, {**text, "manager": name})
-            self._lead_sockets(_names_with_sockets(processes), release.id)
+            self._serving.lead_sockets(names_with_sockets(processes), release.id)
         elif was is not None:
             maintenance.say_that_it_is_off(self._layout)
-            self._lead_sockets(_names_with_sockets(processes), release.id)
-            self._pause(DRAIN_TIME)
+            self._serving.lead_sockets(names_with_sockets(processes), release.id)
+            self._link.pause(DRAIN_TIME)
             name = was.get("manager") or release.record["manager"]
-            maintenance.end(self._layout, self._open_manager(release, name))
+            maintenance.end(self._layout, self._serving.open_manager(release, name))
         return {"was": was is not None}
 
     # Backups
@@ -716,7 +477,7 @@ class Transaction:
         backup = backups.find(message["backup"])
         backups.verify(backup)
         self._open_live("restore")
-        since = backups.compare(self._ask, backup)
+        since = backups.compare(self._steps.ask, backup)
         migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
         migrations.check_owners({**since, "database": backup["alias"]}, message["shared_with"])
         return {"since": since}
@@ -728,16 +489,16 @@ class Transaction:
         backup = backups.find(message["backup"])
         self._open_live("restore")
         migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
-        with migrations.guard(self._ask, backup["alias"]):
+        with migrations.guard(self._steps.ask, backup["alias"]):
             safe = backups.make(
-                self._ask_until_lost,
+                self._steps.ask_until_lost,
                 backup["alias"],
                 before=f"putting back {backup['name']}",
                 target=message["target"],
                 keep=message["keep"],
                 spared=backup["name"],
             )
-            backups.restore(self._ask, backup)
+            backups.restore(self._steps.ask, backup)
         live = self._layout.live()
         entry = {"action": "restore", "release": live, "previous": live, "by": message["by"]}
         history.append(self._layout, {**entry, "left_out": [], "backup": backup["name"]})
@@ -745,10 +506,9 @@ class Transaction:
 
     def _open_live(self, name: str) -> None:
         """Start the live release's Django, unless it runs."""
-        self._step_name = name
-        if self._steps is None:
-            live = self._layout.release(self._layout.live() or "")
-            self._steps = StepProcess(live, self._keep_open, self._on_step_line)
+        self._steps.name = name
+        if not self._steps.is_open:
+            self._steps.open(self._layout.release(self._layout.live() or ""), name)
 
     # Confirm
 
@@ -758,7 +518,7 @@ class Transaction:
             raise Failure("BadRequest", "nothing was activated")
         self._link.stop_if_lost()
         release, previous = self.journal["release"], self.journal["previous"]
-        self._point(self._layout.current, f"releases/{release}")
+        self._serving.point(self._layout.current, f"releases/{release}")
         self._note(CONFIRM, at=round(time.time(), 3))
         with self._tidying(f"{release} is live, but"):
             self._settle_states()
@@ -793,7 +553,7 @@ class Transaction:
             return
         release = self._layout.release(previous)
         try:
-            self._manager(release).disable(release.id, _names(release.record))
+            self._serving.manager_of(release).disable(release.id, names_in(release.record))
         except Failure:
             pass  # its record is damaged: the sweep goes by what runs
 
@@ -813,9 +573,9 @@ class Transaction:
         """No code but the live release's runs here any more: migrations follow that it could not bear."""
         live = self._settled_release()
         time.sleep(DRAIN_TIME)
-        times = [process["stop_timeout"] for r in self._layout.all_releases() for process in _processes(r)]
-        left = self._stop_all_but(live.id, patience=max(times, default=0.0) + KILL_TIME)
-        self._remove_sockets(live.id, left)
+        times = [process["stop_timeout"] for r in self._layout.all_releases() for process in processes_of(r)]
+        left = self._serving.stop_all_but(live.id, patience=max(times, default=0.0) + KILL_TIME)
+        self._serving.remove_sockets(live.id, left)
         if left:
             there = ", ".join(f"{name} of {release}" for name, release in left)
             raise Failure("ProcessFailed", f"processes of earlier releases do not stop: {there}")
@@ -824,15 +584,15 @@ class Transaction:
     def migrate_deferred(self, message: dict[str, Any]) -> dict[str, Any]:
         """Run the migrations that waited until nobody but the live release uses the database."""
         release = self._settled_release()
-        self.close_steps()
-        self._steps = StepProcess(release, self._keep_open, self._on_step_line)
+        self._steps.close()
+        self._steps.open(release, "migrate")
         migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
         applied: list[str] = []
         for step in release.deferred:
-            name = self._step_name = " ".join(step["command"])
+            name = self._steps.name = " ".join(step["command"])
             self._link.report("step.started", step=name)
             started = time.monotonic()
-            with migrations.guard(self._ask, step["database"]):
+            with migrations.guard(self._steps.ask, step["database"]):
                 self._back_up_again(migrations, step, message["backup"])
                 result = self._run_also(applied, step).get("result", {})
             applied += result.get("applied", ())
@@ -847,7 +607,7 @@ class Transaction:
         """What waited for confirm takes something away, and the site has been written to since the switch."""
         if wanted is not None:
             before = f"migrating {', '.join(step['migrations'][:3])}"
-            migrations.dump(self._ask_until_lost, step["database"], before, wanted["keep"])
+            migrations.dump(self._steps.ask_until_lost, step["database"], before, wanted["keep"])
 
     def _settled_release(self) -> Release:
         """The live release, unless a deployment could still take it back."""
@@ -865,16 +625,16 @@ class Transaction:
         if (found.get("phase"), found.get("release")) != (CONFIRM, self.journal["release"]):
             return
         release = self.journal["release"]
-        left = self._stop_all_but(release, patience=0.0)
+        left = self._serving.stop_all_but(release, patience=0.0)
         with self._tidying(f"{release} is live, but"):
             self._settle_states()
-            self._remove_sockets(release, left)
+            self._serving.remove_sockets(release, left)
             self._journal_file.unlink()
             self._prune(keep)
 
     def _prune(self, keep: int) -> None:
         """Also after a failure: failed releases are not to fill the disk."""
-        managers = self._managers()
+        managers = self._serving.managers()
         try:
             removed = prune(self._layout, self._store, keep)
             for manager in managers:
@@ -887,31 +647,39 @@ class Transaction:
             if removed:
                 self._link.report("pruned", releases=removed)
 
+    def tell_what_runs(self) -> None:
+        """Once we are to undo, from any thread: the step that is waited for first."""
+        self._steps.tell_what_runs()
+
+    def close_steps(self) -> None:
+        """Wait until the step process, which holds the lock with us, has gone."""
+        self._steps.close()
+
     # Undo
 
     def undo(self, reason: str) -> dict[str, Any]:
         """Put everything back as the journal found it; safe to repeat. Gives the live release."""
         if not self.journal:
-            self._kill_steps()
+            self._steps.kill()
         if not self.journal or self.journal["phase"] == CONFIRM:
             return {"live": self._layout.live()}
         release, previous = self.journal["release"], self.journal["previous"]
-        self._kill_steps()
+        self._steps.kill()
         self._layout.give_up_reserve()
         failure = self._apply_again()
         if self.journal["phase"] == SWITCH:
-            self._switch_back(previous)
+            self._serving.switch_back(previous)
         if self.journal["phase"] in (START, SWITCH) and previous is not None:
-            self._start_again(release, previous)
-        left = self._stop_all_but(previous, patience=UNDO_PATIENCE)
+            self._serving.start_again(release, previous)
+        left = self._serving.stop_all_but(previous, patience=UNDO_PATIENCE)
         if previous is None:
-            for manager in self._managers():
+            for manager in self._serving.managers():
                 manager.close()
         if self.journal["phase"] == SWITCH and previous is not None:
-            self._restart_old(self._layout.release(previous))
+            self._serving.restart_old(self._layout.release(previous))
         with self._tidying(f"{previous or 'nothing'} is live as before, but"):
             self._layout.release(release).mark(self.journal["was"])
-            self._remove_sockets(previous, left)
+            self._serving.remove_sockets(previous, left)
             self._journal_file.unlink(missing_ok=True)
             self._prune(sys.maxsize)
         self.journal = {}
@@ -919,113 +687,6 @@ class Transaction:
             raise failure
         self._link.report("reverted", release=release, live=previous, reason=reason)
         return {"live": previous}
-
-    def _switch_back(self, previous: Optional[str]) -> None:
-        names = self._names_of_sockets(previous)
-        for link in self._layout.run.glob("*.sock"):
-            if link.is_symlink() and link.stem not in names:
-                self._layout.point(link, None)
-        if previous is not None:
-            self._lead_sockets(names, previous)
-        self._point(self._layout.current, f"releases/{previous}" if previous else None)
-
-    def _names_of_sockets(self, id: Optional[str]) -> set[str]:
-        """The processes of a release that have a socket; its sockets tell where it was deleted by hand."""
-        if id is None:
-            return set()
-        try:
-            record = self._layout.release(id).record
-        except Failure:
-            return {path.name[: -len(f".{id}.sock")] for path in self._layout.run.glob(f"*.{id}.sock")}
-        return _names_with_sockets(record["processes"])
-
-    def _restart_old(self, release: Release) -> None:
-        try:
-            record = release.record
-        except Failure:
-            return  # deleted by hand: what it had to restart went with it
-        self._restart(record)
-
-    def _start_again(self, failed: str, previous: str) -> None:
-        """The old release's singletons were stopped, and run again once the new ones have ended."""
-        new, old = self._layout.release(failed), self._layout.release(previous)
-        if singletons := [process for process in _processes(old) if process["singleton"]]:
-            if names := [process["name"] for process in _processes(new) if process["singleton"]]:
-                self._end(new, names)
-            self._manager(old).start(previous, singletons)
-
-    def _stop_all_but(self, live: Optional[str], *, patience: float) -> list[tuple[str, str]]:
-        """No process of any other release is left, not even one of an earlier crash.
-
-        Those that are not gone within ``patience`` seconds have been told to stop; gives them, by name and
-        release.
-        """
-        left: list[tuple[str, str]] = []
-        give_up = time.monotonic() + patience
-        for manager in self._managers():
-            others: dict[str, list[str]] = {}
-            for state in manager.states():
-                if state.release != live:
-                    others.setdefault(state.release, []).append(state.name)
-                    if state.state not in ENDED:
-                        self._link.report("process.stopping", process=state.name, release=state.release)
-            for release, names in others.items():
-                manager.disable(release, names)
-                manager.stop(release, names)
-            for release, names in others.items():
-                killed, there = wait_for_end(manager, release, names, give_up)
-                left += [(name, release) for name in there]
-                for name in killed:
-                    self._report_killed(name, release)
-        return left
-
-    def _remove_sockets(self, live: Optional[str], left: Sequence[tuple[str, str]]) -> None:
-        """None of any other release stays, but those of processes that are ``left``: gunicorn for one removes
-        its own first of all, and falls over its requests where that is gone already.
-        """
-        names = self._names_of_sockets(live)
-        kept = {self._layout.socket(name, release).name for name, release in left}
-        kept |= {self._layout.socket_link(name).name for name in names}
-        kept |= {self._layout.socket(name, live).name for name in names if live}
-        kept.add(maintenance.socket(self._layout).name)
-        for path in self._layout.run.glob("*.sock"):
-            if path.name not in kept:
-                path.unlink(missing_ok=True)
-
-    def _managers(self) -> list[ProcessManager]:
-        """Those that any release of this ROOT was started with."""
-        found: dict[str, Release] = {}
-        for release in self._layout.all_releases():
-            try:
-                if release.record["processes"]:
-                    found[release.record["manager"]] = release
-            except (Failure, KeyError):
-                continue
-        return [self._manager(release) for release in found.values()]
-
-    def _manager(self, release: Release) -> ProcessManager:
-        """The one that it was started with; where it was deleted by hand, that of the others."""
-        try:
-            return self._open_manager(release, release.record["manager"])
-        except Failure:
-            for manager in self._managers():
-                return manager
-            raise
-
-    def _open_manager(self, release: Release, name: str) -> ProcessManager:
-        tool = release.record.get("tools", {}).get("supervisor")
-        return open_manager(name, self._layout, Path(tool) if tool else None)
-
-    def close_steps(self) -> None:
-        """Wait until the step process, which holds the lock with us, has gone."""
-        if self._steps is not None:
-            self._steps.close()
-            self._steps = None
-
-    def _kill_steps(self) -> None:
-        if self._steps is not None:
-            self._steps.kill()
-            self.close_steps()
 
 
 def note_cleanup(layout: Layout, hindrance: str) -> None:
@@ -1063,37 +724,3 @@ def _is_sound(journal: dict[str, Any], layout: Layout) -> bool:
     except (Failure, ProtocolError):
         return False
     return journal.get("phase") in PHASES and journal.get("was", FAILED) in STATES
-
-
-def _processes(release: Release) -> list[dict[str, Any]]:
-    """Of a release that may be gone or damaged."""
-    return list(release.known_record.get("processes", ()))
-
-
-def _names(record: dict[str, Any]) -> list[str]:
-    return [process["name"] for process in record["processes"]]
-
-
-def _names_with_sockets(processes: Iterable[dict[str, Any]]) -> set[str]:
-    return {process["name"] for process in processes if _has_socket(process)}
-
-
-def _has_socket(process: dict[str, Any]) -> bool:
-    return any("{socket}" in word for word in process["command"])
-
-
-def _asks_sockets(record: dict[str, Any]) -> bool:
-    """The health check is a path that is asked on the sockets, and no ``http://`` address."""
-    return bool(record["health"]) and not record["health"]["path"].startswith("http://")
-
-
-def _at_most_every(seconds: float, work: Callable[[], object]) -> Callable[[], None]:
-    last = time.monotonic()
-
-    def sometimes() -> None:
-        nonlocal last
-        if time.monotonic() - last >= seconds:
-            last = time.monotonic()
-            work()
-
-    return sometimes

@@ -1,0 +1,136 @@
+"""The commands of one release's ``manage.py`` that a deployment runs, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Optional
+
+from . import commands, launch
+from .layout import Release
+from .link import Link
+from .protocol import Failure
+from .steps import StepProcess
+
+MEND = "Mend it and deploy again."
+
+
+class ReleaseSteps:
+    """The Django process of a release that steps and questions go to, once it is open."""
+
+    def __init__(self, link: Link, keep_open: int) -> None:
+        """``keep_open`` is the lock's descriptor: a step that outlives us still holds the lock."""
+        self._link = link
+        self._keep_open = keep_open
+        self._process: Optional[StepProcess] = None
+        self._current = ""
+        #: What its output is reported under.
+        self.name = ""
+
+    @property
+    def is_open(self) -> bool:
+        return self._process is not None
+
+    def open(self, release: Release, name: str) -> None:
+        """Start the release's Django; what it says belongs to the step ``name``."""
+        self.name = name
+        self._process = StepProcess(release, self._keep_open, self.on_line)
+
+    def dismiss(self) -> None:
+        """No more requests come; it leaves by itself while we go on."""
+        if self._process is not None:
+            self._process.dismiss()
+
+    @contextmanager
+    def running(self, name: str) -> Iterator[None]:
+        """While the block lasts, that step runs."""
+        self.name = self._current = name
+        try:
+            yield
+        finally:
+            self._current = ""
+
+    def tell_what_runs(self) -> None:
+        """Once we are to undo, from any thread: the step that is waited for first."""
+        if name := self._current:
+            self._link.report("step.awaited", step=name)
+
+    def run(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Run one command to its end; raises ``Failure`` when it fails or takes too long."""
+        return self._isolated(message) if message["isolated"] else self._together(message)
+
+    def _together(self, message: dict[str, Any]) -> dict[str, Any]:
+        request = {"do": "run", "command": message["command"], "requires_app": message["requires_app"]}
+        try:
+            reply = self.ask(request, message["timeout"])
+        except Failure as failure:
+            raise self._ended(failure) from None
+        if not reply["ok"]:
+            raise self._failure(reply.get("error", ""), self._opened().last_lines(), reply)
+        return reply
+
+    def _isolated(self, message: dict[str, Any]) -> dict[str, Any]:
+        release = self._opened().release
+        argv = [str(release.python), str(release.path / "manage.py"), *message["command"]]
+        try:
+            status, lines = commands.run(
+                argv,
+                cwd=Path(launch.working_folder(str(release.path))),
+                on_line=self.on_line,
+                timeout=message["timeout"],
+            )
+        except Failure as failure:
+            raise self._ended(failure) from None
+        if status:
+            raise self._failure(f"exit status {status}", lines, {"exit": status})
+        return {"ok": True}
+
+    def _ended(self, failure: Failure) -> Failure:
+        is_late = failure.type == "Timeout"
+        why = (
+            f"took longer than its TIMEOUT, {failure.details['timeout']:g} s" if is_late else failure.message
+        )
+        remedy = "It was ended with all that it had started. Give it a longer TIMEOUT in STEPS, or None."
+        lines = failure.details.get("lines", [])
+        return self._failure(why, lines, failure.details, remedy if is_late else MEND)
+
+    def _failure(self, why: str, lines: list[str], details: dict[str, Any], remedy: str = MEND) -> Failure:
+        return Failure(
+            "StepFailed",
+            f"step {self.name!r} failed: {why}",
+            remedy,
+            command=self.name,
+            exit=details.get("exit", 1),
+            applied=details.get("result", {}).get("applied", []),
+            lines=lines,
+        )
+
+    def ask(self, request: dict[str, Any], timeout: Optional[float] = None) -> dict[str, Any]:
+        """What the release's Django says to a request; raises ``Failure`` when it ends instead."""
+        return self._opened().ask(request, timeout)
+
+    def ask_until_lost(self, request: dict[str, Any], timeout: Optional[float] = None) -> dict[str, Any]:
+        """For what may be stopped half-way, as nothing is left of it then."""
+        return self._opened().ask(request, timeout, self._link.lost)
+
+    def _opened(self) -> StepProcess:
+        if self._process is None:
+            raise Failure("BadRequest", "a step needs a preflight first")
+        return self._process
+
+    def on_line(self, stream: str, line: str) -> None:
+        """Report a line of output, as one of the step that runs."""
+        self._link.report("step.output", step=self.name, stream=stream, line=line)
+
+    def close(self) -> None:
+        """Wait until the step process, which holds the lock with us, has gone."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def kill(self) -> None:
+        """End it, whatever it is at."""
+        if self._process is not None:
+            self._process.kill()
+            self.close()
