@@ -27,6 +27,7 @@ from .exceptions import ConfigError, DeployError, Interrupted, RolloutFailed
 from .host.protocol import Event, Report, ignore
 from .origins import Origin, from_environment
 from .plan import Plan, code_of, find_release, make_plan, platform_of
+from .rehearsal import rehearse
 from .rollout import Clock, Rollout, is_stale, too_late
 from .shipment import fetch_tools, fit_bundle, fit_bundles, measure_room, shorten
 from .stages import (
@@ -112,6 +113,7 @@ def deploy(
                     clock,
                     skip_unreachable=skip_unreachable,
                 )
+                _announce(plan, clock)
                 return _carry_out(plan, fleet, clock, confirm, accept)
         except RolloutFailed as failure:
             if not (target.lock_wait and all(is_stale(error) for error in failure.errors)):
@@ -157,10 +159,19 @@ def preview(
     prompts: Prompts = no_prompts,
     skip_unreachable: bool = False,
 ) -> Plan:
-    """What ``deploy`` would do; nothing is changed and no lock is taken."""
-    origin = origin or from_environment(target)
+    """What ``deploy`` would do, and what the hosts would say to that.
+
+    Files are sent and the release is made aside, so that what is to come is known; nothing that serves is
+    changed and no lock is taken.
+    """
+    origin, clock = origin or from_environment(target), Clock(report)
     with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
-        return _make_plan(target, origin, fleet, Clock(report), skip_unreachable=skip_unreachable)
+        plan = _make_plan(target, origin, fleet, clock, skip_unreachable=skip_unreachable)
+        if plan.installing:
+            with clock.phase("rehearse"):
+                plan = rehearse(plan, fleet, report)
+        _announce(plan, clock)
+        return plan
 
 
 def rollback(
@@ -428,10 +439,13 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, sk
         refuse_alterations(manifest.installed, target.allow_altered)
         if not plan.is_empty:
             plan = replace(plan, commits=_commits(manifest, facts))
+    return plan
+
+
+def _announce(plan: Plan, clock: Clock) -> None:
     clock.report(Event("plan.ready", fields={"plan": plan.as_dict()}))
     for warning in plan.warnings:
         _warn(clock, warning)
-    return plan
 
 
 def _commits(manifest: Manifest, facts: Mapping[Host, Mapping[str, Any]]) -> Commits | None:

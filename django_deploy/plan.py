@@ -7,7 +7,7 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -36,6 +36,9 @@ COMPILED_REMEDY = (
 
 #: The states in which a live release's process needs no help.
 UP = ("running", "starting")
+
+#: Static files of a kind that are named.
+STATIC_SHOWN = 5
 
 #: The states in which a release that a host has is of no use: it is made once more.
 REPLACED = ("failed", "preparing")
@@ -67,7 +70,8 @@ class HostPlan:
     ``is_installed`` is only made live.
 
     Those whose sha256 is in ``deltas`` are sent as their difference to what it has. ``room`` is what it
-    takes of the host's disk. ``processes`` are those that differ from the live release's.
+    takes of the host's disk. ``processes`` are those that differ from the live release's, ``rehearsal``
+    is what the host itself found to change (``host/rehearsal.py``), None where it was not asked.
     """
 
     host: Host
@@ -86,6 +90,7 @@ class HostPlan:
     deferred: tuple[str, ...] = ()
     room: Room = NO_ROOM
     processes: tuple[str, ...] = ()
+    rehearsal: Mapping[str, Any] | None = None
 
     @property
     def needed(self) -> tuple[Wheel, ...]:
@@ -104,7 +109,8 @@ class Plan:
     Where some hosts run it, it is theirs, and the others are brought up to it.
 
     A host whose interpreter needs more, or less, has a ``fingerprint`` of its own; the release is one.
-    ``commits`` lie between the live release and this one, where that is known.
+    ``commits`` lie between the live release and this one, where that is known. ``refusals`` are what hosts
+    that were asked would refuse it for.
     """
 
     target: Target
@@ -114,6 +120,7 @@ class Plan:
     hosts: tuple[HostPlan, ...]
     warnings: tuple[str, ...] = ()
     commits: Commits | None = None
+    refusals: tuple[DeployError, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -181,6 +188,7 @@ class Plan:
             "commits": None if self.commits is None else asdict(self.commits),
             "hosts": [_host_dict(host) for host in self.hosts],
             "warnings": list(self.warnings),
+            "refusals": [str(error) for error in self.refusals],
         }
 
     def lines(self) -> list[str]:
@@ -573,6 +581,7 @@ def _host_dict(host: HostPlan) -> dict[str, Any]:
         "deltas": [wheel.path.name for wheel in host.send if wheel.sha256 in host.deltas],
         "changes": [{"name": c.name, "before": c.before, "after": c.after} for c in host.changes],
         "processes": list(host.processes),
+        "rehearsal": host.rehearsal,
         "added": {pin.name: pin.version for pin in host.bundle.added},
         "left_out": list(host.bundle.left_out),
         "idle": list(host.bundle.idle),
@@ -593,12 +602,30 @@ def _host_lines(host: HostPlan) -> list[str]:
     lines += _interpreter_lines(host.bundle)
     if host.live is None:
         return lines
-    if not host.changes and not host.processes:
+    if not host.changes and not host.processes and host.rehearsal is None:
         lines.append("    ~ settings of the target, such as ENV, STEPS or HEALTH_CHECK")
     lines += [f"    {change}" for change in host.changes[:CHANGES_SHOWN]]
     if (more := len(host.changes) - CHANGES_SHOWN) > 0:
         lines.append(f"    and {more} more")
-    return [*lines, *(f"    {change}" for change in host.processes)]
+    lines += [f"    {change}" for change in host.processes]
+    return lines if host.rehearsal is None else [*lines, *_rehearsal_lines(host.rehearsal)]
+
+
+def _rehearsal_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What the host has found to change, beside distributions and processes."""
+    variables = found["environment"]
+    marks = (("+", "added"), ("~", "changed"), ("-", "removed"))
+    if named := [f"{mark} {name}" for mark, kind in marks for name in variables[kind]]:
+        yield f"    environment: {', '.join(named)}"
+    yield from (f"    setting {entry['name']}: {entry['change']}" for entry in found["settings"] or ())
+    if found["settings"] is None:
+        yield "    settings: not known, the live release cannot say"
+    static = found["static"] or {}
+    for kind in ("added", "changed", "removed"):
+        if kind in static and static[kind]["count"]:
+            names = static[kind]["names"][:STATIC_SHOWN]
+            more = static[kind]["count"] - len(names)
+            yield f"    static files {kind}: {', '.join(names)}{f' and {more} more' if more > 0 else ''}"
 
 
 def _commit_lines(commits: Commits | None) -> list[str]:

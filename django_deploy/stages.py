@@ -100,6 +100,30 @@ def begin_stages(target: Target, live: Mapping[Host, str | None]) -> list[Stage]
     return [Stage("lock", target.hosts, lock, is_in_turn=True), Stage("lock", target.hosts, begin)]
 
 
+def rehearsal_stage(plan: Plan, hosts: Sequence[Host], report: Report) -> Stage:
+    """Send the release to hosts that have another one live, and ask each what it would change there."""
+    target, inventory = replace(plan.target, hosts=tuple(hosts)), take_inventory(plan.manifest)
+    judged = _judged_steps(replace(plan.target, hosts=plan.installing))
+
+    def rehearse(session: HostSession) -> list[Future[Reply]]:
+        host = plan.host(session.host.name)
+        _upload(session, host, report)
+        commands = [list(step.command) for step in judged.get(session.host, ())]
+        fields = _prepare_fields(plan, host, inventory) | _check_fields(target)
+        migrations = _migration_fields(target, commands, _staying_code(plan.target), asks=False)
+        return [session.request("rehearse", **fields, migrations=migrations)]
+
+    return Stage("rehearse", target.hosts, rehearse)
+
+
+def _check_fields(target: Target) -> dict[str, Any]:
+    return {
+        "commands": [step.command[0] for step in target.steps],
+        "required": [step.command[0] for step in target.steps if not step.requires_app],
+        "identify": None,
+    }
+
+
 def _preflight_stage(target: Target) -> Stage:
     """Where several hosts are to have one database, each says which it has."""
     commands = [list(step.command) for step in target.steps if step.is_migration and step.on == "once"]
@@ -108,9 +132,7 @@ def _preflight_stage(target: Target) -> Stage:
     identify = {"commands": commands, "salt": secrets.token_hex(16)} if is_compared else None
 
     def send(session: HostSession) -> list[Future[Reply]]:
-        names = [step.command[0] for step in target.steps]
-        required = [step.command[0] for step in target.steps if not step.requires_app]
-        return [session.request("preflight", commands=names, required=required, identify=identify)]
+        return [session.request("preflight", **{**_check_fields(target), "identify": identify})]
 
     return Stage("preflight", target.hosts, send, then=compare_databases if is_compared else None)
 

@@ -20,6 +20,7 @@ from .logs import MAX_LINES, LogReader, Logs, as_event
 from .probe import probe
 from .processes import open_manager
 from .protocol import Failure, ProtocolError
+from .rehearsal import Rehearsal
 from .shape import Shape, check
 from .store import FILE_NAME, Store, read_piece
 from .transaction import DRAIN_TIME, Transaction, note_cleanup
@@ -190,11 +191,25 @@ class Program:
     def _prepare(self, message: dict[str, Any]) -> dict[str, Any]:
         """The release and what it is made of; see ``stages._prepare_fields``, which writes the fields."""
         transaction = self._open_transaction()
+        self._await_files(message)
+        return transaction.prepare(message)
+
+    def _await_files(self, message: dict[str, Any]) -> None:
+        """What of them is not whole here is sent again."""
         for artifact in (*message["artifacts"], *message["tools"].values()):
             if why := self._store.miss(artifact["sha256"], artifact["name"]):
                 self._link.send({"wanted": artifact["sha256"], "why": why})
         self._store.wait(self._link.lost)
-        return transaction.prepare(message)
+
+    def _rehearse(self, message: dict[str, Any]) -> dict[str, Any]:
+        """What ``prepare``, ``preflight`` and ``plan_migrations`` (as ``migrations``) have; without the lock.
+
+        Gives what the release would change, see ``rehearsal.REHEARSAL``.
+        """
+        if self._layout.live() is None:
+            raise Failure("BadRequest", "nothing is live that it could be compared with")
+        self._await_files(message)
+        return Rehearsal(self._layout, self._link, self._store).play(message)
 
     def _renew(self, message: dict[str, Any]) -> dict[str, Any]:
         """``release``: the new id; ``environment``: null, or ``set`` (by name) and ``unset`` (names)."""
@@ -362,6 +377,23 @@ _FILE: Shape = {"sha256": SHA256, "name": FILE_NAME}
 _OFFSET = range(1 << 40)
 _CHANGES: Shape = {"set": {str: str}, "unset": [str]}
 
+_RELEASE: Shape = {
+    "release": {**RECORD, "id": RELEASE_ID},
+    "lock": str,
+    "distributions": {str: [object]},
+    "artifacts": [_FILE],
+    "tools": {str: _FILE},
+    "installer": {"name": str, "index_url": (None, str), "vendored": bool, "offline_first": bool},
+    "python": str,
+    "environment": {str: str},
+}
+
+_CHECKS: Shape = {
+    "commands": [str],
+    "required": [str],
+    "identify": (None, {"commands": [[str]], "salt": str}),
+}
+
 _MIGRATIONS: Shape = {
     "commands": [[str]],
     "policy": re.compile("|".join(POLICIES)),
@@ -396,26 +428,12 @@ REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], S
     "follow": (Program._follow_logs, {}),
     "lock": (Program._take_lock, {"holder": {str: object}, "wait": float}),
     "begin": (Program._begin, {"expect_live": (None, str)}),
-    "prepare": (
-        Program._prepare,
-        {
-            "release": {**RECORD, "id": RELEASE_ID},
-            "lock": str,
-            "distributions": {str: [object]},
-            "artifacts": [_FILE],
-            "tools": {str: _FILE},
-            "installer": {"name": str, "index_url": (None, str), "vendored": bool, "offline_first": bool},
-            "python": str,
-            "environment": {str: str},
-        },
-    ),
+    "prepare": (Program._prepare, _RELEASE),
+    "rehearse": (Program._rehearse, {**_RELEASE, **_CHECKS, "migrations": _MIGRATIONS}),
     "renew": (Program._renew, {"release": RELEASE_ID, "environment": (None, _CHANGES)}),
     "restart": (Program._restart, {"process": str}),
     "maintain": (Program._maintain, {"notice": (None, maintenance.NOTICE)}),
-    "preflight": (
-        Program._preflight,
-        {"commands": [str], "required": [str], "identify": (None, {"commands": [[str]], "salt": str})},
-    ),
+    "preflight": (Program._preflight, _CHECKS),
     "backups": (Program._list_backups, {}),
     "compare_backup": (
         Program._compare_backup,

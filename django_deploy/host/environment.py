@@ -50,6 +50,16 @@ def store(layout: Layout, set: Mapping[str, str], unset: Sequence[str]) -> None:
     write_atomically(layout.private / "environment.json", json.dumps(values), 0o600)
 
 
+def compare(before: Release, after: Release) -> dict[str, list[str]]:
+    """The names of the variables that are ``added``, ``changed`` and ``removed``."""
+    old, new = (_read(release.path / "environment.json") for release in (before, after))
+    return {
+        "added": sorted(name for name in new if name not in old),
+        "changed": sorted(name for name in new if name in old and old[name] != new[name]),
+        "removed": sorted(name for name in old if name not in new),
+    }
+
+
 def names(layout: Layout) -> dict[str, Any]:
     """The names only, by origin: of the live release, or of what the first one would get from the host."""
     live = layout.live()

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 from . import commands, launch
-from .layout import Release
+from .layout import Layout, Release
 from .link import Link
 from .protocol import Failure
-from .steps import StepProcess
+from .steps import StepProcess, suggest_remedy
+
+#: Seconds for a release's Django to start and to describe itself, and for its checks.
+PREFLIGHT_TIMEOUT = 300.0
 
 MEND = "Mend it and deploy again."
 
@@ -22,7 +25,7 @@ class ReleaseSteps:
     def __init__(self, link: Link, keep_open: int) -> None:
         """``keep_open`` is the lock's descriptor: a step that outlives us still holds the lock."""
         self._link = link
-        self._keep_open = keep_open
+        self.keep_open = keep_open
         self._process: Optional[StepProcess] = None
         self._current = ""
         #: What its output is reported under.
@@ -35,12 +38,30 @@ class ReleaseSteps:
     def open(self, release: Release, name: str) -> None:
         """Start the release's Django; what it says belongs to the step ``name``."""
         self.name = name
-        self._process = StepProcess(release, self._keep_open, self.on_line)
+        self._process = StepProcess(release, self.keep_open, self.on_line)
 
     def dismiss(self) -> None:
         """No more requests come; it leaves by itself while we go on."""
         if self._process is not None:
             self._process.dismiss()
+
+    def check_site(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
+        """What the site says of itself, what its checks warn of, and the databases that are asked for.
+
+        The fields are those of the request ``preflight``. Raises ``Failure`` (``PreflightFailed``) where it
+        does not start, or its checks find errors.
+        """
+        wanted = message["identify"]
+        try:
+            site = self.ask({"do": "describe"}, PREFLIGHT_TIMEOUT)
+            asked = {"do": "preflight", "commands": message["commands"], "required": message["required"]}
+            found = self.ask(asked, PREFLIGHT_TIMEOUT)
+            reply = self.ask({"do": "identify", **wanted}, PREFLIGHT_TIMEOUT) if wanted else {}
+        except Failure as failure:
+            raise _preflight_failure(failure.message, failure.details.get("lines", [])) from None
+        if not found["ok"]:
+            raise _preflight_failure("its checks found errors", found.get("errors", []))
+        return site, found.get("warnings", []), reply.get("databases") or {}
 
     @contextmanager
     def running(self, name: str) -> Iterator[None]:
@@ -134,3 +155,17 @@ class ReleaseSteps:
         if self._process is not None:
             self._process.kill()
             self.close()
+
+
+def _preflight_failure(why: str, lines: list[str]) -> Failure:
+    message = f"the new release does not start: {why}"
+    return Failure("PreflightFailed", message, suggest_remedy(lines), lines=lines)
+
+
+def report_new_warnings(layout: Layout, link: Link, warnings: list[str]) -> None:
+    """Those that the live release does not have as well: who has read them once is not told again."""
+    live = layout.live()
+    known = layout.release(live).site.get("warnings", []) if live else []
+    for warning in warnings:
+        if warning not in known:
+            link.report("warning", message=warning, remedy="")

@@ -90,6 +90,9 @@ _PLAN: Shape = {
 _APPLIED: Shape = {"place": str, "lacks": [str], "migrations": _MIGRATIONS}
 _LOSS: Shape = {**dict.fromkeys(("migration", "words", "what"), str), "rows": (None, int)}
 
+#: A setting, as far as it is told; see ``site/comparison.py``.
+LEAF: Shape = (str, [str], {"hidden": str})
+
 #: What ``deploy_steps`` answers, as far as it is looked at here.
 REPLY: Shape = {
     "ok": bool,
@@ -103,6 +106,8 @@ REPLY: Shape = {
     **{name: {str: object} for name in ("tables?", "databases?")},
     "database?": DATABASE,
     "since?": SINCE,
+    "settings?": {str: LEAF},
+    "files?": (None, {str: str}),
     "remedy?": str,
     "damaged?": bool,
     "static_root?": (None, str),

@@ -12,10 +12,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, Optional
 
-from . import environment, history, launch, maintenance
+from . import environment, history, maintenance, rehearsal
 from .backups import Backups
 from .layout import (
     FAILED,
@@ -35,14 +34,13 @@ from .migrations import Migrations, Planned
 from .processes import KILL_TIME, Watch
 from .protocol import Failure, ProtocolError
 from .pruning import prune
-from .release_steps import ReleaseSteps
+from .release_making import install, write_files
+from .release_steps import PREFLIGHT_TIMEOUT, ReleaseSteps, report_new_warnings
 from .renewal import copy_release
 from .serving import Serving, has_socket, names_in, names_with_sockets, processes_of
 from .shape import check
 from .static_files import carry_static_files, static_root
-from .steps import suggest_remedy
 from .store import Store
-from .virtualenv import Installer, carry_bytecode, unpack_tool, unshare_project
 from .way_back import MOVES, WayBack
 
 #: The journal's phases, in order.
@@ -58,23 +56,6 @@ UNDO_PATIENCE = 30.0
 #: Seconds between two looks at a release that is watched before it is confirmed.
 HOLD_INTERVAL = 1.0
 
-#: Seconds for a release's Django to start and to describe itself, and for its checks.
-PREFLIGHT_TIMEOUT = 300.0
-
-MANAGE = """\
-#!{python}
-\"\"\"manage.py of release {id}, with the target's settings and environment.\"\"\"
-import sys
-
-import launch
-
-launch.enter()
-
-from django.core.management import execute_from_command_line
-
-execute_from_command_line(sys.argv)
-"""
-
 
 class Transaction:
     """One deployment or rollback on this host, from ``begin`` to ``confirm`` or ``undo``."""
@@ -87,7 +68,6 @@ class Transaction:
         self._steps = ReleaseSteps(link, keep_open)
         self._serving = Serving(layout, link, keep_open)
         self._keep_open = keep_open
-        self._tools: dict[str, Path] = {}
         self._migrations: Optional[Migrations] = None
         self._way_back: Optional[WayBack] = None
         self._made: Optional[Release] = None
@@ -171,10 +151,8 @@ class Transaction:
         """Build the release's folder and virtualenv; nothing that is live is touched."""
         record = message["release"]
         release = self._make_folder(record["id"])
-        for artifact in message["artifacts"]:
-            self._store.path(artifact["sha256"], artifact["name"])
-        self._install(release, message)
-        self._write_files(release, record, message["environment"])
+        tools = install(self._layout, self._store, self._link, release, message)
+        write_files(self._layout, release, record, message["environment"], tools)
         return {"release": release.id}
 
     def renew(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -203,65 +181,16 @@ class Transaction:
         self._made = release
         return release
 
-    def _install(self, release: Release, message: dict[str, Any]) -> None:
-        lock = release.path / "requirements.lock"
-        lock.write_text(message["lock"])
-        installer = message["installer"]
-        for name, tool in message["tools"].items():
-            self._tools[name] = unpack_tool(
-                self._layout, self._store.path(tool["sha256"], tool["name"]), tool["sha256"]
-            )
-        Installer(
-            self._layout,
-            name=installer["name"],
-            tool=self._tools.get(installer["name"]),
-            python=message["python"],
-            index_url=installer["index_url"],
-            vendored=installer.get("vendored", False),
-            report=self._link.report,
-            stop=self._link.lost,
-        ).build(release, lock, message["distributions"], installer["offline_first"])
-        unshare_project(release)
-        live = self._layout.live()
-        if live is not None and self._layout.release(live).venv.is_dir():
-            carry_bytecode(self._layout.release(live), release)
-
-    def _write_files(self, release: Release, record: dict[str, Any], settings: dict[str, str]) -> None:
-        source = launch.__loader__.get_source(launch.__name__)  # type: ignore[union-attr]
-        write_atomically(release.path / "launch.py", source)
-        write_atomically(
-            release.path / "manage.py", MANAGE.format(python=release.python, id=release.id), 0o755
-        )
-        environment.write(release, settings, environment.of_host(self._layout))
-        tools = {name: str(path) for name, path in self._tools.items()}
-        write_atomically(
-            release.path / "release.json", json.dumps({**record, "tools": tools}, indent=1), 0o600
-        )
-
     # Steps
 
     def preflight(self, message: dict[str, Any]) -> dict[str, Any]:
         """Start the new release's Django once and let it check itself with the target's settings."""
         release = self._layout.release(self.journal["release"])
         self._steps.open(release, "preflight")
-        try:
-            site = self._steps.ask({"do": "describe"}, PREFLIGHT_TIMEOUT)
-            asked = {"do": "preflight", "commands": message["commands"], "required": message["required"]}
-            found = self._steps.ask(asked, PREFLIGHT_TIMEOUT)
-            databases = self._identify(message.get("identify"))
-        except Failure as failure:
-            raise self._preflight_failure(failure.message, failure.details.get("lines", [])) from None
-        if not found["ok"]:
-            raise self._preflight_failure("its checks found errors", found.get("errors", []))
-        warnings = found.get("warnings", [])
-        self._report_new_warnings(warnings)
+        site, warnings, databases = self._steps.check_site(message)
+        report_new_warnings(self._layout, self._link, warnings)
         write_atomically(release.path / "site.json", json.dumps({**site, "warnings": warnings}), 0o600)
         return {"site": site, "warnings": warnings, "databases": databases}
-
-    def _identify(self, wanted: Optional[dict[str, Any]]) -> dict[str, Any]:
-        """The databases that steps migrate, where several hosts are to have the same."""
-        reply = self._steps.ask({"do": "identify", **wanted}, PREFLIGHT_TIMEOUT) if wanted else {}
-        return reply.get("databases") or {}
 
     def list_tables(self) -> dict[str, Any]:
         """What the live release uses of the database: code of this host that another host does not run."""
@@ -272,19 +201,6 @@ class Transaction:
         self._steps.name = "preflight"
         self._migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
         return self._migrations.plan(lambda request: self._steps.ask(request, PREFLIGHT_TIMEOUT), message)
-
-    def _report_new_warnings(self, warnings: list[str]) -> None:
-        """Those that the live release does not have as well: who has read them once is not told again."""
-        live = self._layout.live()
-        known = self._layout.release(live).site.get("warnings", []) if live else []
-        for warning in warnings:
-            if warning not in known:
-                self._link.report("warning", message=warning, remedy="")
-
-    @staticmethod
-    def _preflight_failure(why: str, lines: list[str]) -> Failure:
-        message = f"the new release does not start: {why}"
-        return Failure("PreflightFailed", message, suggest_remedy(lines), lines=lines)
 
     def step(self, message: dict[str, Any]) -> dict[str, Any]:
         """Run one ``manage.py`` command of the new release to its end."""
@@ -637,6 +553,7 @@ class Transaction:
         managers = self._serving.managers()
         try:
             removed = prune(self._layout, self._store, keep)
+            rehearsal.forget(self._layout)
             for manager in managers:
                 for release in removed:
                     manager.drop(release)

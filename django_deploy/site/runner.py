@@ -64,6 +64,10 @@ input. End of input ends the process with status 0.
 ``{"do": "explain", "path": PATH, "host": HOST, "headers": {NAME: VALUE...}}``
     Asks the site for a page, in this process: ``{"ok": true, "lines": [TEXT...]}``, its traceback, if any.
 
+``{"do": "settings"}``, ``{"do": "static_files"}``
+    ``{"ok": true, "settings": {...}}``, ``{"ok": true, "files": {...} | null}``: what another release can be
+    compared with, see ``comparison.py``.
+
 A request that is none of these, or that cannot be answered, gets ``{"ok": false, "error": TEXT}``.
 """
 
@@ -83,6 +87,7 @@ from django.core.management import BaseCommand, CommandError, call_command, get_
 from django.db import connections
 
 from .backups import compare, describe_database
+from .comparison import settings_of_site, static_files
 from .databases import has_engine, identify, reach
 from .description import describe
 from .dumps import DumpFailed, dumper
@@ -314,6 +319,8 @@ REQUESTS: dict[str, Callable[[dict[str, Any]], Reply]] = {
         "losses": losses(request["database"], request["migrations"]),
     },
     "move": _move,
+    "settings": lambda request: {"ok": True, "settings": settings_of_site()},
+    "static_files": lambda request: {"ok": True, "files": static_files()},
     "explain": lambda request: {
         "ok": True,
         "lines": explain(request["path"], request["host"], request["headers"]),

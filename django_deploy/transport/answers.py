@@ -12,6 +12,7 @@ from django_deploy.host.backups import NAME as BACKUP_NAME
 from django_deploy.host.history import ENTRY
 from django_deploy.host.layout import DESCRIPTION, RELEASE_ID, SHA256, STATES
 from django_deploy.host.protocol import HOST_EVENTS, OUTPUT_EVENTS, ProtocolError
+from django_deploy.host.rehearsal import REHEARSAL
 from django_deploy.host.shape import Shape, check, shown
 
 #: Bytes of output of steps and installers that one session passes on.
@@ -120,6 +121,7 @@ _REPLIES: Mapping[str, Shape] = {
     "environment": {"settings": [str], "host": [str]},
     "history": {"entries": [ENTRY]},
     "backups": {"backups": [BACKUP]},
+    "rehearse": REHEARSAL,
 }
 _ERROR: Shape = {
     **dict.fromkeys(("type", "message"), str),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django_deploy import conf
-from django_deploy.exceptions import ConfigError, DeployError
+from django_deploy.exceptions import ConfigError, DeployError, RolloutFailed
 from django_deploy.host.protocol import Event
 from django_deploy.management import model_changes
 from django_deploy.management.base import DeployCommand, Terminal
@@ -97,6 +97,8 @@ class Command(DeployCommand):
                     chosen, origin, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
                 )
                 reporter.show(found.lines())
+                if found.refusals:
+                    raise RolloutFailed("Nothing was changed.", errors=found.refusals)
                 return None
             with telling_of_failure(chosen, reporter):
                 outcome = self.deployment.deploy(

@@ -1,0 +1,176 @@
+"""A deployment is rehearsed: the release is made aside, and asked what it would change.
+
+It lies beside the store, belongs to no transaction, and is never started or live. The next rehearsal finds it
+there, and makes it anew only where it would be another one; the next deployment throws it away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Optional
+
+from . import environment
+from .layout import Layout, Release
+from .link import Link
+from .migrations import Migrations
+from .protocol import Failure
+from .release_making import install, write_files
+from .release_steps import PREFLIGHT_TIMEOUT, ReleaseSteps, report_new_warnings
+from .shape import Shape
+from .store import Store
+
+#: Files and settings of one kind that are named, at most.
+MOST_NAMES = 200
+
+#: Names, of which there may be more than are told.
+NAMES: Shape = {"count": int, "names": [str]}
+
+KINDS = ("added", "changed", "removed")
+
+#: What would change; None where that cannot be known.
+REHEARSAL: Shape = {
+    "environment": {kind: [str] for kind in KINDS},
+    "settings": (None, [{"name": str, "change": str}]),
+    "static": (None, dict.fromkeys(KINDS, NAMES)),
+}
+
+
+class Rehearsal:
+    """Of one release on one host, which has another one live."""
+
+    def __init__(self, layout: Layout, link: Link, store: Store) -> None:
+        self._layout = layout
+        self._link = link
+        self._store = store
+        self._release = Release(_folder(layout))
+
+    def play(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Make the release and compare it with the live one; see ``REHEARSAL``.
+
+        Raises ``Failure`` for whatever the deployment would be refused for until its steps begin.
+        """
+        live = self._layout.release(self._layout.live() or "")
+        with _alone(self._layout) as lock:
+            before = ReleaseSteps(self._link, lock)
+            after = ReleaseSteps(self._link, lock)
+            try:
+                before.open(live, "rehearsal")  # it starts while the other one is made
+                self._make(message)
+                after.open(self._release, "rehearsal")
+                return self._compare(live, before, after, message)
+            finally:
+                before.kill()
+                after.kill()
+
+    def _make(self, message: dict[str, Any]) -> None:
+        wanted = {name: message[name] for name in ("lock", "python", "distributions")}
+        made = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+        note = self._release.path / "made"
+        if not (note.is_file() and note.read_text() == made):
+            shutil.rmtree(self._release.path, ignore_errors=True)
+            self._release.path.mkdir(mode=0o700, parents=True)
+            install(self._layout, self._store, self._link, self._release, message)
+            note.write_text(made)
+        write_files(self._layout, self._release, message["release"], message["environment"], {})
+
+    def _compare(
+        self, live: Release, before: ReleaseSteps, after: ReleaseSteps, message: dict[str, Any]
+    ) -> dict[str, Any]:
+        _, warnings, _ = after.check_site(message)
+        report_new_warnings(self._layout, self._link, warnings)
+        both = (before, after)
+        settings = [_ask(steps, {"do": "settings"}).get("settings") for steps in both]
+        files = [_ask(steps, {"do": "static_files"}).get("files") for steps in both]
+        if message["migrations"]["commands"]:
+            target = message["migrations"]["target"]
+            migrations = Migrations(self._layout, self._link, after.keep_open, target)
+            migrations.plan(lambda request: after.ask(request, PREFLIGHT_TIMEOUT), message["migrations"])
+        return {
+            "environment": environment.compare(live, self._release),
+            "settings": _settings(*settings),
+            "static": _files(*files),
+        }
+
+
+def forget(layout: Layout) -> None:
+    """Throw away what is left of the last rehearsal, unless one is under way."""
+    with suppress(Failure), _alone(layout):
+        shutil.rmtree(_folder(layout), ignore_errors=True)
+
+
+def _folder(layout: Layout) -> Path:
+    # As deep below ROOT as any release: programs of a release find ROOT by that.
+    return layout.private / "rehearsal"
+
+
+@contextmanager
+def _alone(layout: Layout) -> Iterator[int]:
+    """While no other rehearsal is at it; gives the descriptor of its lock."""
+    descriptor = os.open(layout.private / "rehearsal.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    except BlockingIOError:
+        raise Failure("Locked", "another deploy --plan is at work there", "Try again in a minute.") from None
+    finally:
+        os.close(descriptor)
+
+
+def _ask(steps: ReleaseSteps, request: dict[str, Any]) -> dict[str, Any]:
+    """Nothing where the release cannot say: it may be broken, or older than this question."""
+    try:
+        reply = steps.ask(request, PREFLIGHT_TIMEOUT)
+    except Failure:
+        return {}
+    return reply if reply["ok"] else {}
+
+
+def _settings(
+    old: Optional[Mapping[str, Any]], new: Optional[Mapping[str, Any]]
+) -> Optional[list[dict[str, str]]]:
+    if old is None or new is None:
+        return None
+    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    return [{"name": name, "change": _change(old.get(name), new.get(name))} for name in names[:MOST_NAMES]]
+
+
+def _change(old: Any, new: Any) -> str:
+    """For people; of what is hidden no more than that it is another value."""
+    if isinstance(old, list) and isinstance(new, list):
+        removed = [f"- {item}" for item in old if item not in new]
+        added = [f"+ {item}" for item in new if item not in old]
+        return ", ".join([*removed, *added][:MOST_NAMES]) or "in another order"
+    return f"{_shown(old)} -> {_shown(new)}" if _is_shown(old) and _is_shown(new) else "another value"
+
+
+def _is_shown(leaf: Any) -> bool:
+    return not isinstance(leaf, dict)
+
+
+def _shown(leaf: Any) -> str:
+    if leaf is None:
+        return "not set"
+    return f"[{', '.join(leaf)}]" if isinstance(leaf, list) else str(leaf)
+
+
+def _files(
+    old: Optional[Mapping[str, str]], new: Optional[Mapping[str, str]]
+) -> Optional[dict[str, dict[str, Any]]]:
+    if old is None or new is None:
+        return None
+    return {
+        "added": _named([name for name in new if name not in old]),
+        "changed": _named([name for name in new if name in old and old[name] != new[name]]),
+        "removed": _named([name for name in old if name not in new]),
+    }
+
+
+def _named(names: Sequence[str]) -> dict[str, Any]:
+    return {"count": len(names), "names": sorted(names)[:MOST_NAMES]}

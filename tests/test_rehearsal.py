@@ -1,0 +1,161 @@
+"""``deploy --plan`` of the example project on this machine: what it foretells, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.test_local_deployment import Shop
+
+#: What is sent and made ahead of a deployment, what tools keep, and what the site itself writes meanwhile.
+LEFT_OUT = {".deploy": {"store", "rehearsal", "rehearsal.lock", "cache"}, ".": {"shared", "run"}}
+
+ADD_PAGES = """\
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("catalogue", "0002_first_books")]
+    operations = [migrations.AddField("book", "pages", models.IntegerField(null=True))]
+"""
+
+DROP_RESTOCKED = """\
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("catalogue", "0003_pages")]
+    operations = [migrations.RemoveField("book", "restocked")]
+"""
+
+
+@pytest.fixture(scope="module")
+def shop():
+    # Not pytest's own folder: its path is too long for a Unix socket.
+    with tempfile.TemporaryDirectory(prefix="shop-") as folder:
+        made = Shop(Path(folder))
+        made.deploy()
+        settle(made)
+        yield made
+        made.stop()
+
+
+def settle(shop):
+    """The host tidies up when the deployer has left."""
+    private = shop.root / ".deploy"
+    while (private / "transaction.json").exists() or (private / "lock").stat().st_size:
+        time.sleep(0.1)
+
+
+def tree(shop):
+    """Every path of the host but what ``--plan`` may write, with what tells a change of it."""
+    found = {}
+    for folder, names, files in os.walk(shop.root):
+        left_out = LEFT_OUT.get(os.path.relpath(folder, shop.root), set())
+        names[:] = set(names) - left_out
+        for name in {*names, *files} - left_out - {".deploy"}:
+            status = Path(folder, name).lstat()
+            found[str(Path(folder, name))] = (status.st_mtime_ns, status.st_size, status.st_ino)
+    return found
+
+
+def applied(shop):
+    with closing(sqlite3.connect(shop.root / "shared/database.sqlite3")) as database:
+        rows = database.execute("SELECT name FROM django_migrations WHERE app = 'catalogue' ORDER BY name")
+        return [name for (name,) in rows]
+
+
+def change(shop):
+    """One of everything that a deployment can change."""
+    (shop.project / "catalogue/migrations/0003_pages.py").write_text(ADD_PAGES)
+    models = shop.project / "catalogue/models.py"
+    field = "    title = models.CharField("
+    assert field in models.read_text()
+    models.write_text(
+        models.read_text().replace(field, f"    pages = models.IntegerField(null=True)\n{field}", 1)
+    )
+    (shop.project / "catalogue/static/catalogue/new.css").write_text("p { color: green }\n")
+    (shop.project / "catalogue/static/catalogue/shop.js").write_text("// changed\n")
+    with (shop.project / "bookshop/settings.py").open("a") as settings:
+        settings.write("\nSESSION_COOKIE_AGE = 60\nINSTALLED_APPS.append('django.contrib.humanize')\n")
+        settings.write("DEPLOY_TARGETS['demo']['ENV']['BOOKSHOP_COLOUR'] = 'a very secret green'\n")
+        settings.write("COLOUR = os.environ.get('BOOKSHOP_COLOUR')\n")
+
+
+def test_the_plan_tells_what_would_change_and_changes_nothing(shop):
+    change(shop)
+    before = tree(shop)
+
+    status, out, err = shop.run("deploy", "demo", "--plan")
+    again = shop.run("deploy", "demo", "--plan", "--json")
+
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert "    environment: + BOOKSHOP_COLOUR" in lines
+    assert "    setting SESSION_COOKIE_AGE: 1209600 -> 60" in lines
+    assert "    setting INSTALLED_APPS: + 'django.contrib.humanize'" in lines
+    assert "    setting COLOUR: another value" in lines
+    assert "    static files added: catalogue/new.css" in lines
+    assert "    static files changed: catalogue/shop.js" in lines
+    assert "catalogue.0003_pages" in out
+    assert "secret green" not in out
+    assert again[0] == 0, again
+    events = [json.loads(line) for line in again[1].splitlines()]
+    assert "install.started" not in [event["event"] for event in events]
+    [host] = next(event["plan"]["hosts"] for event in events if event["event"] == "plan.ready")
+    assert host["rehearsal"]["environment"] == {"added": ["BOOKSHOP_COLOUR"], "changed": [], "removed": []}
+    assert tree(shop) == before
+    assert applied(shop) == ["0001_initial", "0002_first_books"]
+    assert shop.mark() == "first edition"
+
+
+def test_what_would_be_refused_is_said_ahead(shop):
+    (shop.project / "catalogue/migrations/0004_no_restocked.py").write_text(DROP_RESTOCKED)
+    models = shop.project / "catalogue/models.py"
+    lines = models.read_text().splitlines(keepends=True)
+    models.write_text("".join(line for line in lines if "restocked = " not in line))
+    worker = shop.project / "catalogue/management/commands/restock.py"
+    worker.write_text(worker.read_text().replace('["stock", "restocked"]', '["stock"]'))
+    before = tree(shop)
+
+    status, out, err = shop.run("deploy", "demo", "--plan")
+
+    assert status == 1, out + err
+    assert f"Release {out.partition('Release ')[2][:24]} on demo:" in out.splitlines()
+    assert err.splitlines()[:3] == [
+        "CommandError: local: the release that is live could not go on while these migrations are applied",
+        "  | catalogue.0004_no_restocked: Remove field restocked from book",
+        "  |     drops catalogue_book.restocked; the live release uses it: catalogue.Book.restocked",
+    ]
+    assert err.splitlines()[-1] == "Nothing was changed."
+    assert tree(shop) == before
+    assert applied(shop) == ["0001_initial", "0002_first_books"]
+
+
+def test_a_site_that_does_not_start_is_known_ahead(shop):
+    settings = shop.project / "bookshop/settings.py"
+    settings.write_text(f"{settings.read_text()}\nif IS_DEPLOYED:\n    os.environ['BOOKSHOP_NOWHERE']\n")
+
+    status, out, err = shop.run("deploy", "demo", "--plan")
+
+    assert status == 1, out + err
+    assert "local: the new release does not start: " in err
+    assert "KeyError: 'BOOKSHOP_NOWHERE'" in err
+    assert err.splitlines()[-1] == "Nothing was changed."
+    settings.write_text(settings.read_text().rpartition("\nif IS_DEPLOYED")[0] + "\n")
+
+
+def test_the_deployment_is_as_foretold_and_throws_the_rehearsal_away(shop):
+    [status, out, err] = shop.run("deploy", "demo", "--allow-breaking")
+
+    assert status == 0, out + err
+    assert applied(shop) == ["0001_initial", "0002_first_books", "0003_pages", "0004_no_restocked"]
+    settle(shop)
+    assert not (shop.root / ".deploy/rehearsal").exists()
