@@ -65,6 +65,22 @@ def nothing_changed(host: Host, runs: int) -> Iterator[Figure]:
     yield Figure("nothing changed, beyond Django's start", measured, extra, "s", 1.0)
 
 
+def plan(host: Host, runs: int) -> Iterator[Figure]:
+    """``deploy --plan`` of a changed line that it has made ready before: what it takes beyond Django's start."""
+    host.deploy()
+    host.settle()
+    host.workshop.change()
+    foretell = host.manage("deploy", "staging", "--plan")
+    host.run(*foretell)
+    ours, django = [], []
+    for _ in range(runs):
+        django.append(timed(lambda: host.run(*host.manage("version"))))
+        ours.append(timed(lambda: host.run(*foretell)))
+    measured = f"{seconds(ours)}, of which Django's start {seconds(django)}, {runs} runs"
+    extra = median(ours) - median(django)
+    yield Figure("deploy --plan with nothing to build, beyond Django's start", measured, extra, "s", 2.0)
+
+
 def round_trips(host: Host, runs: int) -> Iterator[Figure]:
     """Round trips, by the slope of the time between 100 and 200 ms each."""
 
@@ -139,6 +155,7 @@ def imports(host: Host, runs: int) -> Iterator[Figure]:
 MEASURES: dict[str, Callable[[Host, int], Iterator[Figure]]] = {
     "changed": changed_line,
     "nothing": nothing_changed,
+    "plan": plan,
     "roundtrips": round_trips,
     "upload": upload,
     "memory": memory,
