@@ -147,6 +147,13 @@ def test_phased_it_is_dropped_once_nobody_uses_it(shop):
     skipped = next(event for event in events if event["event"] == "step.skipped")
     assert skipped["reason"] == "its migrations wait until the release is confirmed"
     assert events[-1]["outcome"] == "deployed"
+    told = shop.run("deploy_history", "demo", "--lines", "2", "--json")[1].splitlines()
+    later, deployment = map(json.loads, told)
+    assert (later["action"], later["release"]) == ("migrate", shop.live)
+    assert later["applied"] == ["catalogue.0004_no_blurb"]
+    assert [(phase["phase"], phase["step"]) for phase in later["phases"]] == [("migrate", "migrate --noinput")]
+    assert (deployment["action"], deployment["applied"]) == ("deploy", [])
+    assert later["by"] == deployment["by"]
     shop.check()
 
 

@@ -23,6 +23,7 @@ from .protocol import Failure, ProtocolError
 from .rehearsal import Rehearsal
 from .shape import Shape, check
 from .store import FILE_NAME, Store, read_piece
+from .timeline import Timeline
 from .transaction import DRAIN_TIME, Transaction, note_cleanup
 
 #: What to do about a disk that takes no more.
@@ -42,6 +43,7 @@ class Program:
         self._store = Store(self._layout)
         self._lock = Lock(self._layout.private / "lock")
         self._transaction: Optional[Transaction] = None
+        self._timeline = Timeline()
         pulse = hello["heartbeat"], hello["silence"]
         self._link = Link(0, 1, self._receive, *pulse, self._tell_what_runs)
         self._confirmed_keep: Optional[int] = None
@@ -85,7 +87,7 @@ class Program:
             check(message, fields, name)
         except ProtocolError as error:
             raise Failure("BadRequest", str(error)) from None
-        return work(self, message)
+        return self._timeline.measure(message, lambda: work(self, message))
 
     def _reply(
         self, id: int, work: Callable[[dict[str, Any]], dict[str, Any]], message: dict[str, Any]
@@ -186,6 +188,7 @@ class Program:
         if not self._lock.is_held:
             raise Failure("Aborted", "the lock is not held")
         self._transaction = Transaction(self._layout, self._link, self._store, self._lock.descriptor)
+        self._timeline = Timeline()
         return self._transaction.begin(message["expect_live"])
 
     def _prepare(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -298,7 +301,7 @@ class Program:
 
     def _confirm(self, message: dict[str, Any]) -> dict[str, Any]:
         """``by``, ``action``, ``left_out``, ``keep``: the commit point."""
-        result = self._open_transaction().confirm(message)
+        result = self._open_transaction().confirm(message, self._timeline.as_dict())
         self._confirmed_keep = int(message["keep"])
         return result
 
@@ -312,7 +315,7 @@ class Program:
         """``target``, ``backup``. Runs what waited for confirm; no failure takes the release back."""
         transaction = self._settled_transaction()
         self._lock.show_phase("running the migrations that waited")
-        return transaction.migrate_deferred(message)
+        return transaction.migrate_deferred(message, self._lock.by)
 
     # The end
 

@@ -7,28 +7,33 @@ import time
 from typing import Any
 
 from .layout import DESCRIPTION, Layout, write_atomically
-from .protocol import Failure, ProtocolError
+from .lock import LAST_TIME
+from .protocol import ProtocolError
 from .shape import Shape, check
 
 ENTRY: Shape = {
     **DESCRIPTION,
     "at": float,
-    **{f"{name}?": str for name in ("action", "release", "by")},
-    "previous?": (None, str),
-    "left_out?": [str],
+    **{f"{name}?": str for name in ("action", "release", "by", "backup")},
+    **{f"{name}?": (None, str) for name in ("previous", "previous_version")},
+    "previous_revision?": DESCRIPTION["revision?"],
+    "changes?": (None, [{"name": str, **dict.fromkeys(("before", "after"), (None, str))}]),
+    **{f"{name}?": [str] for name in ("left_out", "applied", "unapplied")},
+    "phases?": [{"phase": str, "step?": str, **dict.fromkeys(("at", "seconds"), float)}],
 }
 
 #: A larger file loses its older half, in bytes: that is about a thousand deployments.
-MAX_HISTORY = 256 * 1024
+MAX_HISTORY = 1024 * 1024
 
 #: Entries that are told at once.
 MAX_ENTRIES = 1000
 
 
 def append(layout: Layout, entry: dict[str, Any]) -> None:
-    """Note an entry; what its release was is noted with it, as that may be deleted before."""
+    """Note an entry; what its releases were is noted with it, as they may be deleted before."""
     path = layout.private / "history.jsonl"
-    line = json.dumps({"at": round(time.time(), 3), **entry, **_description(layout, entry["release"])})
+    described = _description(layout, entry["release"], entry.get("previous"))
+    line = json.dumps({"at": round(time.time(), 3), **entry, **described})
     with path.open("a") as file:
         file.write(line + "\n")
     if path.stat().st_size > MAX_HISTORY:
@@ -52,12 +57,32 @@ def _parse(line: str) -> dict[str, Any]:
         check(entry, ENTRY, "entry")
     except (ValueError, ProtocolError):
         return {}
-    return dict(entry)
+    times = [entry["at"], *(phase[name] for phase in entry.get("phases", ()) for name in ("at", "seconds"))]
+    return dict(entry) if all(0 <= at <= LAST_TIME for at in times) else {}
 
 
-def _description(layout: Layout, release: str) -> dict[str, Any]:
-    try:
-        record = layout.release(release).record
-    except Failure:
-        return {}
-    return {name: record.get(name) for name in ("project", "version", "revision")}
+def _description(layout: Layout, release: str, previous: str | None) -> dict[str, Any]:
+    """What the release is, and in what it differs from the one before; nothing where that is not known."""
+    record, before = _record(layout, release), _record(layout, previous) if previous else {}
+    described = {name: record.get(name) for name in ("project", "version", "revision")} if record else {}
+    if before:
+        described.update(previous_version=before.get("version"), previous_revision=before.get("revision"))
+    if record and (before or previous is None):
+        described.update(changes=_changes(before, record))
+    return described
+
+
+def _record(layout: Layout, release: str) -> dict[str, Any]:
+    return layout.release(release).known_record
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
+    """The distributions that differ; one of the same version was made anew, with other content."""
+    old, new = before.get("distributions") or {}, after.get("distributions") or {}
+    known = {wheel["sha256"] for wheel in before.get("wheels") or ()}
+    rebuilt = {wheel["name"] for wheel in after.get("wheels") or () if wheel["sha256"] not in known}
+    return [
+        {"name": name, "before": old.get(name), "after": new.get(name)}
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name) or name in rebuilt
+    ]

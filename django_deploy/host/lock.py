@@ -50,6 +50,11 @@ class Lock:
     def is_held(self) -> bool:
         return self._descriptor is not None
 
+    @property
+    def by(self) -> str:
+        """Who holds it with us, as they call themselves."""
+        return str(self._holder.get("by", ""))
+
     def holder(self) -> dict[str, Any] | None:
         """Who holds the lock: ``by``, ``since`` (seconds since the epoch), ``phase``; None if nobody does."""
         try:

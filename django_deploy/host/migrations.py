@@ -37,14 +37,15 @@ Look = Callable[[Ask, dict[str, Any]], None]
 class Planned:
     """What one ``migrate`` command does: before the switch, ``now``; after confirm, what is ``deferred``.
 
-    ``now`` leaves out what others of them bring along. ``is_lossy``: something in it takes away, or does
-    what nobody can look into.
+    ``now`` leaves out what others of them bring along, ``early`` does not. ``is_lossy``: something in it
+    takes away, or does what nobody can look into.
     """
 
     command: list[str]
     database: str
     now: list[str]
     deferred: list[str]
+    early: list[str]
     is_lossy: bool = False
 
     def commands(self) -> list[list[str]]:
@@ -200,7 +201,8 @@ class Migrations:
         needed = {name for migration in early for name in migration["needs"]}
         now = [migration["name"] for migration in early if migration["name"] not in needed]
         is_lossy = any(operation["category"] != EXPAND for m in early for operation in m["operations"])
-        self._planned.append(Planned(command, plan["database"], now, verdict.deferred, is_lossy))
+        names = [migration["name"] for migration in early]
+        self._planned.append(Planned(command, plan["database"], now, verdict.deferred, names, is_lossy))
 
     def _report(self, plan: dict[str, Any], verdict: Verdict, running: Sequence[Code]) -> None:
         for migrations in _pieces(verdict.planned):

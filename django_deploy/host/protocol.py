@@ -70,7 +70,8 @@ EVENTS = {
     "host.failed": "message remedy lines id",
     "host.status": "error live behind lock maintenance left_open releases processes",
     "host.environment": "settings host",
-    "history.entry": "action release previous by left_out project version revision",
+    "history.entry": "action release previous by left_out project version revision previous_version"
+    " previous_revision changes applied unapplied backup phases",
     "host.backup": "name database place before release bytes",
     "log.line": "process release line",
     "checked": "check outcome message remedy",

@@ -239,6 +239,8 @@ class Transaction:
             for command in planned.commands():
                 result = self._run_also(applied, {**message, "command": command})
                 applied += result.get("result", {}).get("applied", ())
+        if message["isolated"]:
+            applied = planned.early  # such a process does not say what it applied
         done = {**result.get("result", {}), "applied": applied}
         return {**result, "result": done, "deferred": planned.deferred}
 
@@ -428,8 +430,11 @@ class Transaction:
 
     # Confirm
 
-    def confirm(self, message: dict[str, Any]) -> dict[str, Any]:
-        """The commit point: from here on the release is live, whatever becomes of the deployer."""
+    def confirm(self, message: dict[str, Any], done: dict[str, Any]) -> dict[str, Any]:
+        """The commit point: from here on the release is live, whatever becomes of the deployer.
+
+        ``done``: what the history is to know of the way here, see ``Timeline``.
+        """
         if self.journal.get("phase") != SWITCH:
             raise Failure("BadRequest", "nothing was activated")
         self._link.stop_if_lost()
@@ -439,7 +444,7 @@ class Transaction:
         with self._tidying(f"{release} is live, but"):
             self._settle_states()
             self._disable(previous)
-            self._record_history(message)
+            self._record_history(message, done)
         self._link.report("confirmed", release=release, previous=previous)
         return {"release": release, "previous": previous}
 
@@ -473,15 +478,23 @@ class Transaction:
         except Failure:
             pass  # its record is damaged: the sweep goes by what runs
 
-    def _record_history(self, message: dict[str, Any]) -> None:
+    def _record_history(self, message: dict[str, Any], done: dict[str, Any]) -> None:
         entry = {
             "action": message.get("action", "deploy"),
             "release": self.journal["release"],
             "previous": self.journal["previous"],
             "by": message.get("by", ""),
             "left_out": message.get("left_out", []),
+            **done,
         }
         history.append(self._layout, entry)
+
+    def _record_migrations(self, by: str, applied: list[str], phases: list[dict[str, Any]]) -> None:
+        """Those that waited for confirm, which the history has noted by then."""
+        live = self._settled_release().id
+        entry = {"action": "migrate", "release": live, "previous": live, "by": by, "left_out": []}
+        with self._tidying("the migrations were applied, but"):
+            history.append(self._layout, {**entry, "applied": applied, "phases": phases})
 
     # What waited for confirm
 
@@ -497,25 +510,40 @@ class Transaction:
             raise Failure("ProcessFailed", f"processes of earlier releases do not stop: {there}")
         return {}
 
-    def migrate_deferred(self, message: dict[str, Any]) -> dict[str, Any]:
+    def migrate_deferred(self, message: dict[str, Any], by: str) -> dict[str, Any]:
         """Run the migrations that waited until nobody but the live release uses the database."""
+        applied: list[str] = []
+        phases: list[dict[str, Any]] = []
+        try:
+            self._migrate_deferred(message, applied, phases)
+        except Failure as failure:
+            applied = failure.details.get("applied", applied)
+            raise
+        finally:
+            if applied:
+                self._record_migrations(by, applied, phases)
+        return {"result": {"applied": applied}}
+
+    def _migrate_deferred(
+        self, message: dict[str, Any], applied: list[str], phases: list[dict[str, Any]]
+    ) -> None:
+        """Adds to ``applied`` and ``phases`` what was done."""
         release = self._settled_release()
         self._steps.close()
         self._steps.open(release, "migrate")
         migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
-        applied: list[str] = []
         for step in release.deferred:
             name = self._steps.name = " ".join(step["command"])
             self._link.report("step.started", step=name)
-            started = time.monotonic()
+            at, started = round(time.time(), 3), time.monotonic()
             with migrations.guard(self._steps.ask, step["database"]):
                 self._back_up_again(migrations, step, message["backup"])
                 result = self._run_also(applied, step).get("result", {})
             applied += result.get("applied", ())
             seconds = round(time.monotonic() - started, 3)
+            phases.append({"phase": "migrate", "step": name, "at": at, "seconds": seconds})
             self._link.report("step.finished", step=name, seconds=seconds, result=result)
         release.defer(None)
-        return {"result": {"applied": applied}}
 
     def _back_up_again(
         self, migrations: Migrations, step: dict[str, Any], wanted: Optional[dict[str, Any]]

@@ -56,3 +56,71 @@ def test_the_file_is_bounded_and_keeps_the_newest(layout, monkeypatch):
     assert (layout.private / "history.jsonl").stat().st_size <= 4200
     assert [entry["by"] for entry in found] == [str(n) for n in range(100 - len(found), 100)]
     assert len(found) > 5
+
+
+OLD = "20261121T174500Z-1111111"
+
+
+def release(layout, id, **fields):
+    layout.release(id).path.mkdir(exist_ok=True)
+    (layout.release(id).path / "release.json").write_text(json.dumps({**RECORD, **fields}))
+
+
+def wheel(name, digit):
+    return {"name": name, "sha256": digit * 64}
+
+
+def test_an_entry_says_what_changed(layout):
+    before = {"django": "5.2.1", "gone": "1.0", "shop": "1.4", "reviews": "0.3", "same": "2"}
+    after = {"django": "5.2.3", "new": "0.1", "shop": "1.4", "reviews": "0.3", "same": "2"}
+    wheels = [wheel("shop", "a"), wheel("reviews", "b")]
+    revision = {"vcs": "git", "id": "0" * 40, "branch": "main", "dirty": False}
+    release(layout, OLD, version="1.4", revision=revision, distributions=before, wheels=wheels)
+    release(layout, ID, version="1.4", distributions=after, wheels=[wheel("shop", "c"), wheels[1]])
+
+    history.append(layout, {"action": "deploy", "release": ID, "previous": OLD})
+
+    (entry,) = history.entries(layout, 10)
+    assert (entry["previous_version"], entry["previous_revision"]) == ("1.4", revision)
+    assert entry["changes"] == [
+        {"name": "django", "before": "5.2.1", "after": "5.2.3"},
+        {"name": "gone", "before": "1.0", "after": None},
+        {"name": "new", "before": None, "after": "0.1"},
+        {"name": "shop", "before": "1.4", "after": "1.4"},
+    ]
+
+
+def test_with_the_first_release_everything_is_new(layout):
+    release(layout, ID, distributions={"django": "5.2.1"})
+
+    history.append(layout, {"action": "deploy", "release": ID, "previous": None})
+
+    (entry,) = history.entries(layout, 10)
+    assert entry["changes"] == [{"name": "django", "before": None, "after": "5.2.1"}]
+    assert "previous_version" not in entry
+
+
+def test_what_changed_is_not_guessed_where_the_release_before_is_gone(layout):
+    release(layout, ID, distributions={"django": "5.2.1"})
+
+    history.append(layout, {"action": "deploy", "release": ID, "previous": OLD})
+
+    (entry,) = history.entries(layout, 10)
+    assert "changes" not in entry
+    assert "previous_version" not in entry
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param({"at": 1e300}, id="no time"),
+        pytest.param({"at": float("nan")}, id="no number"),
+        pytest.param({"at": 1.0, "phases": [{"phase": "steps", "at": 1.0, "seconds": -1.0}]}, id="backwards"),
+        pytest.param({"at": 1.0, "changes": [{"name": "django"}]}, id="no versions"),
+    ],
+)
+def test_an_entry_that_cannot_be_is_left_out(layout, damaged):
+    with (layout.private / "history.jsonl").open("a") as file:
+        file.write(json.dumps(damaged) + "\n")
+
+    assert history.entries(layout, 10) == []

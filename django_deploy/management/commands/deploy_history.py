@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.host.history import MAX_ENTRIES
-from django_deploy.host.protocol import Event
+from django_deploy.host.protocol import EVENTS, Event
 from django_deploy.management.base import DeployCommand
 from django_deploy.management.help_text import with_examples
 from django_deploy.management.origin import origin
@@ -96,7 +96,7 @@ def _events(told: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[Event]:
     return sorted(events, key=lambda event: event.at, reverse=True)
 
 
-FIELDS = ("action", "release", "previous", "by", "left_out", "project", "version", "revision")
+FIELDS = tuple(EVENTS["history.entry"].split())
 
 
 def _merge(told: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[Deed]:
