@@ -25,6 +25,7 @@ def check() -> None:
         loader = MigrationLoader(None)
     except (BadMigrationError, NodeNotFoundError) as error:
         raise DeployError(f"The migrations cannot be loaded: {error}") from None
+    labels -= {label for label in labels & loader.unmigrated_apps if not _has_tables(label)}
     for app, names in loader.detect_conflicts().items():
         if app in labels:
             raise DeployError(
@@ -41,6 +42,11 @@ def check() -> None:
 def _is_own(app: AppConfig) -> bool:
     """Its code is worked on here: the project's, or of a distribution that is installed as editable."""
     return not {"site-packages", "dist-packages"} & set(Path(app.path).parts)
+
+
+def _has_tables(label: str) -> bool:
+    """Where Django manages none, as for our own ``Deployment``, there is nothing to migrate."""
+    return any(model._meta.managed for model in apps.get_app_config(label).get_models())
 
 
 def _missing(loader: MigrationLoader, labels: set[str]) -> list[str]:
