@@ -20,6 +20,7 @@ import tempfile
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -251,6 +252,54 @@ def test_a_changed_line_is_a_new_release(shop):
     assert shop.mark() == "second edition"
     shop.check()
     assert shop.states()[before] == "retired"
+
+
+def log_in(shop, name):
+    """As an administrator of the site, whom this makes; gives the cookies."""
+    with_password = {**os.environ, "DJANGO_SUPERUSER_PASSWORD": "a long password"}
+    make = ["createsuperuser", "--noinput", "--username", name, "--email", f"{name}@example.com"]
+    subprocess.run(
+        [shop.root / "current/manage.py", *make], check=True, env=with_password, capture_output=True
+    )
+    cookies = cookies_of(ask(shop, "GET", "/admin/login/"))
+    fields = {"username": name, "password": "a long password", "csrfmiddlewaretoken": cookies["csrftoken"]}
+    return {**cookies, **cookies_of(ask(shop, "POST", "/admin/login/", cookies, urlencode(fields)))}
+
+
+def ask(shop, method, path, cookies=None, body=None):
+    """The answer of the site over its socket; its text is in ``text``."""
+    connection = UnixConnection(shop.root / "run" / "web.sock")
+    cookie = "; ".join(f"{name}={value}" for name, value in (cookies or {}).items())
+    form = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
+    connection.request(method, path, body, {"Host": "localhost", "Cookie": cookie, **form})
+    response = connection.getresponse()
+    response.text = response.read().decode()
+    connection.close()
+    return response
+
+
+def cookies_of(response):
+    return dict(re.match(r"(\w+)=([^;]*)", value).groups() for value in response.msg.get_all("Set-Cookie"))
+
+
+def test_the_sites_admin_tells_of_its_deployments(shop):
+    before = shop.live
+    shop.change_mark("second edition")
+    shop.deploy()
+
+    cookies = log_in(shop, "anna")
+    page = ask(shop, "GET", "/admin/django_deploy/deployment/", cookies)
+
+    assert page.status == 200, page.text
+    assert f"the release <strong>{shop.live}</strong> is live, version 1.0" in page.text
+    assert page.text.count("<strong>live</strong>") == 1
+    (newest, *_) = re.findall(r'href="(/admin/django_deploy/deployment/\d+/)"', page.text)
+    text = re.sub(r"(\s|<[^>]*>)+", " ", ask(shop, "GET", newest, cookies).text)
+    assert f"Release {shop.live}" in text
+    assert f"Before it {before}" in text
+    assert re.search(r"bookshop 1\.0 1\.0 built anew", text), text
+    for phase in ("prepare", "preflight", "steps: migrate --noinput", "activate"):
+        assert re.search(rf"{phase} [0-9.]+ s [0-9.]+ s", text), (phase, text)
 
 
 def test_nothing_changed(shop):
