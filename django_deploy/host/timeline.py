@@ -37,6 +37,9 @@ class Timeline:
         phase = PHASES.get(message["request"])
         if phase is None or (phase == "hold" and not message["seconds"]):
             return  # nobody waits for it
+        if phase != "steps" and self._phases and self._phases[-1]["phase"] == phase:
+            first = self._phases.pop()  # one phase may take several requests
+            at, seconds = first["at"], at + seconds - first["at"]
         step = {"step": " ".join(message["command"])} if phase == "steps" else {}
         self._phases.append({"phase": phase, **step, "at": round(at, 3), "seconds": round(seconds, 3)})
 

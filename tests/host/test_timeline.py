@@ -22,6 +22,23 @@ def test_it_notes_when_each_part_began_and_what_it_took():
     assert migrate["at"] >= prepare["at"] + prepare["seconds"] - 0.002
 
 
+def test_one_phase_may_take_several_requests():
+    timeline = Timeline()
+
+    for request in ("preflight", "plan_migrations"):
+        timeline.measure({"request": request}, lambda: time.sleep(0.02) or {})
+    for name in ("migrate", "compress"):
+        timeline.measure({"request": "step", "command": [name]}, lambda: {})
+
+    phases = timeline.as_dict()["phases"]
+    assert [(phase["phase"], phase.get("step")) for phase in phases] == [
+        ("preflight", None),
+        ("steps", "migrate"),
+        ("steps", "compress"),
+    ]
+    assert 0.04 <= phases[0]["seconds"] < 5
+
+
 def test_it_collects_the_migrations_of_all_parts():
     timeline = Timeline()
 
