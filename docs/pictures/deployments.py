@@ -138,7 +138,7 @@ def take_pictures(demo: demonstration.Demo, browser: str) -> None:
     with_migration = addresses[-3].decode()
     with serving(demo.socket, cookie) as port:
         for scheme in SCHEMES:
-            photograph(browser, f"http://127.0.0.1:{port}{LIST}", f"deployments-{scheme}", scheme, 760)
+            photograph(browser, f"http://127.0.0.1:{port}{LIST}", f"deployments-{scheme}", scheme, 800)
             address = f"http://127.0.0.1:{port}{with_migration}"
             photograph(browser, address, f"deployments-one-{scheme}", scheme, 1130)
 
