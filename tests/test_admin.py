@@ -259,6 +259,10 @@ def test_who_may_see_it(admin, layout, fields, permissions, status):
     assert (f'href="{LIST}"' in index) == (status == 200)
 
 
+def test_the_checks_have_nothing_to_say(admin):
+    call_command("check", fail_level="WARNING")
+
+
 def test_nobody_can_change_anything(admin, layout):
     deploy(layout, FIRST, None, 100.0)
     root = client("root", is_staff=True, is_superuser=True)

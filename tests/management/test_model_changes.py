@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.test import override_settings
 
 from django_deploy.exceptions import DeployError
@@ -40,6 +41,14 @@ def check():
 
 
 def test_models_that_their_migrations_make():
+    model_changes.check()
+
+
+def test_an_app_without_tables_needs_no_migration():
+    app = apps.get_app_config("django_deploy")
+
+    assert [model.__name__ for model in app.get_models()] == ["Deployment"]
+    assert "site-packages" not in app.path  # so it is looked at as one's own
     model_changes.check()
 
 
