@@ -28,7 +28,7 @@ def test_one_phase_may_take_several_requests():
     for request in ("preflight", "plan_migrations"):
         timeline.measure({"request": request}, lambda: time.sleep(0.02) or {})
     for name in ("migrate", "compress"):
-        timeline.measure({"request": "step", "command": [name]}, lambda: {})
+        timeline.measure({"request": "step", "command": [name]}, dict)
 
     phases = timeline.as_dict()["phases"]
     assert [(phase["phase"], phase.get("step")) for phase in phases] == [
