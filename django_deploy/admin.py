@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
@@ -84,13 +84,20 @@ class DeploymentAdmin(ModelAdmin):
         history = self._history(request)
         deployment = history.find(key)
         if deployment is None:
-            raise Http404(history.problem or "The history does not go back so far.")
+            return self._return_to_list(request, history)
         context = {
             "title": f"{deployment.title}: {deployment.release}",
             "deployment": deployment,
             "row": Row(deployment, bars(deployment, deployment.seconds)),
         }
         return self._render(request, "change_form", history, context)
+
+    def _return_to_list(self, request: HttpRequest, history: deployments.History) -> HttpResponse:
+        """It is no mistake of the visitor's where a load balancer asks another host at each click."""
+        text = f"The history of {history.host} has no such deployment: it may be that of another host."
+        self.message_user(request, text, messages.WARNING)
+        name = f"{self.opts.app_label}_{self.opts.model_name}_changelist"
+        return HttpResponseRedirect(reverse(f"admin:{name}", current_app=self.admin_site.name))
 
     def _history(self, request: HttpRequest) -> deployments.History:
         if not self.has_view_permission(request):

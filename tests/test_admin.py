@@ -231,7 +231,11 @@ def test_many_deployments_take_several_pages(staff, layout):
 
 
 def test_a_deployment_that_is_not_there(staff, layout):
-    assert staff.get(f"{LIST}5/").status_code == 404
+    response = staff.get(f"{LIST}5/")
+
+    assert (response.status_code, response.headers["Location"]) == (302, LIST)
+    warning = f"The history of {HOST} has no such deployment: it may be that of another host."
+    assert warning in get(staff, LIST).text
 
 
 def test_in_development_the_page_says_why_it_is_empty(staff, monkeypatch):

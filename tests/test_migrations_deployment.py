@@ -270,6 +270,20 @@ def test_migrations_that_were_applied_before_a_failure_stay_and_are_named(shop):
 NULL = "models.IntegerField(null=True)"
 
 
+def test_what_a_process_of_its_own_applies_is_known_as_well(shop):
+    shop.add_migration("0009_row", "0008_shelf", f"migrations.AddField('book', 'row', {NULL})")
+    shop.change_book("    row = models.IntegerField(null=True)")
+    shop.set_target(STEPS=[{"COMMAND": "migrate --noinput", "ISOLATED": True}])
+
+    events, _ = shop.events()
+
+    (finished,) = [event for event in events if event["event"] == "step.finished"]
+    assert finished["result"] == {"applied": ["catalogue.0009_row"]}
+    told = json.loads(shop.run("deploy_history", "demo", "--lines", "1", "--json")[1])
+    assert told["applied"] == ["catalogue.0009_row"]
+    shop.set_target(STEPS=["migrate --noinput"])
+
+
 def test_staging_with_the_database_of_production_is_stopped(shop):
     """By mistake: its own ROOT, and production's database."""
     settings = shop.project / "bookshop" / "settings.py"
