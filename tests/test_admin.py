@@ -7,10 +7,12 @@ import os
 import re
 import sys
 from html.parser import HTMLParser
+from types import ModuleType
 
 import pytest
 from django.core.management import call_command
 from django.test import Client, override_settings
+from django.urls import path
 
 from django_deploy.host import history
 from django_deploy.host.layout import Layout
@@ -58,7 +60,6 @@ def admin(database):
     with override_settings(**SETTINGS):
         call_command("migrate", verbosity=0)
         yield
-    sys.modules.pop("tests.admin_urls", None)  # it is for this admin
 
 
 def client(name, *permissions, **fields):
@@ -261,6 +262,27 @@ def test_who_may_see_it(admin, layout, fields, permissions, status):
     assert visitor.get(f"{LIST}100000/").status_code == status
     index = visitor.get("/admin/").content.decode()
     assert (f'href="{LIST}"' in index) == (status == 200)
+
+
+def test_an_admin_site_of_ones_own(staff, layout, monkeypatch):
+    from django.contrib.admin import AdminSite
+
+    from django_deploy.admin import DeploymentAdmin
+    from django_deploy.models import Deployment
+
+    deploy(layout, FIRST, None, 100.0)
+    site = AdminSite(name="backstage")
+    site.register(Deployment, DeploymentAdmin)
+    urls = ModuleType("backstage_urls")
+    urls.urlpatterns = [path("backstage/", site.urls)]
+    monkeypatch.setitem(sys.modules, urls.__name__, urls)
+
+    with override_settings(ROOT_URLCONF=urls.__name__):
+        page = get(staff, "/backstage/django_deploy/deployment/")
+        (address,) = [link for link in page.links if link.endswith("/100000/")]
+
+        assert address.startswith("/backstage/")
+        assert f"Release {FIRST} live" in get(staff, address).text
 
 
 def test_the_checks_have_nothing_to_say(admin):

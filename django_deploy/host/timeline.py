@@ -28,7 +28,8 @@ class Timeline:
         """Do what a request asks for; note when that began, what it took, and which migrations it moved."""
         at, began = time.time(), time.monotonic()
         found = work()
-        self._note(message, at, time.monotonic() - began)
+        if not found.get("skipped"):
+            self._note(message, at, time.monotonic() - began)
         for name, names in self._moved.items():
             names += found.get("result", {}).get(name, ())
         return found
@@ -39,7 +40,7 @@ class Timeline:
             return  # nobody waits for it
         if phase != "steps" and self._phases and self._phases[-1]["phase"] == phase:
             first = self._phases.pop()  # one phase may take several requests
-            at, seconds = first["at"], at + seconds - first["at"]
+            at, seconds = first["at"], max(at + seconds - first["at"], 0.0)  # clocks are set back, too
         step = {"step": " ".join(message["command"])} if phase == "steps" else {}
         self._phases.append({"phase": phase, **step, "at": round(at, 3), "seconds": round(seconds, 3)})
 

@@ -539,7 +539,7 @@ class Transaction:
             with migrations.guard(self._steps.ask, step["database"]):
                 self._back_up_again(migrations, step, message["backup"])
                 result = self._run_also(applied, step).get("result", {})
-            applied += result.get("applied", ())
+            applied += step["migrations"] if step["isolated"] else result.get("applied", ())
             seconds = round(time.monotonic() - started, 3)
             phases.append({"phase": "migrate", "step": name, "at": at, "seconds": seconds})
             self._link.report("step.finished", step=name, seconds=seconds, result=result)

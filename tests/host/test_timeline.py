@@ -60,6 +60,23 @@ def test_what_takes_no_time_is_no_part(request_):
     assert timeline.as_dict()["phases"] == []
 
 
+def test_a_step_that_is_skipped_is_no_part():
+    timeline = Timeline()
+
+    timeline.measure({"request": "step", "command": ["compress"]}, lambda: {"skipped": "no such app"})
+
+    assert timeline.as_dict()["phases"] == []
+
+
+def test_a_clock_that_is_set_back_meanwhile(monkeypatch):
+    timeline = Timeline()
+    for now in (1000.0, 10.0):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        timeline.measure({"request": "preflight"}, dict)
+
+    assert timeline.as_dict()["phases"] == [{"phase": "preflight", "at": 1000.0, "seconds": 0.0}]
+
+
 def test_a_part_that_fails_is_none():
     def fail():
         raise Failure("StepFailed", "bang")
