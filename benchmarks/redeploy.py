@@ -66,7 +66,7 @@ def nothing_changed(host: Host, runs: int) -> Iterator[Figure]:
 
 
 def plan(host: Host, runs: int) -> Iterator[Figure]:
-    """``deploy --plan`` of a changed line that it has made ready before: what it takes beyond Django's start."""
+    """``deploy --plan`` of a changed line that it made ready before: what it takes beyond Django's start."""
     host.deploy()
     host.settle()
     host.workshop.change()
