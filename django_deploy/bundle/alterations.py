@@ -65,7 +65,8 @@ def _altered(metadata: Path) -> Iterator[str]:
 
 def _is_script(path: str) -> bool:
     """Made by the installer for this place; those of a virtualenv that was moved are rewritten."""
-    return path.startswith("..") and path.split("/")[-2] in ("bin", "Scripts")
+    folder = os.path.dirname(path)
+    return folder.startswith("..") and os.path.basename(folder) in ("bin", "Scripts")
 
 
 def _is_suspect(path: str, size: str, written: float) -> bool:

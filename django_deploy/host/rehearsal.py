@@ -73,7 +73,8 @@ class Rehearsal:
         wanted = {name: message[name] for name in ("lock", "python", "distributions")}
         made = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
         note = self._release.path / "made"
-        if not (note.is_file() and note.read_text() == made):
+        # Its interpreter is a link, which leads nowhere once the host has another Python.
+        if not (self._release.python.exists() and note.is_file() and note.read_text() == made):
             shutil.rmtree(self._release.path, ignore_errors=True)
             self._release.path.mkdir(mode=0o700, parents=True)
             install(self._layout, self._store, self._link, self._release, message)

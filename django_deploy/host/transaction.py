@@ -261,6 +261,14 @@ class Transaction:
             remedy = "Leave --clear out, or put STATIC_ROOT into the release's own folder."
             self._link.report("warning", message=message, remedy=remedy)
 
+    def tell_what_runs(self) -> None:
+        """Once we are to undo, from any thread: the step that is waited for first."""
+        self._steps.tell_what_runs()
+
+    def close_steps(self) -> None:
+        """Wait until the step process, which holds the lock with us, has gone."""
+        self._steps.close()
+
     # The way back
 
     def plan_rollback(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -591,14 +599,6 @@ class Transaction:
             note_cleanup(self._layout, "")
             if removed:
                 self._link.report("pruned", releases=removed)
-
-    def tell_what_runs(self) -> None:
-        """Once we are to undo, from any thread: the step that is waited for first."""
-        self._steps.tell_what_runs()
-
-    def close_steps(self) -> None:
-        """Wait until the step process, which holds the lock with us, has gone."""
-        self._steps.close()
 
     # Undo
 

@@ -85,5 +85,14 @@ def test_scripts_of_a_virtualenv_that_was_moved(tmp_path):
     refuse_alterations([("acme", "1.0", metadata)])
 
 
+def test_names_that_look_like_a_way_out(installed):
+    folder, asked = installed
+    with (folder / "acme-1.0.dist-info/RECORD").open("a") as record:
+        record.write("..bin,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0\n")
+
+    with pytest.raises(BundleError, match=r"acme==1\.0: \.\.bin\.\n"):
+        refuse_alterations(asked)
+
+
 def test_without_a_record(tmp_path):
     refuse_alterations([("acme", "1.0", tmp_path)])
