@@ -17,6 +17,8 @@ import django_deploy
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "django_deploy"
 MODULES = sorted(module.name for module in pkgutil.walk_packages(django_deploy.__path__, "django_deploy."))
+#: Imported once, by Django's registry; the admin's only where the admin is installed.
+DJANGOS = {"django_deploy.admin", "django_deploy.models"}
 HOST_FILES = sorted((PACKAGE / "host").glob("*.py"))
 HEAVY = {"paramiko", "packaging", "piptools", "pip", "build", "rich", "cryptography"}
 
@@ -37,6 +39,16 @@ for name in sys.argv[1:]:
             os._exit(1)
         os._exit(0)
     os.waitpid(pid, 0)
+"""
+
+IMPORT_FOR_DJANGO = """
+import sys, importlib
+import django
+from django.conf import settings
+apps = ["admin", "auth", "contenttypes", "messages", "sessions"]
+settings.configure(INSTALLED_APPS=[*(f"django.contrib.{app}" for app in apps), "django_deploy"])
+django.setup()
+importlib.import_module(sys.argv[1])
 """
 
 IMPORT_HOST = """
@@ -91,10 +103,17 @@ def test_import_contracts():
 
 
 def test_every_module_is_imported_alone():
-    result = run(sys.executable, "-c", IMPORT_EACH, *MODULES)
+    result = run(sys.executable, "-c", IMPORT_EACH, *sorted(set(MODULES) - DJANGOS))
 
     assert "django_deploy.deployment" in MODULES
     assert (result.stdout, result.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("module", sorted(DJANGOS))
+def test_what_django_looks_for_is_imported_where_the_admin_is(module):
+    result = run(sys.executable, "-c", IMPORT_FOR_DJANGO, module)
+
+    assert (module in MODULES, result.stdout, result.stderr) == (True, "", "")
 
 
 @pytest.mark.parametrize("path", HOST_FILES, ids=lambda path: path.name)

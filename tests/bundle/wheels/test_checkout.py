@@ -70,7 +70,7 @@ def value(source: Path, name: str = "site") -> str:
 def state(folder: Path) -> tuple[str, dict[str, bytes]]:
     """All that git keeps and says, and all files."""
     files = {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-    return run(folder, "git", "status", "--porcelain=v2", "--branch"), files
+    return run(folder, "git", "--no-optional-locks", "status", "--porcelain=v2", "--branch"), files
 
 
 def test_without_a_name_everything_is_as_it_is(repository, tmp_path):
