@@ -37,9 +37,10 @@ def balance(balancer: Machine, hosts: Sequence[Machine]) -> None:
     servers = "\n".join(f"    server {host.address}:80 max_fails=0;" for host in hosts)
     text = BALANCER.format(servers=servers, name=hosts[0].address)
     balancer.put("/etc/nginx/sites-enabled/site", text, owner="root")
-    balancer.run("systemctl", "reload", "nginx", user="root")
+    # No reload: the workers of before would still answer for a moment, from another configuration.
+    balancer.run("systemctl", "restart", "nginx", user="root")
     deadline = time.monotonic() + 20
-    while visit(balancer).status != 200:  # the old workers go on for a moment, without a site
+    while visit(balancer).status != 200:
         if time.monotonic() > deadline:
             raise RigError(f"{balancer.name} does not reach {', '.join(host.name for host in hosts)}.")
         time.sleep(0.1)
