@@ -150,6 +150,13 @@ class Command(BaseCommand):
 """
 
 
+def diary_of(host: Machine, *, lines: int) -> list[str]:
+    """What the diary says, as soon as it has so many lines: the old release has been started, Django takes its time."""
+    diary = f"{host.root}/shared/diary"
+    host.run("timeout", "30", "sh", "-c", f"until test $(wc -l < {diary}) -ge {lines}; do sleep 0.1; done", check=False)
+    return host.read(diary).splitlines()
+
+
 def test_two_releases_of_a_singleton_never_run_at_once(host: Machine, bookshop: Bookshop) -> None:
     bookshop.write("catalogue/management/commands/diary.py", DIARY)
     bookshop.target["PROCESSES"]["worker"] = {"COMMAND": "python manage.py diary", "SINGLETON": True}
@@ -160,7 +167,7 @@ def test_two_releases_of_a_singleton_never_run_at_once(host: Machine, bookshop: 
     result = bookshop.deploy()
 
     assert result.status == 1, result
-    diary = host.read(f"{host.root}/shared/diary").splitlines()
+    diary = diary_of(host, lines=5)
     assert [line.split()[0] for line in diary] == ["started", "stopped"] * 2 + ["started"]
     assert (diary[0], diary[-1]) == (f"started {old}", f"started {old}")
     assert_serves(host, old)
