@@ -26,9 +26,12 @@ class StepProcess:
         )
         os.close(write)
 
-    def ask(self, **request):
+    def send(self, **request):
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
+
+    def ask(self, **request):
+        self.send(**request)
         line = self.replies.readline()
         return json.loads(line) if line else self._died()
 

@@ -49,6 +49,14 @@ input. End of input ends the process with status 0.
     Writes the database into a file that is empty, or makes it what it was when that was written.
     ``{"ok": true}``, ``{"ok": false, "error": TEXT, "remedy": TEXT, "damaged": BOOL}``; see ``dumps.py``.
 
+``{"do": "check_anonymizer", "database": ALIAS, "callable": PATH}``
+    ``{"ok": true}``: the callable is there, and may get a second database. Nothing is made.
+
+``{"do": "anonymize", "database": ALIAS, "callable": PATH, "source": FILE, "work": FOLDER, "name": NAME,
+"file": FILE}``
+    Puts a dump into a second database, lets the callable change it, dumps that. The reply is as of ``dump``;
+    see ``anonymization.py``.
+
 ``{"do": "compare", "database": ALIAS, "migrations": [...], "tables": {...}}``
     ``{"ok": true, "since": {...}}``: what has happened since these were the database's, see ``backups.py``.
 
@@ -86,6 +94,7 @@ from django.apps import apps
 from django.core.management import BaseCommand, CommandError, call_command, get_commands, load_command_class
 from django.db import connections
 
+from .anonymization import anonymize, check_anonymizer
 from .backups import compare, describe_database
 from .comparison import settings_of_site, static_files
 from .databases import has_engine, identify, reach
@@ -280,6 +289,17 @@ def _restore(request: dict[str, Any]) -> Reply:
     return {"ok": True}
 
 
+def _check_anonymizer(request: dict[str, Any]) -> Reply:
+    check_anonymizer(request["database"], request["callable"])
+    return {"ok": True}
+
+
+def _anonymize(request: dict[str, Any]) -> Reply:
+    paths = {name: Path(request[name]) for name in ("source", "work", "file")}
+    anonymize(request["database"], request["callable"], name=request["name"], **paths)
+    return {"ok": True}
+
+
 def _move(request: dict[str, Any]) -> Reply:
     started = time.monotonic()
     with Results() as results:
@@ -306,6 +326,8 @@ REQUESTS: dict[str, Callable[[dict[str, Any]], Reply]] = {
     "describe_database": lambda request: {"ok": True, "database": describe_database(request["database"])},
     "dump": _dump,
     "restore": _restore,
+    "check_anonymizer": _check_anonymizer,
+    "anonymize": _anonymize,
     "compare": lambda request: {
         "ok": True,
         "since": compare(request["database"], request["migrations"], request["tables"]),

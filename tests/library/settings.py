@@ -4,6 +4,8 @@ import json
 import os
 
 DATABASES = {"default": json.loads(os.environ["LIBRARY_DATABASE"])}
+if "LIBRARY_OTHER" in os.environ:
+    DATABASES["other"] = {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["LIBRARY_OTHER"]}
 
 if DATABASES["default"]["ENGINE"].endswith(".mysql"):
     import pymysql
