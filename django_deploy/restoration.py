@@ -134,7 +134,7 @@ def restore(
         with clock.phase("connect"):
             sessions = fleet.sessions()
         release = one_release({session.host: session.facts for session in sessions})
-        source, backup = _find(target, sessions, name)
+        source, backup = find_backup(target, sessions, name)
         with clock.phase("lock"):
             _begin(target, sessions)
         with clock.phase("compare"):
@@ -155,7 +155,8 @@ def restore(
         return finish(target, clock, outcome)
 
 
-def _find(target: Target, sessions: Sequence[HostSession], name: str) -> tuple[HostSession, Backup]:
+def find_backup(target: Target, sessions: Sequence[HostSession], name: str) -> tuple[HostSession, Backup]:
+    """The host that has the backup of that name; ``ConfigError`` where not exactly one has it."""
     found = list(_list(sessions))
     named = [backup for backup in found if backup.name == name]
     if len(named) > 1:

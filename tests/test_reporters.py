@@ -224,9 +224,11 @@ def test_words_of_ours_are_not_masked_in_events():
 
 def test_every_kind_of_event_has_a_sentence_and_may_lack_its_fields():
     for kind, names in EVENTS.items():
-        numbers = dict.fromkeys({"seconds", "bytes", "done", "total"} & set(names.split()), 1)
+        numbers = dict.fromkeys({"seconds", "bytes", "done", "total", "sent"} & set(names.split()), 1)
         full = sentence(event(kind, **{**dict.fromkeys(names.split(), "word"), **numbers}))
-        assert "word" in full or kind in {"upload.progress", "plan.ready", "interrupted"}, kind
+        assert "word" in full or kind in {"upload.progress", "fetch.progress", "plan.ready", "interrupted"}, (
+            kind
+        )
         assert "?" not in full, kind
         assert sentence(event(kind)) != "", kind
 

@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
 from . import backups, environment, history, maintenance, protocol
+from .copies import Copies
 from .examination import examine, reach_databases
 from .judgement import POLICIES
 from .layout import READ_ONLY_REMEDY, RECORD, RELEASE_ID, SHA256, Layout, Release
 from .link import BlobReader, Link
 from .lock import Lock
 from .logs import MAX_LINES, LogReader, Logs, as_event
+from .media import Media
 from .probe import probe
 from .processes import open_manager
 from .protocol import Failure, ProtocolError
@@ -48,6 +50,7 @@ class Program:
         self._link = Link(0, 1, self._receive, *pulse, self._tell_what_runs)
         self._confirmed_keep: Optional[int] = None
         self._logs: Optional[Logs] = None
+        self._media: Optional[Media] = None
 
         self._hide_environment()
 
@@ -115,11 +118,41 @@ class Program:
         return probe(self._layout, self._store, self._lock, self._hello["python"], self._hello.get("manager"))
 
     def _fetch(self, message: dict[str, Any]) -> dict[str, Any]:
-        """``offset``, and of a stored file ``sha256`` and ``file``, or the ``release`` whose lock it is."""
+        """``offset``, and of a stored file ``sha256`` and ``file``, or the ``release`` whose lock it is.
+
+        Or the name of a ``copy`` of a database; or ``media``, a path of a file that was listed.
+        """
         if "sha256" in message:
             return self._store.fetch(message["sha256"], message["file"], message["offset"])
+        if "copy" in message:
+            return Copies(self._layout, self._link).read(message["copy"], message["offset"])
+        if "media" in message:
+            return self._open_media().read(message["media"], message["offset"])
         release = self._layout.release(message["release"])
         return read_piece(release.path / "requirements.lock", message["offset"])
+
+    def _copy_database(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``database``, or a ``backup`` instead; ``anonymize`` is a dotted path, or null. No lock."""
+        copies = Copies(self._layout, self._link)
+        return {"copy": copies.make(message["database"], message["backup"], message["anonymize"])}
+
+    def _find_copy(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``copy``, its name. Gives the ``copy``, null where it is not there any more."""
+        return {"copy": Copies(self._layout, self._link).find(message["copy"])}
+
+    def _drop_copy(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``copy``, its name."""
+        Copies(self._layout, self._link).drop(message["copy"])
+        return {}
+
+    def _list_media(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The next ``files`` of the site's MEDIA_ROOT; the first request begins, ``more`` says to go on."""
+        return self._open_media().next_files()
+
+    def _open_media(self) -> Media:
+        if self._media is None:
+            self._media = Media(self._layout)
+        return self._media
 
     def _read_logs(self, message: dict[str, Any]) -> dict[str, Any]:
         """``release`` (null: the live one), ``process`` (null: all), ``lines``, ``since`` (or null)."""
@@ -411,8 +444,20 @@ _MIGRATIONS: Shape = {
 REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], Shape]] = {
     "fetch": (
         Program._fetch,
-        ({"sha256": str, "file": str, "offset": _OFFSET}, {"release": RELEASE_ID, "offset": _OFFSET}),
+        (
+            {"sha256": str, "file": str, "offset": _OFFSET},
+            {"copy": backups.NAME, "offset": _OFFSET},
+            {"media": str, "offset": _OFFSET},
+            {"release": RELEASE_ID, "offset": _OFFSET},
+        ),
     ),
+    "copy_database": (
+        Program._copy_database,
+        {"database": str, "backup": (None, backups.NAME), "anonymize": (None, backups.CALLABLE)},
+    ),
+    "find_copy": (Program._find_copy, {"copy": backups.NAME}),
+    "drop_copy": (Program._drop_copy, {"copy": backups.NAME}),
+    "list_media": (Program._list_media, {}),
     "probe": (Program._probe, {}),
     "history": (Program._tell_history, {"lines": range(1, history.MAX_ENTRIES + 1)}),
     "examine": (Program._examine, {"index_url": (None, str), "default_index": str, "distribution": str}),

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -80,6 +81,19 @@ BACKUP: Shape = {
     "sha256": SHA256,
 }
 
+#: What lies beside a copy that somebody fetches, see ``copies.py``.
+COPY: Shape = {
+    **dict.fromkeys(("database", "place"), str),
+    "name": NAME,
+    "suffix": _SUFFIX,
+    "size": range(1 << 50),
+    "sha256": SHA256,
+    "at": float,
+}
+
+#: What may anonymize one: a dotted path to a callable.
+CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+
 #: Asks the release's Django; the second argument is the time that it gets, in seconds, None for any.
 Ask = Callable[[dict[str, Any], Optional[float]], dict[str, Any]]
 
@@ -99,7 +113,7 @@ class Backups:
             with suppress(OSError, ValueError, ProtocolError):
                 backup = json.loads(file.read_text())
                 check(backup, BACKUP, file.name)
-                if backup["name"] == file.stem and self._file(backup).stat().st_size == backup["size"]:
+                if backup["name"] == file.stem and self.file(backup).stat().st_size == backup["size"]:
                     found.append(backup)
         return found
 
@@ -112,7 +126,7 @@ class Backups:
             "NoSuchBackup", f"there is no backup {name!r} on the host", "deploy_restore lists them."
         )
 
-    def _file(self, backup: dict[str, Any]) -> Path:
+    def file(self, backup: dict[str, Any]) -> Path:
         return self.folder / Path(backup["file"]).name
 
     # Making one
@@ -129,19 +143,19 @@ class Backups:
         made = _described(ask({"do": "describe_database", "database": database}, DESCRIBE_TIMEOUT))
         if not made["tables"] and not made["migrations"]:
             return None
-        self._refuse_to_serve(made.pop("served"))
+        refuse_to_serve(self.folder, made.pop("served"), "BackupFailed")
         self._clear()
-        name = self._new_name(database)
+        name = self.new_name(database)
         estimate = made.pop("estimate")
         told = {"database": database, "place": made["place"], "name": name}
         self._link.report("backup.started", **told, bytes=estimate)
-        self._require_room(estimate, made["place"])
+        require_room(self.folder, estimate, made["place"])
         file = self.folder / f"{name}{made.pop('suffix')}"
         part = self.folder / f".{file.name}.part"
         try:
             os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             _check(ask({"do": "dump", "database": database, "file": str(part)}, None), made["place"])
-            digest = _seal(part)
+            digest = seal(part)
             made.update(name=name, file=file.name, before=before, release=self._layout.live(), target=target)
             made.update(at=round(time.time(), 3), size=part.stat().st_size, sha256=digest)
             made["seconds"] = round(time.monotonic() - started, 3)
@@ -153,24 +167,9 @@ class Backups:
         self.prune(database, keep, spared)
         return name
 
-    def _refuse_to_serve(self, folders: list[str]) -> None:
-        """A dump has all that the site knows: it does not lie where web servers hand out files."""
-        for folder in folders:
-            if Path(os.path.realpath(folder)) in Path(os.path.realpath(self.folder)).parents:
-                raise Failure(
-                    "BackupFailed",
-                    f"no backup is possible: {self.folder} is inside of {folder},"
-                    " whose files visitors may read",
-                    "Give MEDIA_ROOT and STATIC_ROOT folders of their own, such as shared/media.",
-                )
-
     def _clear(self) -> None:
         """Make the folder, and take away what a killed program has left in it: we have the lock."""
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except FileExistsError:
-            why = f"no backup is possible: {self.folder} is no folder"
-            raise Failure("BackupFailed", why, "Move away what is there.") from None
+        self.create_folder("BackupFailed")
         for part in self.folder.glob(".*.part*"):
             part.unlink(missing_ok=True)
         names = {backup["name"] for backup in self.all()}
@@ -178,28 +177,25 @@ class Backups:
             if NAME.fullmatch(file.stem) and file.stem not in names and not self._has_dump(file.stem):
                 file.unlink(missing_ok=True)
 
+    def create_folder(self, type: str) -> None:
+        """Raises a ``Failure`` of that type where something else is in its place."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError:
+            why = f"no backup is possible: {self.folder} is no folder"
+            raise Failure(type, why, "Move away what is there.") from None
+
     def _has_dump(self, name: str) -> bool:
         return any(not path.name.endswith(".json") for path in self.folder.glob(f"{name}.*"))
 
-    def _new_name(self, database: str) -> str:
+    def new_name(self, database: str, taken: Collection[str] = ()) -> str:
         """No two are of one second, so that names sort as they were made."""
         alias = re.sub(r"[^\w.-]", "_", database, flags=re.ASCII)[:60]
-        taken = {backup["name"] for backup in self.all()}
+        taken = {*taken, *(backup["name"] for backup in self.all())}
         at = time.time()
         while (name := f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(at))}-{alias}") in taken:
             at += 1
         return name
-
-    def _require_room(self, estimate: int, place: str) -> None:
-        found = os.statvfs(self.folder)
-        free = found.f_bavail * found.f_frsize
-        if free < estimate + LEFT_FREE:
-            raise Failure(
-                "NoSpace",
-                f"the backup of {place} may take {_megabytes(estimate)}, and {self.folder} has"
-                f" {_megabytes(free)} free, of which {_megabytes(LEFT_FREE)} are left free",
-                "Make room there, keep fewer (KEEP_BACKUPS), or let the folder be a link to a larger disk.",
-            )
 
     def prune(self, database: str, keep: int, spared: str = "") -> None:
         """Delete the oldest of this database, all but ``keep``. Without its dump a backup is none."""
@@ -207,7 +203,7 @@ class Backups:
         for backup in ours[:-keep]:
             if backup["name"] != spared:
                 with suppress(OSError):
-                    self._file(backup).unlink(missing_ok=True)
+                    self.file(backup).unlink(missing_ok=True)
                     (self.folder / f"{backup['name']}.json").unlink(missing_ok=True)
 
     # The way back
@@ -221,7 +217,7 @@ class Backups:
         told = {"database": backup["alias"], "place": backup["place"], "name": backup["name"]}
         self._link.report("restore.started", **told, bytes=backup["size"])
         _check(
-            ask({"do": "restore", "database": backup["alias"], "file": str(self._file(backup))}, None),
+            ask({"do": "restore", "database": backup["alias"], "file": str(self.file(backup))}, None),
             backup["place"],
             "RestoreFailed",
         )
@@ -247,12 +243,36 @@ class Backups:
 
     def verify(self, backup: dict[str, Any]) -> None:
         """Raises ``Failure`` where the dump is not what was written once."""
-        if sha256_of(self._file(backup)) != backup["sha256"]:
+        if sha256_of(self.file(backup)) != backup["sha256"]:
             raise Failure(
                 "NoSuchBackup",
                 f"the backup {backup['name']} is damaged: its sha256 is another than when it was made",
                 "Take another one: deploy_restore lists them.",
             )
+
+
+def refuse_to_serve(folder: Path, served: list[str], type: str) -> None:
+    """A dump has all that the site knows: it does not lie where web servers hand out files."""
+    for other in served:
+        if Path(os.path.realpath(other)) in Path(os.path.realpath(folder)).parents:
+            raise Failure(
+                type,
+                f"no backup is possible: {folder} is inside of {other}, whose files visitors may read",
+                "Give MEDIA_ROOT and STATIC_ROOT folders of their own, such as shared/media.",
+            )
+
+
+def require_room(folder: Path, estimate: int, place: str) -> None:
+    """Raises a ``Failure`` where the disk has less than ``estimate`` bytes, and what is left free."""
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize
+    if free < estimate + LEFT_FREE:
+        raise Failure(
+            "NoSpace",
+            f"the backup of {place} may take {_megabytes(estimate)}, and {folder} has"
+            f" {_megabytes(free)} free, of which {_megabytes(LEFT_FREE)} are left free",
+            "Make room there, keep fewer (KEEP_BACKUPS), or let the folder be a link to a larger disk.",
+        )
 
 
 def _described(reply: dict[str, Any]) -> dict[str, Any]:
@@ -281,7 +301,7 @@ def _remedy(reply: dict[str, Any]) -> str:
     return reply.get("remedy") or "Mend it and deploy again."
 
 
-def _seal(file: Path) -> str:
+def seal(file: Path) -> str:
     """Have it outlive a power cut; gives its sha256."""
     descriptor = os.open(file, os.O_RDONLY)
     try:

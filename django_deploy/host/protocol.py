@@ -53,6 +53,12 @@ EVENTS = {
     "backup.finished": "database place name bytes seconds",
     "restore.started": "database place name bytes",
     "restore.finished": "database place name seconds",
+    "copy.started": "database place bytes",
+    "anonymize.started": "database callable",
+    "anonymize.finished": "database callable seconds",
+    "copy.finished": "database place bytes seconds",
+    "fetch.progress": "done total",
+    "fetch.finished": "file bytes sent",
     "step.started": "step",
     "step.output": "step stream line",
     "step.finished": "step seconds result",
@@ -84,6 +90,7 @@ HOST_EVENTS = OUTPUT_EVENTS | {
     "log.line",
     *("lock.waiting", "recovered", "install.started", "install.finished"),
     *("reversal.planned", "backup.started", "backup.finished", "restore.started", "restore.finished"),
+    *("copy.started", "copy.finished", "anonymize.started", "anonymize.finished"),
     *("migrations.planned", "step.started", "step.finished", "step.awaited", "step.skipped"),
     *("process.started", "process.stopping"),
     *("health.checked", "switched", "confirmed", "reverted", "pruned", "warning"),
@@ -176,7 +183,7 @@ class Failure(Exception):
 
     ``type`` tells what failed: ``Locked``, ``Changed``, ``NoSpace``, ``StoreCorrupt``, ``InstallFailed``,
     ``PreflightFailed``, ``DatabaseRefused``, ``MigrationsRefused``, ``BackupFailed``, ``NoSuchBackup``,
-    ``RestoreFailed``, ``StepFailed``, ``ProcessFailed``,
+    ``RestoreFailed``, ``CopyFailed``, ``MediaFailed``, ``StepFailed``, ``ProcessFailed``,
     ``HealthCheckFailed``, ``RestartFailed``, ``NoSuchRelease``, ``CommandFailed``, ``Timeout``, ``Aborted``,
     ``BadRequest``, ``HostUnfit``.
     """

@@ -16,6 +16,7 @@ from typing import Any, Optional
 
 from . import environment, history, maintenance, rehearsal
 from .backups import Backups
+from .copies import Copies
 from .layout import (
     FAILED,
     LIVE,
@@ -590,6 +591,7 @@ class Transaction:
         try:
             removed = prune(self._layout, self._store, keep)
             rehearsal.forget(self._layout)
+            Copies(self._layout, self._link).forget_old()
             for manager in managers:
                 for release in removed:
                     manager.drop(release)

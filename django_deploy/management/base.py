@@ -68,6 +68,13 @@ class DeployCommand(BaseCommand):
         return restoration
 
     @cached_property
+    def retrieval(self) -> ModuleType:
+        """What is fetched from a live site; imported late as well."""
+        from django_deploy import retrieval
+
+        return retrieval
+
+    @cached_property
     def origins(self) -> ModuleType:
         """Where bundles come from; imported late as well."""
         from django_deploy import origins

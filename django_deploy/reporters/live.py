@@ -55,6 +55,10 @@ _DOING: Mapping[str, tuple[str, str]] = {
     "host.connected": ("connected", "idle"),
     "lock.waiting": ("waiting for another deployment", "busy"),
     "upload.progress": ("uploading", "busy"),
+    "copy.started": ("copying", "busy"),
+    "anonymize.started": ("anonymizing", "busy"),
+    "copy.finished": ("copied", "idle"),
+    "fetch.progress": ("fetching", "busy"),
     "install.started": ("installing", "busy"),
     "install.finished": ("installed", "idle"),
     "step.awaited": ("ending its step", "busy"),
@@ -66,6 +70,11 @@ _DOING: Mapping[str, tuple[str, str]] = {
     "reverted": ("reverted", "reverted"),
     "host.failed": ("failed", "failed"),
 }
+
+
+#: Events of bytes that move, and what a host has done when all have.
+_MOVING = {"upload.progress": "uploaded", "fetch.progress": "fetched"}
+_WITH_BAR = ("uploading", "fetching")
 
 
 @dataclass
@@ -124,15 +133,15 @@ class _Board:
             row.state = "busy" if event.kind == "step.started" else "idle"
         elif event.kind in _DOING and row.state != "failed":
             (row.doing, row.state), row.text, row.output = _DOING[event.kind], sentence(event), ""
-        if event.kind == "upload.progress":
-            self._take_upload(row, event.fields.get("done"), event.fields.get("total"))
+        if event.kind in _MOVING:
+            self._take_bytes(row, event.kind, event.fields.get("done"), event.fields.get("total"))
 
-    def _take_upload(self, row: _Row, done: object, total: object) -> None:
+    def _take_bytes(self, row: _Row, kind: str, done: object, total: object) -> None:
         """A bar never goes back."""
         if isinstance(done, (int, float)) and isinstance(total, (int, float)) and total > 0:
             row.sent = max(row.sent or 0.0, min(done / total, 1.0))
         if row.sent == 1.0:
-            row.doing, row.state = "uploaded", "idle"
+            row.doing, row.state = _MOVING[kind], "idle"
         sent = [other.sent or 0.0 for other in self.rows.values()]
         self.all_sent = max(self.all_sent, sum(sent) / len(sent))
 
@@ -146,6 +155,8 @@ class _Board:
             self.notes["connect"] = count("host", str(len(self.rows)))
         elif event.kind == "upload.progress" and event.fields.get("done") == event.fields.get("total"):
             self.notes["prepare"] = f"{in_words(event.fields)['total']} sent"
+        elif event.kind == "fetch.finished":
+            self.notes["fetch"] = sentence(event)
         elif event.kind == "step.finished":
             self._take_step(event)
         elif event.kind == "health.checked":
@@ -246,7 +257,7 @@ class _View:
     def _host(self, name: str, row: _Row, name_width: int) -> Text:
         shown = name if len(name) <= name_width else f"{name[: name_width - 1]}…"
         line = self._line("     ", self._glyph(row.state), f" {shown:{name_width}}  ")
-        if row.doing == "uploading":
+        if row.doing in _WITH_BAR:
             self._add_bar(line, row.sent or 0.0)
             line.append("  ")
         line.append(row.text, "" if row.state == "busy" else _STYLES[row.state])
@@ -263,7 +274,7 @@ class _View:
 
     def _group(self, state: str, doing: str, names: Sequence[str]) -> Text:
         line = self._line("     ", self._glyph(state), f" {count('host', str(len(names))):9}  ")
-        if doing == "uploading":
+        if doing in _WITH_BAR:
             self._add_bar(line, self._board.all_sent)
             doing = ""
         line.append(f"{doing}  ", _STYLES[state] if state != "busy" else "")

@@ -129,7 +129,7 @@ class LineReporter(Reporter):
             yield in_words(event.fields)["phases"]
 
     def _is_shown(self, event: Event) -> bool:
-        if event.kind == "upload.progress":
+        if event.kind in ("upload.progress", "fetch.progress"):
             return self._verbosity > 0 and event.fields.get("done") == event.fields.get("total")
         if event.kind == "phase.started" and event.fields.get("phase") == self._phase:
             return self._verbosity > 1  # several stages make one phase

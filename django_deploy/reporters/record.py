@@ -43,7 +43,7 @@ class Record:
         if event.kind == "warning":
             host = f"{event.host}: " if event.host else ""
             self.warnings.append(f"{host}{sentence(event).removeprefix('warning: ')}")
-        elif event.kind not in ("upload.progress", "plan.ready"):
+        elif event.kind not in ("upload.progress", "fetch.progress", "plan.ready"):
             self.lines.append((event.at, event.host, sentence(event)))
         if len(self.lines) > KEPT_LINES:
             del self.lines[KEPT_LINES // 2]

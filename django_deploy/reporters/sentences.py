@@ -23,7 +23,7 @@ class _Words(dict[str, str]):
 def _as_word(name: str, value: Any) -> str:
     if name == "seconds":
         return duration(value)
-    if name in {"bytes", "done", "total"}:
+    if name in {"bytes", "done", "total", "sent"}:
         return size(value)
     if name == "holder" and isinstance(value, Mapping):
         return holder_in_words(value, time.time())
@@ -48,6 +48,11 @@ def _bundle(words: _Words) -> str:
 def _bundle_file(words: _Words) -> str:
     parts = [words["file"], words["bytes"], f"sha256 {words['sha256']}"]
     return ", ".join([*parts, f"signed with {words['key']}"] if words.get("key") else parts)
+
+
+def _fetched(words: _Words) -> str:
+    here = f"{words['file']} is here, {words['bytes']}"
+    return here if words["sent"] == words["bytes"] else f"{here}; {words['sent']} of that came now"
 
 
 def _outcome(words: _Words) -> str:
@@ -117,6 +122,12 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
     "backup.finished": lambda w: f"backed up {w['place']}: {w['name']}, {w['bytes']}, in {w['seconds']}",
     "restore.started": lambda w: f"putting back {w['name']} into {w['place']} ...",
     "restore.finished": lambda w: f"put back {w['name']} in {w['seconds']}",
+    "copy.started": lambda w: f"copying {w['place']}, at most about {w['bytes']} ...",
+    "anonymize.started": lambda w: f"anonymizing the copy with {w['callable']} ...",
+    "anonymize.finished": lambda w: f"anonymized the copy with {w['callable']} in {w['seconds']}",
+    "copy.finished": lambda w: f"copied {w['place']}, {w['bytes']}, in {w['seconds']}",
+    "fetch.progress": lambda w: f"fetched {w['done']} of {w['total']}",
+    "fetch.finished": _fetched,
     "step.started": lambda w: f"{w['step']} ...",
     "step.output": lambda w: f"| {w['line']}",
     "step.finished": lambda w: f"{w['step']}: {w['seconds']}",
@@ -141,7 +152,7 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
 QUIET = frozenset(
     {"warning", "host.failed", "interrupted", "reverted", "step.awaited", "rollout.finished"}
     | {"reversal.planned"}
-    | {"bundle.written", "sbom.written"}
+    | {"bundle.written", "sbom.written", "fetch.finished"}
 )
 VERBOSE = frozenset(
     {"build.started", "confirmed", "install.output", "install.started", "phase.finished", "plan.ready"}

@@ -14,10 +14,12 @@ HERE = "this machine"
 #: Kinds of events that begin a span of a host, and those that end it, with the span's name.
 _BEGINNINGS: Mapping[str, str] = {
     "upload.progress": "upload",
+    "fetch.progress": "fetch",
     "install.started": "install",
     "process.started": "start",
     "lock.waiting": "wait",
 }
+_MOVING = ("upload.progress", "fetch.progress")
 _ENDS: Mapping[str, str] = {"install.finished": "install", "switched": "start"}
 
 
@@ -64,8 +66,8 @@ class Timeline:
         elif event.kind in _BEGINNINGS:
             self._end(host, "wait", at)
             self._begin(host, _BEGINNINGS[event.kind], at)
-        if event.kind == "upload.progress" and event.fields.get("done") == event.fields.get("total"):
-            self._end(host, "upload", at)
+        if event.kind in _MOVING and event.fields.get("done") == event.fields.get("total"):
+            self._end(host, _BEGINNINGS[event.kind], at)
 
     def close(self, now: float, *, is_failed: bool) -> None:
         """All is over, with an error or without."""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from django_deploy.bundle.manifest import size_text
-from django_deploy.host.backups import BACKUP, SINCE
+from django_deploy.host.backups import BACKUP, COPY, SINCE
 from django_deploy.host.backups import NAME as BACKUP_NAME
 from django_deploy.host.history import ENTRY
 from django_deploy.host.layout import DESCRIPTION, RELEASE_ID, SHA256, STATES
+from django_deploy.host.media import FILE
 from django_deploy.host.protocol import HOST_EVENTS, OUTPUT_EVENTS, ProtocolError
 from django_deploy.host.rehearsal import REHEARSAL
 from django_deploy.host.shape import Shape, check, shown
@@ -122,6 +123,9 @@ _REPLIES: Mapping[str, Shape] = {
     "history": {"entries": [ENTRY]},
     "backups": {"backups": [BACKUP]},
     "rehearse": REHEARSAL,
+    "copy_database": {"copy": COPY},
+    "find_copy": {"copy": (None, COPY)},
+    "list_media": {"files": [FILE], "more": bool, "left_out": [str], "unreadable": [str]},
 }
 _ERROR: Shape = {
     **dict.fromkeys(("type", "message"), str),

@@ -6,6 +6,8 @@ A lie is a function below. Most answer the hello as an honest host would, and go
 from __future__ import annotations
 
 import base64
+import hashlib
+import itertools
 import json
 import os
 import sys
@@ -234,12 +236,108 @@ FETCHES = {
 }
 
 
+def lists(*files, more=False):
+    """MEDIA_ROOT has these files; a piece of any of them is as the sha256 of b"evil" says."""
+
+    def content(message):
+        if message["request"] == "list_media":
+            say(id=message["id"], result={"files": files, "more": more, "left_out": [], "unreadable": []})
+        else:
+            say(id=message["id"], result={**EVIL, "sha256": hashlib.sha256(b"evil").hexdigest()})
+
+    return content
+
+
+EVIL = {"size": 4, "data": base64.b64encode(b"evil").decode()}
+SECOND = 10**9
+
+
+NUMBERS = itertools.count()
+
+
+def lists_endlessly(message):
+    files = [[f"{next(NUMBERS)}", 4, SECOND] for _ in range(1000)]
+    lists(*files, more=True)(message)
+
+
+def sends(**piece):
+    """One honest name, and this piece of it."""
+
+    def content(message):
+        if message["request"] == "list_media":
+            lists(["cover", 4, SECOND])(message)
+        else:
+            say(id=message["id"], result=piece)
+
+    return content
+
+
+#: When media files are fetched.
+MEDIA = {
+    "lists a file above": lists(["../evil", 4, SECOND]),
+    "lists a file far above": lists(["covers/../../../../evil", 4, SECOND]),
+    "lists an absolute path": lists(["/tmp/evil", 4, SECOND]),
+    "lists a file of no name": lists(["", 4, SECOND]),
+    "lists the folder": lists([".", 4, SECOND]),
+    "lists half a character": lists(["\ud800", 4, SECOND]),
+    "lists a zero": lists(["a\0b", 4, SECOND]),
+    "lists a long name": lists(["x" * 300, 4, SECOND]),
+    "lists a file twice": lists(["cover", 4, SECOND], ["cover", 4, SECOND]),
+    "lists a file of less than nothing": lists(["cover", -1, SECOND]),
+    "lists a file of 100 TB": lists(["cover", 10**14, SECOND]),
+    "lists what is a file and a folder": lists(["cover", 4, SECOND], ["cover/evil", 4, SECOND]),
+    "lists a part of ours": lists([".deploy_fetch-0123456789abcdef.part", 4, SECOND]),
+    "lists a file behind a link": lists(["away/evil", 4, SECOND]),
+    "lists nothing": lists(),
+    "lists without an end": lists_endlessly,
+    "lists nothing without an end": lists(more=True),
+    "sends a file of other bytes": sends(size=4, data=EVIL["data"], sha256="0" * 64),
+    "sends a file without a sha256": sends(size=4, data=EVIL["data"]),
+    "sends more than it lists": sends(size=4, data=base64.b64encode(b"evil" * 100).decode()),
+    "sends nothing of a file": sends(size=4, data=""),
+    "sends a number": sends(size=4, data=7),
+}
+
+COPY = {
+    "name": "20261122T212337Z-default",
+    "database": "default",
+    "place": f"sqlite {ESCAPES}",
+    "suffix": ".sqlite3",
+    "size": 4,
+    "sha256": "0" * 64,
+    "at": 1.0,
+}
+
+
+def copies(**changes):
+    def content(message):
+        if message["request"] == "copy_database":
+            say(id=message["id"], result={"copy": {**COPY, **changes}})
+        else:
+            say(id=message["id"], result=EVIL if message["request"] == "fetch" else {})
+
+    return content
+
+
+#: When a database is fetched.
+COPIES = {
+    "copies other bytes": copies(),
+    "copies less": copies(size=2 << 20),
+    "copies 100 TB": copies(size=10**14),
+    "copies to another place": copies(suffix="/../../evil"),
+    "copies under another name": copies(name="../../evil"),
+}
+
+
+REQUESTED = {**FETCHES, **MEDIA, **COPIES}
+
+
 def main(lie):
     if lie in HELLOS:
         HELLOS[lie]()
         wait()
-    elif lie in FETCHES:
-        fetches(FETCHES[lie])
+    elif lie in REQUESTED:
+        fetches(REQUESTED[lie])
     else:
         answer(*ANSWERS[lie])
 
