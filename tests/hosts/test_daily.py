@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from .inspection import assert_serves, live, visit, visit_when_up
 from .visitor import Visitor
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .bookshop import Bookshop
     from .machines import Machine
 
@@ -248,3 +252,115 @@ def test_status_that_is_watched(host: Machine, bookshop: Bookshop) -> None:
         keyboard.read_until("All is well.")
         keyboard.type("\x03")
         assert keyboard.end() == 0
+
+
+# deploy_fetch
+
+#: Makes the site's database large, and small again.
+SWELL = """\
+import os
+from django.db import connection
+with connection.cursor() as cursor:
+    cursor.execute("CREATE TABLE large (content BLOB)")
+    cursor.executemany("INSERT INTO large VALUES (%s)", [(os.urandom(1 << 20),)] * 200)
+"""
+SHRINK = """\
+from django.db import connection
+with connection.cursor() as cursor:
+    cursor.execute("DROP TABLE IF EXISTS large")
+    cursor.execute("VACUUM")
+"""
+
+PRIVACY = """\
+import time
+from catalogue.models import Book
+
+def blur(using):
+    Book.objects.update(title="A book")
+
+def dawdle(using):
+    Book.objects.all().delete()
+    time.sleep(60)
+"""
+
+
+def titles(file: Path) -> set[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        return {row[0] for row in connection.execute("SELECT title FROM catalogue_book")}
+
+
+def left_of_copies(host: Machine) -> list[str]:
+    return host.run("ls", "--almost-all", f"{host.root}/shared/backups/copies").stdout.split()
+
+
+def test_database_is_fetched_over_a_link_that_breaks(host: Machine, bookshop: Bookshop) -> None:
+    bookshop.run("deploy_run", "--", "shell", "--no-imports", "-c", SWELL)
+    file, part = bookshop.folder / "shop.dump", bookshop.folder / "shop.dump.part"
+    try:
+        with bookshop.start("deploy_fetch", "database", "-o", "shop.dump", "--json") as fetch:
+            fetch.wait_for("fetch.progress")
+            while part.stat().st_size < 2_000_000 and fetch.is_running:
+                time.sleep(0.01)
+            host.cut()
+            lost = fetch.end()
+    finally:
+        host.restore()
+    begun = part.stat().st_size
+    result = bookshop.run("deploy_fetch", "database", "-o", "shop.dump", "--json")
+    bookshop.run("deploy_run", "--", "shell", "--no-imports", "-c", SHRINK)
+
+    assert lost.status == 1, lost
+    assert lost.err.endswith("\nGive the command again: it goes on where it broke off.\n"), lost
+    finished = result.one("fetch.finished")
+    assert 0 < begun < finished["bytes"]
+    assert finished["sent"] == finished["bytes"] - begun
+    assert result.all("copy.started") == []
+    assert (file.stat().st_mode & 0o777, part.exists()) == (0o600, False)
+    assert "Emma" in titles(file)
+    assert left_of_copies(host) == [".lock"]
+
+
+def test_database_is_anonymized_on_its_host(host: Machine, bookshop: Bookshop) -> None:
+    bookshop.write("catalogue/privacy.py", PRIVACY)
+    bookshop.deployed()
+    with bookshop.start(
+        "deploy_fetch", "database", "--anonymize", "catalogue.privacy.dawdle", "--json"
+    ) as fetch:
+        fetch.wait_for("anonymize.started")
+        time.sleep(1)
+        fetch.interrupt()
+        interrupted = fetch.end()
+    deadline = time.monotonic() + 20
+    while left_of_copies(host) != [".lock"] and time.monotonic() < deadline:
+        time.sleep(0.2)
+    after = left_of_copies(host)
+
+    result = bookshop.run("deploy_fetch", "database", "--anonymize", "catalogue.privacy.blur")
+
+    assert (interrupted.status, interrupted.err) == (130, "CommandError: Interrupted.\n")
+    assert after == left_of_copies(host) == [".lock"]
+    assert host.run("pgrep", "--full", "deploy_steps", check=False).stdout == ""
+    assert (result.status, result.err) == (0, ""), result
+    assert titles(bookshop.folder / "staging-default-anonymized.sqlite3") == {"A book"}
+    code = "from catalogue.models import Book; print(Book.objects.filter(title='Emma').exists())"
+    assert bookshop.run("deploy_run", "--", "shell", "--no-imports", "-c", code).out == "True\n"
+
+
+def test_media_files_are_fetched(host: Machine, bookshop: Bookshop) -> None:
+    media, folder = f"{host.root}/shared/media", bookshop.folder / "fetched"
+    host.run("mkdir", "--parents", f"{media}/covers")
+    host.run("sh", "-c", f"for n in $(seq 300); do echo $n > {media}/covers/$n; done")
+    host.run("ln", "--symbolic", "/etc/passwd", f"{media}/secret")
+
+    first = bookshop.run("deploy_fetch", "media", "--to", "fetched", "--json")
+    host.run("sh", "-c", f"rm {media}/covers/1; echo two > {media}/covers/2")
+    second = bookshop.run("deploy_fetch", "media", "--to", "fetched", "--delete")
+    host.run("rm", "--recursive", f"{media}/covers", f"{media}/secret")
+
+    assert first.one("fetch.finished")["sent"] == sum(len(f"{number}\n") for number in range(1, 301)), first
+    assert [event["message"] for event in first.all("warning")] == [
+        "Left out, as they are no files, but links: secret."
+    ]
+    assert second.out.endswith("Files: 1 fetched, 298 the same already, 1 deleted.\n"), second
+    assert (folder / "covers/2").read_text() == "two\n"
+    assert len(list(folder.rglob("*"))) == 300

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -96,6 +98,65 @@ def aim(bookshop: Bookshop, machine: Machine, **changes: Any) -> None:
 def assert_serves(machine: Machine, release: str) -> None:
     assert visit(machine).release == release
     assert_consistent(machine, release, processes=("web",))
+
+
+PRIVACY = """\
+import time
+from catalogue.models import Book
+
+def blur(using):
+    Book.objects.update(title="A book")
+
+def dawdle(using):
+    time.sleep(60)
+"""
+
+
+def copies(machine: Machine) -> list[list[str]]:
+    """Of databases, and of what is fetched."""
+    files = machine.run("find", f"{machine.root}/shared/backups/copies", "-not", "-name", ".lock").stdout
+    found = ask(machine, "SELECT datname FROM pg_database WHERE datname LIKE 'django_deploy_copy_%'")
+    return [*found, *([file] for file in files.splitlines()[1:])]
+
+
+def test_real_data_does_not_leave_the_host(server: Machine, bookshop: Bookshop) -> None:
+    bookshop.pip("install", "psycopg[binary]")
+    bookshop.write("bookshop/on_postgresql.py", SETTINGS)
+    bookshop.write("catalogue/privacy.py", PRIVACY)
+    aim(bookshop, server)
+    bookshop.deployed()
+    before = dump(server)
+    fetch = ("deploy_fetch", "database", "-o", "shop.dump", "--anonymize")
+
+    refused = bookshop.run(*fetch, "catalogue.privacy.blur")
+    right = ["psql", "-c", "ALTER ROLE deploy CREATEDB"]
+    server.run("runuser", "-u", "postgres", "--", *right, user="root")
+    with bookshop.start(*fetch, "catalogue.privacy.dawdle", "--json") as command:
+        command.wait_for("anonymize.started")
+        deadline = time.monotonic() + 30
+        while len(copies(server)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        during = copies(server)
+        command.kill()
+    deadline = time.monotonic() + 30
+    while copies(server) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    after = copies(server)
+    result = bookshop.run(*fetch, "catalogue.privacy.blur")
+
+    assert refused.status == 1
+    assert refused.err.startswith(
+        f"CommandError: deploy@{server.address}: no copy of the database could be made:"
+        " deploy may not create the second database in which the data is anonymized\n"
+    ), refused
+    assert refused.err.endswith('On the server, as its superuser: ALTER ROLE "deploy" CREATEDB;\n')
+    assert during[0][0].startswith("django_deploy_copy_")
+    assert (after, copies(server)) == ([], [])
+    assert result.status == 0, result
+    file = bookshop.folder / "shop.dump"
+    text = subprocess.run(["pg_restore", "--file=-", file], check=True, capture_output=True).stdout.decode()
+    assert "A book" in text and "Emma" not in text
+    assert dump(server) == before
 
 
 def test_a_column_goes_that_the_old_code_reads(server: Machine, bookshop: Bookshop) -> None:
