@@ -134,7 +134,8 @@ class Copies:
             whole = work / f"whole{suffix}" if source is None else self._backups.file(source)
             if source is None:
                 _make_empty(whole)
-                self._check(site.ask({"do": "dump", "database": database, "file": str(whole)}))
+                dump = {"do": "dump", "database": database, "file": str(whole)}
+                self._check(site.ask(dump, gives_way=True))
             if anonymize is not None:
                 whole = self._anonymize(site, database, whole, work / f"changed{suffix}", anonymize)
             copy = {"name": name, **told, "suffix": suffix, "size": whole.stat().st_size}
@@ -266,10 +267,16 @@ class Site:
     def _pass_on(self, stream: str, line: str) -> None:
         self._link.report("step.output", step="copy", stream=stream, line=line)
 
-    def ask(self, request: dict[str, Any], timeout: Optional[float] = None) -> dict[str, Any]:
-        """As ``StepProcess.ask``; raises a ``Failure`` that says why it was stopped."""
+    def ask(
+        self, request: dict[str, Any], timeout: Optional[float] = None, *, gives_way: bool = False
+    ) -> dict[str, Any]:
+        """As ``StepProcess.ask``; raises a ``Failure`` that says why it was stopped.
+
+        With ``gives_way``, a deployment that changes the database ends it as well.
+        """
+        stop = self._stop if gives_way else self._link.lost
         try:
-            reply = self._steps.ask(request, timeout, self._stop)
+            reply = self._steps.ask(request, timeout, stop)
         except Failure as failure:
             if failure.type != "Aborted":
                 raise

@@ -308,6 +308,53 @@ def test_a_deployer_that_leaves_during_a_backup(server: Machine, bookshop: Books
     assert dump(server) == before
 
 
+#: A dump that takes its time, with the lock of a real one.
+LOCKING = """\
+#!/bin/sh
+[ "$1" = --version ] && echo pg_dump 15 && exit
+begin() {
+    echo "BEGIN; LOCK TABLE catalogue_book IN ACCESS SHARE MODE;"
+    yes "SELECT pg_sleep(0.1);"
+}
+begin | psql --quiet shop > /dev/null
+"""
+
+
+def test_what_is_fetched_does_not_hold_up_a_migration(server: Machine, bookshop: Bookshop) -> None:
+    bookshop.pip("install", "psycopg[binary]")
+    bookshop.write("bookshop/on_postgresql.py", SETTINGS)
+    aim(bookshop, server)
+    if server.run("test", "-e", f"{server.root}/current", check=False).returncode:
+        bookshop.deployed()
+    change_model(bookshop, FIELD, f"{FIELD}    grade = models.IntegerField(null=True)\n")
+    migrate(bookshop, "0003_blurb", "0002_first_books", ADD_BLURB)
+    migrate(bookshop, "0004_no_blurb", "0003_blurb", 'migrations.RemoveField("book", "blurb")')
+    grade = 'migrations.AddField("book", "grade", models.IntegerField(null=True))'
+    migrate(bookshop, "0005_grade", "0004_no_blurb", grade)
+    server.run("mv", "/usr/bin/pg_dump", "/root/pg_dump", user="root")
+    server.put("/usr/bin/pg_dump", LOCKING, owner="root", mode="755")
+
+    with bookshop.start("deploy_fetch", "database", "-o", "shop.dump", "--json") as fetch:
+        fetch.wait_for("copy.started")
+        deadline = time.monotonic() + 30
+        while not ask(server, LOCKED) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        release = bookshop.deployed()
+        given_up = fetch.end()
+    server.run("mv", "/root/pg_dump", "/usr/bin/pg_dump", user="root")
+
+    assert given_up.status == 1, given_up
+    assert "the copy was given up, as the database is wanted: another deployment is running: " in given_up.err
+    assert ", running migrate --noinput\n" in given_up.err, given_up
+    assert given_up.ids == ("copy-failed",)
+    assert copies(server) == []
+    assert_serves(server, release)
+
+
+#: Whether the dump has its lock.
+LOCKED = "SELECT 1 FROM pg_locks WHERE relation = 'catalogue_book'::regclass AND mode = 'AccessShareLock'"
+
+
 def test_two_hosts_with_a_database_each(pair: list[Machine], bookshop: Bookshop) -> None:
     """What is taken back is taken back on both, and a backup belongs to the host that made it."""
     steps = ["collectstatic", {"COMMAND": "migrate", "ON": "each"}, "compress --force"]
