@@ -500,6 +500,25 @@ def test_a_bar_never_goes_back():
     assert percents[-1] == 83
 
 
+def test_what_is_fetched_is_seen():
+    copying = event(
+        "copy.started", "web1", database="default", place="postgresql shop on db1", bytes=9_000_000
+    )
+    moving = [
+        event("fetch.progress", "web1", done=done, total=8_000_000) for done in (0, 4_000_000, 8_000_000)
+    ]
+    ended = event("fetch.finished", "web1", file="shop.dump", bytes=8_000_000, sent=4_000_000)
+    phase = event("phase.started", phase="fetch")
+
+    assert view([copying]) == ["     ⠋ web1  copying postgresql shop on db1, at most about 9.0 MB ..."]
+    [line] = view([copying, *moving[:2]])
+    assert line.startswith("     ⠋ web1  ━━━") and line.endswith("  50 %  fetched 4.0 MB of 8.0 MB")
+    assert view([copying, *moving]) == ["     · web1  fetched 8.0 MB of 8.0 MB"]
+    assert view([phase, *moving, ended])[0] == (
+        " ⠋ fetch                 shop.dump is here, 8.0 MB; 4.0 MB of that came now"
+    )
+
+
 def test_many_hosts_are_grouped():
     hosts = [f"web{number}" for number in range(1, 21)]
     events = [event("host.connected", host, address="x", seconds=1) for host in hosts]

@@ -195,11 +195,6 @@ def test_a_callable_that_fails_or_is_not_there(shop, output):
         " catalogue.nowhere.blur: No module named 'catalogue.nowhere'\n"
         "It must be a part of the release that is live: deploy it first.\n"
     )
-    _, err = shop.fetch(*words, "blur", status=2)
-    assert err == (
-        "CommandError: --anonymize 'blur' is no dotted path to a callable.\n"
-        "Say where it is, as 'shop.privacy.anonymize'.\n"
-    )
     assert (list(output.parent.iterdir()), shop.left()) == ([], [])
 
 
@@ -315,13 +310,3 @@ def test_only_with_delete_files_are_deleted(shop, tmp_path):
     assert out.splitlines()[-1].endswith(", 0 the same already, 2 deleted.")
     assert not (folder / "old").exists()
     assert set(content(folder)) == set(content(shop.media)) - {"link"}
-
-
-def test_options_that_say_nothing(shop):
-    for words, message in [
-        (["media", "--force"], "--force says nothing about media."),
-        (["database", "--delete"], "--delete says nothing about database."),
-        (["database", "--backup", "x"], "'x' is no backup.\ndeploy_restore lists them."),
-    ]:
-        _, err = shop.fetch(*words, status=2)
-        assert err == f"CommandError: {message}\n"

@@ -54,6 +54,29 @@ def test_options_may_stand_between_the_target_and_the_process():
             "--since 'noon' is no time.\nSay 30s, 10m, 2h or 1d, or 2026-11-28T22:40.",
         ),
         (("deploy_logs", "staging", "-n", "-1"), "--lines must be 0 to 100000, not -1."),
+        (("deploy_fetch", "staging", "media", "--force"), "--force says nothing about media."),
+        (("deploy_fetch", "staging", "database", "--delete"), "--delete says nothing about database."),
+        (
+            ("deploy_fetch", "staging", "database", "--backup", "x"),
+            "'x' is no backup.\ndeploy_restore lists them.",
+        ),
+        (
+            ("deploy_fetch", "staging", "database", "--backup", "x", "--database", "y"),
+            "A backup is of one database: say --backup or --database.",
+        ),
+        (
+            ("deploy_fetch", "staging", "database", "--anonymize", "blur"),
+            "--anonymize 'blur' is no dotted path to a callable.\n"
+            "Say where it is, as 'shop.privacy.anonymize'.",
+        ),
+        (
+            ("deploy_fetch", "staging", "database", "-o", "/nowhere/dump"),
+            "/nowhere/dump: no file can be written there.",
+        ),
+        (
+            ("deploy_fetch", "staging", "media"),
+            "These settings have no MEDIA_ROOT.\nSay where to: --to FOLDER.",
+        ),
         (("deploy_history", "staging", "-n", "0"), "--lines must be 1 to 1000, not 0."),
         (("deploy_status", "staging", "--watch", "0.1"), "--watch must be 1 to 3600 seconds, not 0.1."),
         (

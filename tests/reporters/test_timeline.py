@@ -17,6 +17,14 @@ def test_phases_are_of_this_machine_and_come_first():
     assert timeline.spans == (Span(HERE, "bundle", 0.0, 2.0), Span("web1", "connect", 0.25, 0.5))
 
 
+def test_what_is_fetched():
+    timeline = Timeline()
+    for now, done in ((1.0, 0), (2.0, 5), (4.0, 9)):
+        take(timeline, now, "fetch.progress", "web1", done=done, total=9)
+
+    assert timeline.spans == (Span("web1", "fetch", 0.0, 3.0),)
+
+
 def test_what_a_host_does():
     timeline = Timeline()
     for now, kind, fields in (
