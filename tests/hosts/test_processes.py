@@ -151,9 +151,10 @@ class Command(BaseCommand):
 
 
 def diary_of(host: Machine, *, lines: int) -> list[str]:
-    """What the diary says, as soon as it has so many lines: the old release has been started, Django takes its time."""
+    """What it says as soon as it has so many lines: the old release is up before Django has written."""
     diary = f"{host.root}/shared/diary"
-    host.run("timeout", "30", "sh", "-c", f"until test $(wc -l < {diary}) -ge {lines}; do sleep 0.1; done", check=False)
+    waiting = f"until test $(wc -l < {diary}) -ge {lines}; do sleep 0.1; done"
+    host.run("timeout", "30", "sh", "-c", waiting, check=False)
     return host.read(diary).splitlines()
 
 
