@@ -1,0 +1,120 @@
+"""A plan is made from what is to be deployed and from what each host says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from django_deploy.bundle.fitting import HostBundle
+from django_deploy.bundle.manifest import Manifest, Wheel
+from django_deploy.bundle.room import NO_ROOM, Room
+from django_deploy.exceptions import RolloutFailed
+from django_deploy.target import Host, Target
+
+from .fitness import idle, lacks_room, problems_of, warnings_of
+from .model import Change, HostPlan, Plan
+from .record import processes_of
+from .releases import REPLACED, code_of, find_release, fingerprint, new_release_id, release_to_join
+
+
+def make_plan(
+    target: Target,
+    manifest: Manifest,
+    facts: Mapping[Host, Mapping[str, Any]],
+    bundles: Mapping[Host, HostBundle],
+    tools: Mapping[Host, Mapping[str, Wheel]],
+    rooms: Mapping[Host, Room],
+    *,
+    now: float,
+) -> Plan:
+    """Compare the bundle with what each host said of itself; pure.
+
+    ``facts`` are the hosts' answers to the hello, ``bundles`` what each installs (``fitting.fit``), ``tools``
+    the wheels that ``tools_needed`` asked for, ``rooms`` what the release takes on each host's disk
+    (``shipment.measure_room``), ``now`` is in seconds since the epoch.
+    Raises ``RolloutFailed`` with every host that is unfit.
+    """
+    prints = {host: fingerprint(target.for_host(host), bundles[host]) for host in target.hosts}
+    problems = [
+        problem
+        for host in target.hosts
+        for problem in problems_of(host, manifest, bundles[host], facts[host])
+    ]
+    print_ = fingerprint(target, manifest)
+    release = release_to_join(prints, facts) or new_release_id(print_, facts.values(), now)
+    codes = {code_of(facts[host], release) for host in target.hosts if facts[host]["live"] == release}
+    hosts = [
+        _plan_host(
+            *(host, bundles[host], facts[host], tools[host], rooms[host], release, prints[host], codes),
+            processes_of(target.for_host(host)),
+        )
+        for host in target.hosts
+    ]
+    problems += [problem for host in hosts for problem in lacks_room(target, host, facts[host.host])]
+    if problems:
+        raise RolloutFailed("Nothing was changed.", errors=problems)
+    warnings = [
+        *manifest.warnings,
+        *(w for host in target.hosts for w in warnings_of(host, manifest, facts[host])),
+        *idle(target),
+    ]
+    return Plan(target, manifest, release, print_, tuple(hosts), tuple(warnings))
+
+
+def _plan_host(
+    host: Host,
+    bundle: HostBundle,
+    facts: Mapping[str, Any],
+    tools: Mapping[str, Wheel],
+    room: Room,
+    release: str,
+    print_: str,
+    codes: Collection[str | None],
+    processes: Iterable[Mapping[str, Any]],
+) -> HostPlan:
+    """``codes``: what the release is a restart of, or is itself, where it is live; ``processes``: its own."""
+    live = find_release(facts, facts["live"])
+    is_current = code_of(facts, facts["live"]) in codes
+    is_installed = not is_current and find_release(facts, release).get("state", "failed") not in REPLACED
+    stored = set(facts["store"])
+    # An unpacked tool stays in the host's store; both are removed together.
+    needed = () if is_current or is_installed else (*bundle.wheels, *tools.values())
+    before = dict(live.get("distributions") or {})
+    changes = _changes(before, bundle, {wheel["sha256"] for wheel in live.get("wheels") or ()})
+    return HostPlan(
+        host=host,
+        bundle=bundle,
+        fingerprint=print_,
+        live=facts["live"],
+        is_current=is_current,
+        is_installed=is_installed,
+        installer="pip" if "pip" in tools else "uv",
+        manager=facts["manager"],
+        tools=tools,
+        send=tuple(wheel for wheel in needed if wheel.sha256 not in stored),
+        changes=changes,
+        deferred=tuple(facts["deferred"]),
+        same_pins=all(before.get(pin.name) == pin.version for pin in bundle.pins),
+        room=room if needed else NO_ROOM,
+        processes=_process_changes(live.get("processes") or (), processes),
+    )
+
+
+def _process_changes(
+    before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]
+) -> tuple[str, ...]:
+    old, new = ({str(process["name"]): process for process in processes} for processes in (before, after))
+    signs = {name: "~" if name in old and name in new else "+" if name in new else "-" for name in old | new}
+    return tuple(
+        f"{sign} process {name}" for name, sign in sorted(signs.items()) if old.get(name) != new.get(name)
+    )
+
+
+def _changes(before: Mapping[str, str], bundle: HostBundle, live_wheels: set[str]) -> tuple[Change, ...]:
+    after = bundle.distributions
+    rebuilt = {wheel.name for wheel in bundle.wheels if wheel.sha256 not in live_wheels}
+    return tuple(
+        Change(name, before.get(name), after.get(name))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name) or (name in rebuilt and name in before)
+    )
