@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +129,15 @@ class Systemd:
             self._systemctl("stop", "--no-block", *units, check=False)
 
     def forget(self, release: str, names: Sequence[str]) -> None:
-        if names:  # a killed unit is listed for ever else
-            self._systemctl("reset-failed", *[self._unit(name, release) for name in names], check=False)
+        if names:
+            units = [self._unit(name, release) for name in names]
+            self._systemctl("reset-failed", *units, check=False)  # a killed unit is listed for ever else
+            self._systemctl("stop", *units, check=False)  # systemd looks at it anew, and forgets it
 
     def drop(self, release: str) -> None:
+        # systemd may keep a unit loaded that it could not forget at once, as its control group was in use.
+        with suppress(Failure):  # where there is no systemd any more, there is nothing to forget
+            self._systemctl("stop", f"{self._prefix}-*@{release}.service", check=False)
         for folder in self._folder.glob(f"{self._prefix}-*@{release}.service.d"):
             shutil.rmtree(folder)
 
