@@ -308,20 +308,14 @@ def activation_stages(target: Target, release: str, action: str) -> list[Stage]:
         fields = {"by": deployer(), "action": action, "left_out": [host.name for host in target.left_out]}
         return [session.request("confirm", **fields, keep=target.keep_releases)]
 
-    stages, hosts, size = [], target.hosts, target.batch_size()
-    for end in range(size, len(hosts) + size, size):
-        stages.append(Stage("activate", hosts[end - size : end], activate))
+    stages, hosts, activated = [], target.hosts, 0
+    for batch in target.batches():
+        activated += len(batch)
+        stages.append(Stage("activate", batch, activate))
         # Who goes back is in a hurry.
-        if action != "rollback" and (seconds := _time_to_watch(target, end)):
-            stages.append(_hold_stage("hold", hosts[:end], seconds))
+        if action != "rollback" and (seconds := target.time_to_watch(activated)):
+            stages.append(_hold_stage("hold", hosts[:activated], seconds))
     return [*stages, _hold_stage("activate", hosts, 0.0), Stage("confirm", hosts, confirm)]
-
-
-def _time_to_watch(target: Target, activated: int) -> float:
-    """The seconds for which the first ``activated`` hosts must stay healthy, before the next or confirm."""
-    is_first, is_last = activated <= target.batch_size(), activated >= len(target.hosts)
-    pause = target.batch.pause if target.batch is not None and not is_last else 0.0
-    return max(pause, target.canary_seconds if is_first else 0.0)
 
 
 def _hold_stage(name: str, hosts: Sequence[Host], seconds: float) -> Stage:

@@ -273,6 +273,17 @@ class Target:
             steps=tuple(step for step in self.steps if host.is_for(step.roles)),
         )
 
+    def batches(self) -> list[tuple[Host, ...]]:
+        """The hosts that are activated together, one after the other."""
+        size = self.batch_size()
+        return [self.hosts[start : start + size] for start in range(0, len(self.hosts), size)]
+
+    def time_to_watch(self, activated: int) -> float:
+        """Seconds for which the first ``activated`` hosts must stay healthy, before the next or confirm."""
+        is_first, is_last = activated <= self.batch_size(), activated >= len(self.hosts)
+        pause = self.batch.pause if self.batch is not None and not is_last else 0.0
+        return max(pause, self.canary_seconds if is_first else 0.0)
+
     def batch_size(self) -> int:
         """How many hosts are activated at a time, at least 1."""
         if self.batch is None:

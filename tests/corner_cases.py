@@ -14,6 +14,7 @@ ENVIRONMENT = "bundle/test_environment.py"
 SELECTION = "bundle/test_selection.py"
 WHEELS = "bundle/wheels/test_builder.py"
 ASSEMBLY = "bundle/test_assembly.py"
+MAKING = "plan/test_making.py"
 FITTING = "bundle/test_fitting.py"
 LOCK = "bundle/index/test_lock.py"
 TOOLS = "bundle/test_tools.py"
@@ -99,7 +100,7 @@ CHOICE = {
     "markers by patch level": f"{FITTING}::test_older_python_on_a_host_may_need_more",
     "markers by platform": f"{SELECTION}::test_markers_of_a_host_are_those_that_packaging_knows",
     "host with another minor version of Python": f"{FITTING}::test_younger_python_on_a_host_may_need_less",
-    "host with a Python that is too old": "test_plan.py::test_a_host_whose_python_is_too_old_is_refused",
+    "host with a Python that is too old": f"{MAKING}::test_a_host_whose_python_is_too_old_is_refused",
     "host with free-threaded Python": f"{TOOLS}::test_tags_of_free_threaded_python",
     "host with musl": f"{TOOLS}::test_tags_of_musl",
     "stale metadata of an editable: new requirement": (
@@ -121,10 +122,10 @@ BUILDS = {
         "test_local_deployment.py::test_a_changed_line_is_a_new_release"
     ),
     "requirement that was removed vanishes": "hosts/test_deploy.py::test_dependencies_that_changed",
-    "compiled wheel for another platform": "test_plan.py::test_a_wheel_for_another_machine_is_refused",
+    "compiled wheel for another platform": f"{MAKING}::test_a_wheel_for_another_machine_is_refused",
     "compiled wheel for a newer glibc": (
         f"{COMPILED}::test_glibc_that_the_symbols_of_a_module_need "
-        "test_plan.py::test_a_wheel_for_a_newer_glibc_is_refused"
+        f"{MAKING}::test_a_wheel_for_a_newer_glibc_is_refused"
     ),
     "compiled wheel, built on the host": (
         f"{COMPILED}::test_sdist_goes_to_a_host_that_cannot_run_the_wheel "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import tempfile
 import time
@@ -105,6 +106,9 @@ def test_the_plan_tells_what_would_change_and_changes_nothing(shop):
     assert "    static files added: catalogue/new.css" in lines
     assert "    static files changed: catalogue/shop.js" in lines
     assert "catalogue.0003_pages" in out
+    assert re.fullmatch(
+        r"  time: about (\d+ min )?\d+ s once all is sent, by the last deployment", lines[-1]
+    ), out
     assert "secret green" not in out
     assert again[0] == 0, again
     events = [json.loads(line) for line in again[1].splitlines()]

@@ -12,7 +12,7 @@ from django_deploy.host.protocol import ignore
 from django_deploy.plan import make_plan
 from django_deploy.stages import activation_stages, deferred_stages, deploy_stages, way_back_stages
 from django_deploy.target import Batch, Host, Step
-from tests.test_plan import BARE, MANIFEST, NOW, TARGET, HostBundle
+from tests.plan.test_making import BARE, MANIFEST, NOW, TARGET, HostBundle
 
 WEB1, WEB2 = Host("web1", roles=("web",)), Host("web2", roles=("web",))
 JOBS = Host("jobs1", roles=("jobs",))

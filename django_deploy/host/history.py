@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from .layout import DESCRIPTION, Layout, write_atomically
@@ -28,6 +30,10 @@ MAX_HISTORY = 1024 * 1024
 #: Entries that are told at once.
 MAX_ENTRIES = 1000
 
+#: Deployments by which the next one's time is estimated, and the entries among which they are looked for.
+MAX_DURATIONS = 5
+MAX_LOOKED_AT = 40
+
 
 def append(layout: Layout, entry: dict[str, Any]) -> None:
     """Note an entry; what its releases were is noted with it, as they may be deleted before."""
@@ -43,12 +49,30 @@ def append(layout: Layout, entry: dict[str, Any]) -> None:
 
 def entries(layout: Layout, most: int) -> list[dict[str, Any]]:
     """The last entries, oldest first. A damaged line, of a host that lost its power, is left out."""
+    return list(islice(_newest_first(layout), min(max(most, 0), MAX_ENTRIES)))[::-1]
+
+
+def durations(layout: Layout) -> list[dict[str, float]]:
+    """The seconds that the last deployments took, newest first: until all was ``made``, and ``activated``.
+
+    Those count that made a release here; what became live again, or was only restarted, took less.
+    """
+    found = []
+    for entry in islice(_newest_first(layout), MAX_LOOKED_AT):
+        seconds = [(phase["phase"], phase["seconds"]) for phase in entry.get("phases", ())]
+        if entry.get("action") == "deploy" and "prepare" in dict(seconds):
+            activated = sum(took for phase, took in seconds if phase == "activate")
+            made = sum(took for phase, took in seconds if phase not in ("activate", "hold"))
+            found.append({"made": round(made, 3), "activated": round(activated, 3)})
+    return found[:MAX_DURATIONS]
+
+
+def _newest_first(layout: Layout) -> Iterator[dict[str, Any]]:
     try:
         lines = (layout.private / "history.jsonl").read_text(errors="replace").splitlines()
     except FileNotFoundError:
-        return []
-    found = [entry for entry in map(_parse, lines) if entry]
-    return found[-min(most, MAX_ENTRIES) :] if most > 0 else []
+        lines = []
+    return (entry for entry in map(_parse, reversed(lines)) if entry)
 
 
 def _parse(line: str) -> dict[str, Any]:

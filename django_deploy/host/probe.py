@@ -8,7 +8,7 @@ import shutil
 import time
 from typing import Any
 
-from . import maintenance, virtualenv
+from . import history, maintenance, virtualenv
 from .layout import Layout, Release
 from .lock import Lock
 from .processes import choose_manager, has_systemd, lingers, open_manager
@@ -50,6 +50,7 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
         "linked": layout.links_to(layout.live()),
         "releases": [_describe(release) for release in layout.all_releases()],
         "deferred": _deferred(layout),
+        "durations": history.durations(layout),
         "store": store.names(),
         "tools": sorted(os.listdir(layout.private / "tools")) if (layout.private / "tools").is_dir() else [],
         "processes": _processes(layout),

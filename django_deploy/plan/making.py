@@ -11,6 +11,7 @@ from django_deploy.bundle.room import NO_ROOM, Room
 from django_deploy.exceptions import RolloutFailed
 from django_deploy.target import Host, Target
 
+from .estimate import durations_of
 from .fitness import idle, lacks_room, problems_of, warnings_of
 from .model import Change, HostPlan, Plan
 from .record import processes_of
@@ -97,6 +98,7 @@ def _plan_host(
         same_pins=all(before.get(pin.name) == pin.version for pin in bundle.pins),
         room=room if needed else NO_ROOM,
         processes=_process_changes(live.get("processes") or (), processes),
+        durations=durations_of(facts),
     )
 
 

@@ -15,6 +15,7 @@ from django_deploy.bundle.wheels.revision import Commits
 from django_deploy.exceptions import DeployError
 from django_deploy.target import Host, Target
 
+from .estimate import Estimate, Took, estimate
 from .record import record
 from .shown import as_dict, lines_of
 
@@ -45,8 +46,9 @@ class HostPlan:
     ``is_installed`` is only made live.
 
     Those whose sha256 is in ``deltas`` are sent as their difference to what it has. ``room`` is what it
-    takes of the host's disk. ``processes`` are those that differ from the live release's, ``rehearsal``
-    is what the host itself found to change (``host/rehearsal.py``), None where it was not asked.
+    takes of the host's disk. ``processes`` are those that differ from the live release's, ``durations`` what
+    the last deployments took, ``rehearsal`` is what the host itself found to change (``host/rehearsal.py``),
+    None where it was not asked.
     """
 
     host: Host
@@ -65,6 +67,7 @@ class HostPlan:
     deferred: tuple[str, ...] = ()
     room: Room = NO_ROOM
     processes: tuple[str, ...] = ()
+    durations: tuple[Took, ...] = ()
     rehearsal: Mapping[str, Any] | None = None
 
     @property
@@ -118,6 +121,11 @@ class Plan:
 
     def host(self, name: str) -> HostPlan:
         return next(plan for plan in self.hosts if plan.host.name == name)
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """How long it will take once everything is sent; None where nobody knows."""
+        return estimate(self)
 
     def record(self, host: HostPlan) -> dict[str, Any]:
         """What the host keeps of the release in ``release.json``."""

@@ -12,6 +12,7 @@ from django_deploy.bundle.wheels.revision import Commits
 from django_deploy.target import Process, Step, Target
 
 if TYPE_CHECKING:
+    from .estimate import Estimate
     from .model import HostPlan, Plan
 
 #: How many changes of a host's distributions are listed for people.
@@ -39,6 +40,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "backup": plan.target.backup,
         "processes": [process.name for process in plan.target.processes],
         "commits": None if plan.commits is None else asdict(plan.commits),
+        "estimate": None if plan.estimate is None else asdict(plan.estimate),
         "hosts": [_host_dict(host) for host in plan.hosts],
         "warnings": list(plan.warnings),
         "refusals": [str(error) for error in plan.refusals],
@@ -87,6 +89,8 @@ def lines_of(plan: Plan) -> list[str]:
         lines += _backup_lines(plan.target)
     if plan.target.processes:
         lines.append(f"  processes: {', '.join(map(_counted, plan.target.processes))}")
+    if plan.estimate is not None:
+        lines.append(_time_line(plan.estimate))
     if plan.target.restart:
         lines.append(f"  restart: {', '.join(' '.join(command) for command in plan.target.restart)}")
     return lines
@@ -160,6 +164,14 @@ def _commit_lines(commits: Commits | None) -> list[str]:
     if commits.lost:
         lines.append(f"  commits of the live release that are not in it: {commits.lost}")
     return lines
+
+
+def _time_line(found: Estimate) -> str:
+    """To a second: it is a median of few, and no promise."""
+    minutes, seconds = divmod(max(round(found.seconds), 1), 60)
+    time = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    past = f"the last {found.deployments} deployments" if found.deployments > 1 else "the last deployment"
+    return f"  time: about {time} once all is sent, by {past}"
 
 
 def _step_line(step: Step) -> str:

@@ -56,6 +56,7 @@ FACTS: Shape = {
     "maintenance": (None, {str: object}),
     "releases": [{"id": RELEASE_ID, "state": re.compile("|".join(STATES)), **DESCRIPTION}],
     "deferred": [str],
+    "durations": [dict.fromkeys(("made", "activated"), float)],
     "store": [SHA256],
     "tools": [str],
     "processes": [{**dict.fromkeys(("name", "release", "state"), str), "since": float, "restarts?": int}],

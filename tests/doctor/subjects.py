@@ -36,6 +36,7 @@ FACTS = {
     "linked": True,
     "releases": [{"id": LIVE, "state": "live", "processes": [{"name": "web"}, {"name": "worker"}]}],
     "deferred": [],
+    "durations": [],
     "processes": [
         {"name": "web", "release": LIVE, "state": "running", "since": 1.0, "restarts": 0},
         {"name": "worker", "release": LIVE, "state": "starting", "since": 1.0, "restarts": 7},

@@ -28,7 +28,7 @@ from django_deploy.target import Host
 from django_deploy.transport.session import HostSession
 from tests.fuzz.strategies import as_json, damaged, lines, values
 from tests.lies.liar import FACTS, RELEASE
-from tests.test_plan import MANIFEST, NOW, TARGET
+from tests.plan.test_making import MANIFEST, NOW, TARGET
 
 HOST = Host("web1")
 SHA = "a" * 64

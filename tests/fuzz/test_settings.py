@@ -28,7 +28,7 @@ from django_deploy.reading.keys import TARGET_KEYS, read_target
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.stages import _prepare_fields, deploy_stages
 from tests.fuzz.strategies import damaged, texts, values
-from tests.test_plan import BARE, MANIFEST, NOW
+from tests.plan.test_making import BARE, MANIFEST, NOW
 
 
 def some(letters, first="a"):

@@ -124,3 +124,36 @@ def test_an_entry_that_cannot_be_is_left_out(layout, damaged):
         file.write(json.dumps(damaged) + "\n")
 
     assert history.entries(layout, 10) == []
+
+
+def deployed(layout, action, *phases):
+    taken = [{"phase": phase, "at": 1.0, "seconds": seconds} for phase, seconds in phases]
+    history.append(layout, {"action": action, "release": ID, "phases": taken})
+
+
+def test_durations_are_those_of_deployments_that_made_a_release(layout):
+    deployed(
+        layout,
+        "deploy",
+        ("prepare", 4.0),
+        ("preflight", 1.0),
+        ("steps", 2.5),
+        ("activate", 3.0),
+        ("hold", 60.0),
+    )
+    deployed(layout, "rollback", ("preflight", 1.0), ("activate", 3.0))
+    deployed(layout, "deploy", ("preflight", 1.0), ("activate", 3.0))
+    history.append(layout, {"action": "deploy", "release": ID})
+    deployed(layout, "deploy", ("prepare", 1.0), ("activate", 0.5), ("activate", 0.25))
+
+    assert history.durations(layout) == [
+        {"made": 1.0, "activated": 0.75},
+        {"made": 7.5, "activated": 3.0},
+    ]
+
+
+def test_durations_of_the_last_deployments_only(layout):
+    for seconds in range(history.MAX_DURATIONS + 2):
+        deployed(layout, "deploy", ("prepare", float(seconds)))
+
+    assert [taken["made"] for taken in history.durations(layout)] == [6.0, 5.0, 4.0, 3.0, 2.0]

@@ -44,6 +44,7 @@ FACTS = {
     "obstacle": None,
     "unfinished": False,
     "deferred": [],
+    "durations": [{"made": 10.0, "activated": 1.5}],
     "maintenance": None,
     "linked": True,
     "transaction": {"release": None, "phase": None},

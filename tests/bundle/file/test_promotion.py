@@ -59,6 +59,7 @@ FACTS = {
     "free_inodes": 10**6,
     "unfinished": False,
     "deferred": [],
+    "durations": [],
     "cleanup_failed": "",
 }
 

@@ -68,6 +68,7 @@ BARE = {
     "linked": True,
     "cleanup_failed": "",
     "deferred": [],
+    "durations": [],
 }
 
 
