@@ -81,8 +81,8 @@ class Link:
         self._receive = receive
         self._heartbeat = heartbeat
         self._silence = silence
+        self._ear = protocol.Ear(silence / heartbeat)
         self._on_loss = on_loss
-        self._heard = time.monotonic()
         self._secrets: set[str] = set()
         self._requests: queue.Queue[Optional[dict[str, Any]]] = queue.Queue()
         self._outgoing: queue.Queue[Optional[bytes]] = queue.Queue(maxsize=1000)
@@ -160,9 +160,6 @@ class Link:
             return
         self._writer.join(timeout)
 
-    def _seen(self) -> None:
-        self._heard = time.monotonic()
-
     def _read(self) -> None:
         try:
             while not self.lost.is_set() or self.reason == "abort":
@@ -177,13 +174,13 @@ class Link:
 
     def _read_message(self) -> None:
         line = self._source.readline(protocol.MAX_LINE)
-        self._seen()
+        self._ear.hear()
         if not line.endswith(b"\n"):
             raise EOFError
         message = protocol.decode(line)
         if "blob" in message:
             check(message, _RECIPE if "base" in message else _BLOB, "blob")
-            self._receive(message, BlobReader(self._source, message["size"], self._seen))
+            self._receive(message, BlobReader(self._source, message["size"], self._ear.hear))
         elif "abort" in message:
             self.lose("abort")
         elif "request" in message:
@@ -197,7 +194,7 @@ class Link:
         beat = protocol.encode({"heartbeat": True})
         while True:
             time.sleep(self._heartbeat)
-            if not self.lost.is_set() and time.monotonic() - self._heard > self._silence:
+            if not self.lost.is_set() and self._ear.looks_in_vain():
                 self.lose(f"no sign of the deployer for {self._silence:.0f} s")
             elif self._outgoing.empty():
                 self._outgoing.put(beat)

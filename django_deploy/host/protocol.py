@@ -202,3 +202,24 @@ class Failure(Exception):
             "remedy": self.remedy,
             "details": self.details,
         }
+
+
+class Ear:
+    """Tells whether the other side is silent, by looking again and again instead of by the clock.
+
+    Who was stopped for a while, or got no processor, has not listened either: what came meanwhile is still
+    unread, and no silence of the other's.
+    """
+
+    def __init__(self, looks: float) -> None:
+        self._patience = looks
+        self._in_vain = 0
+
+    def hear(self) -> None:
+        """Something came."""
+        self._in_vain = 0
+
+    def looks_in_vain(self) -> bool:
+        """Look; gives whether nothing came for more looks than one has patience for."""
+        self._in_vain += 1
+        return self._in_vain > self._patience

@@ -37,6 +37,12 @@ CHUNK = 1 << 20
 #: Seconds in which a host tells what it is and has: its process manager may take a while.
 HELLO_TIMEOUT = 150.0
 
+#: Seconds from one look at what has come to the next.
+LOOK = protocol.HEARTBEAT / 5
+
+#: Why a link has ended that we have given up.
+SILENT = f"the host program has been silent for {protocol.SILENCE:.0f} s"
+
 Reply = dict[str, Any]
 
 #: Is called with the number of bytes that have just left.
@@ -101,7 +107,9 @@ class HostSession:
         self._is_aborted = False
         self._has_answered = False
         self._is_torn = False
-        self._heard = self._beaten = time.monotonic()
+        self._beaten = time.monotonic()
+        self._ear = protocol.Ear(protocol.SILENCE / LOOK)
+        self._has_given_up = False
 
     def start(self) -> None:
         """Listen, and wait for the answer to the hello."""
@@ -214,17 +222,17 @@ class HostSession:
         rest = b""
         try:
             while data := self._channel.receive(1 << 16):
-                self._heard = time.monotonic()
+                self._ear.hear()
                 *lines, rest = (rest + data).split(b"\n")
                 if len(rest) > protocol.MAX_LINE:
                     raise protocol.ProtocolError("a message of more than 4 MB")
                 for line in lines:
                     self._take(protocol.decode(line), len(line))
-            self._over("the link to the host ended")
+            self._over(SILENT if self._has_given_up else "the link to the host ended")
         except protocol.ProtocolError as error:
             self._over(f"the host program was not understood: {error}")
         except (OSError, EOFError) as error:
-            self._over(f"the link to the host broke: {error}")
+            self._over(SILENT if self._has_given_up else f"the link to the host broke: {error}")
         except BaseException:
             self._over("we could not go on listening, which is a bug of django-deploy")
             raise
@@ -337,8 +345,9 @@ class HostSession:
     def _beat(self) -> None:
         """Our pulse, and an ear for theirs: a peer that is silent for too long is given up."""
         line = protocol.encode({"heartbeat": True})
-        while not self._ended.wait(protocol.HEARTBEAT / 5):
-            if time.monotonic() - self._heard > protocol.SILENCE:
+        while not self._ended.wait(LOOK):
+            if self._ear.looks_in_vain():
+                self._has_given_up = True
                 self.close()
                 return
             # Whoever holds the lock is sending, which is pulse enough.

@@ -180,21 +180,22 @@ class Bookshop:
 
     def start(self, command: str = "deploy", *words: str, **environment: str) -> Deployer:
         """``python manage.py COMMAND staging WORDS``, under way."""
-        env = {**self._command_environment(), **environment}
-        return Deployer([str(self.python), "manage.py", command, "staging", *words], self.folder, env)
+        argv, folder, env = self.command(command, *words)
+        return Deployer(argv, folder, {**env, **environment})
 
     def sit_at(self, command: str, *words: str) -> Keyboard:
         """The same at a terminal."""
-        argv = [str(self.python), "manage.py", command, "staging", *words]
-        return Keyboard(argv, self.folder, self._command_environment())
+        return Keyboard(*self.command(command, *words))
 
-    def _command_environment(self) -> dict[str, str]:
+    def command(self, command: str, *words: str) -> tuple[list[str], Path, dict[str, str]]:
+        """How it is run: words, folder and environment."""
         self._targets.write_text(json.dumps({"staging": self.target, **self.others}))
-        return {
+        environment = {
             **self.laptop.environment,
             "DJANGO_SETTINGS_MODULE": "laptop",
             "BOOKSHOP_TARGETS": str(self._targets),
         }
+        return [str(self.python), "manage.py", command, "staging", *words], self.folder, environment
 
     def run(self, command: str, *words: str) -> Result:
         """The same, to its end, whatever that is."""

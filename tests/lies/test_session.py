@@ -114,6 +114,18 @@ def test_a_host_that_beats_and_never_answers(lying, monkeypatch):
     assert caught.value.message == "the host program has not answered within 0.5 s"
 
 
+def test_a_host_that_falls_silent(lying, monkeypatch):
+    monkeypatch.setattr(session, "LOOK", 0.02)
+    monkeypatch.setattr(session.protocol, "SILENCE", 0.4)
+
+    with pytest.raises(ConnectionFailed) as caught:
+        lying("says nothing")
+
+    assert caught.value.message == (
+        "the host program did not start (the host program has been silent for 15 s, exit status 0)"
+    )
+
+
 def test_an_error_is_shortened(lying):
     with pytest.raises(HostError) as caught:
         lying("fails at length").request("prepare").result(30)
