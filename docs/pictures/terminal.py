@@ -75,9 +75,11 @@ def open_bookshop(stack: ExitStack) -> Bookshop:
         stack.callback(machine.destroy)
     boot(machines)
     addresses = [ALIAS.format(name=name, address=m.address) for name, m in zip(NAMES, machines, strict=True)]
-    laptop.config.write_text("".join(addresses) + laptop.config.read_text())
+    settings = laptop.config.read_text().replace("Host 10.77", f"Host {' '.join(NAMES)} 10.77", 1)
+    laptop.config.write_text("".join(addresses) + settings)
     bookshop = Bookshop(folder, laptop, index)
-    bookshop.aim(machines, [f"deploy@{name}" for name in NAMES], BATCH=1)
+    steps = ["collectstatic", {"COMMAND": "migrate", "ON": "each"}]  # each has a database of its own
+    bookshop.aim(machines, [f"deploy@{name}" for name in NAMES], BATCH=1, STEPS=steps)
     return bookshop
 
 
