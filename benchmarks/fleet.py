@@ -108,7 +108,7 @@ class Herd:
         spaces = ["--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
         with (self.folder / f"log-{number}").open("wb") as log:
             # A hundred real hosts take no processor from the deployer.
-            command = ["nice", "-n", "10", "unshare", *spaces, "sh", "-c", script]
+            command = ["chrt", "--idle", "0", "unshare", *spaces, "sh", "-c", script]
             self.servers.append(subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL))
 
     def multiply(self, count: int) -> None:
