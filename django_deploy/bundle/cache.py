@@ -13,15 +13,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from django_deploy.exceptions import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 def default_cache() -> Path:
-    """The user's cache folder of django-deploy."""
+    """The user's cache folder of django-deploy, which is made; ``ConfigError`` where it cannot be."""
     from platformdirs import user_cache_path
 
-    return user_cache_path("django-deploy")
+    folder = user_cache_path("django-deploy")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The cache folder {folder} cannot be made: {error.strerror}.",
+            remedy="Name one that you may write to in the variable XDG_CACHE_HOME.",
+        ) from None
+    return folder
 
 
 def digest(*parts: object) -> str:

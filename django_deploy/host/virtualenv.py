@@ -227,11 +227,15 @@ def _installed(folder: Path) -> Iterator[tuple[str, str, Path]]:
     """Name, version and metadata of each distribution; importlib.metadata reads all of their descriptions."""
     for metadata in folder.glob("*.dist-info/METADATA"):
         with metadata.open(encoding="utf-8", errors="replace") as lines:
-            header = dict(
-                line.rstrip().split(": ", 1) for line in takewhile(str.strip, lines) if ": " in line
-            )
+            header = dict(map(_field, takewhile(str.strip, lines)))
         name = re.sub(r"[-_.]+", "-", header.get("Name", "")).lower()
         yield name, header.get("Version", ""), metadata.parent
+
+
+def _field(line: str) -> tuple[str, str]:
+    """Name and value of a field of core metadata; a value may be empty, or go on in the next line."""
+    name, _, value = line.partition(":")
+    return name, value.strip()
 
 
 def site_packages(release: Release) -> Path:

@@ -14,6 +14,9 @@ from tests.bundle.archives import make_wheel
 from tests.bundle.conftest import TOOLS_PATH
 from tests.bundle.test_inventory import UV, needs_uv
 
+#: When no installer is at work any more, in seconds since the epoch.
+LATER = 4e9
+
 FILES = {"acme/__init__.py": "x = 1\n", "acme/a,b.txt": "a comma\n", "acme/größe.txt": "no ASCII\n"}
 
 
@@ -96,3 +99,49 @@ def test_names_that_look_like_a_way_out(installed):
 
 def test_without_a_record(tmp_path):
     refuse_alterations([("acme", "1.0", tmp_path)])
+
+
+def add(folder, name):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("")
+    for path in (folder / name, *(folder / name).parents):
+        if path == folder:
+            break
+        os.utime(path, (LATER, LATER))
+
+
+def test_added_by_hand(installed):
+    """As ``makemigrations`` does for an app of somebody else's."""
+    folder, asked = installed
+    add(folder, "acme/migrations/0099_extra.py")
+    add(folder, "acme/new.py")
+
+    with pytest.raises(BundleError) as caught:
+        refuse_alterations(asked)
+
+    assert str(caught.value) == (
+        "Files were added here to what was installed, and no host gets them:"
+        " acme==1.0: acme/migrations, acme/new.py.\n"
+        "Delete them, or move them into a package of yours (migrations: see MIGRATION_MODULES);"
+        " or deploy your own copy, installed with pip install -e."
+        " What does not matter can be named in ALLOW_ALTERED."
+    )
+    refuse_alterations(asked, allowed=["acme"])
+
+
+def test_byproducts_are_no_additions(installed):
+    folder, asked = installed
+    for name in ("acme/__pycache__/new.cpython-311.pyc", "acme/.DS_Store", "acme/gone/__pycache__/x.pyc"):
+        add(folder, name)
+
+    refuse_alterations(asked)
+
+
+def test_namespaces_are_shared(installed):
+    folder, asked = installed
+    other = folder / "acme_more-1.0.dist-info"
+    other.mkdir()
+    (other / "RECORD").write_text("acme/more/__init__.py,,\nacme_more-1.0.dist-info/RECORD,,\n")
+    add(folder, "acme/more/__init__.py")
+
+    refuse_alterations(asked)

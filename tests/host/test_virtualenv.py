@@ -42,6 +42,14 @@ def test_what_the_lock_says_is_accepted(layout):
     verify(release, {"django": ["5.2.19"], "shop-reviews": ["1.0"]})
 
 
+def test_fields_may_be_empty(layout):
+    """poetry-core and uv's backend write ``Summary: `` where there is no description."""
+    release = make_release(layout, 1)
+    install(release, "shop", "1.0", "Summary: ", "Author:", "License: of several lines: ", "        more: ")
+
+    verify(release, {"shop": ["1.0"]})
+
+
 def test_what_differs_from_the_lock_is_named(layout):
     release = make_release(layout, 1)
     install(release, "django", "5.2.18")

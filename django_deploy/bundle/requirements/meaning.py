@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,9 +66,11 @@ def select_for(
 
 
 def _folders(project: Distribution) -> tuple[Path, ...]:
-    """Where relative paths are looked for: manage.py is run in the first, and usually lies in both."""
+    """Where relative paths are looked for: that of manage.py, and the project's own, if it is another."""
+    program = Path(sys.argv[0])
+    here = program.resolve().parent if program.name == "manage.py" else Path.cwd()
     source = project.source
-    return (Path.cwd(), source) if source is not None and source.is_dir() else (Path.cwd(),)
+    return (here, source) if source is not None and source.is_dir() else (here,)
 
 
 def _read(

@@ -402,6 +402,14 @@ def _stale_version(built: BuiltWheel, distribution: Distribution) -> Iterator[st
         )
 
 
+def _refuse_another_name(distribution: Distribution, name: str) -> None:
+    if distribution.kind != "plain" and canonicalize_name(name) != canonicalize_name(distribution.name):
+        raise BundleError(
+            f"{distribution.name} calls itself {name or 'nothing'} now: its name has changed since.",
+            remedy=f"pip uninstall {distribution.name}; pip install -e {distribution.source}",
+        )
+
+
 def _direct_reference(distribution: Distribution) -> str:
     """The requirement that installs a VCS or URL distribution again: the same commit, the same file."""
     url = distribution.url
@@ -444,6 +452,7 @@ def _lost_files(wheel: Path, distribution: Distribution, tree: Tree) -> tuple[st
 
 def _describe(path: Path, distribution: Distribution, warnings: tuple[str, ...] = ()) -> BuiltWheel:
     metadata = read_metadata(path)
+    _refuse_another_name(distribution, metadata["Name"] or "")
     wheel = Wheel(
         name=distribution.name,
         version=metadata["Version"],

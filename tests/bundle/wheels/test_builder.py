@@ -92,6 +92,22 @@ def test_damaged_wheel_of_the_cache_is_made_again(sample, build_cache):
     assert first.wheel.path.stat().st_size == first.wheel.size
 
 
+def test_new_name_of_the_sources(sample, build_cache):
+    project = sample("flit")
+    text = (project / "pyproject.toml").read_text()
+    (project / "pyproject.toml").write_text(text.replace('name = "acme-flit"', 'name = "acme-other"'))
+    with (project / "pyproject.toml").open("a") as file:
+        file.write('[tool.flit.module]\nname = "acme_flit"\n')
+
+    with pytest.raises(BundleError) as caught:
+        build(editable("acme-flit", project), build_cache)
+
+    assert str(caught.value) == (
+        "acme-flit calls itself acme-other now: its name has changed since.\n"
+        f"pip uninstall acme-flit; pip install -e {project}"
+    )
+
+
 def test_new_version_of_the_sources(sample, build_cache):
     project = sample("flit")
     text = (project / "pyproject.toml").read_text()
