@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django_deploy.bundle.environment import site_folders
+from django_deploy.exceptions import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ def find_unowned_modules(
 
     Such come from PYTHONPATH, from what ``manage.py`` puts on the path, or were dropped into site-packages
     (``folders``). What is built from a folder, and a plain project, own all that lies there.
+    Raises ``BundleError`` where such a module hides one that is installed, which hosts would run instead.
     """
     installed = tuple(distributions)
     sites = site_folders() if folders is None else folders
@@ -46,8 +48,25 @@ def find_unowned_modules(
             tops -= _owned_in(folder.resolve(), installed, tops)
         elif any(folder.is_relative_to(place) or folder.resolve().is_relative_to(place) for place in known):
             continue
+        else:
+            _refuse_hiding(folder, tops, installed)
         if tops:
             yield _warning(folder, sorted(tops))
+
+
+def _refuse_hiding(folder: Path, tops: set[str], installed: Iterable[Distribution]) -> None:
+    hidden = {
+        top: item
+        for item in installed
+        if item.kind == "index"
+        for top in tops & (_listed(item.metadata_folder) or set())
+    }
+    if hidden:
+        names = ", ".join(f"{top} (of {item.name})" for top, item in sorted(hidden.items()))
+        raise BundleError(
+            f"What runs here from {folder} hides what is installed, and hosts get that: {names}.",
+            remedy="Take the folder off PYTHONPATH, or install what is in it with pip install -e.",
+        )
 
 
 def _known_folders(installed: Sequence[Distribution]) -> Iterator[Path]:

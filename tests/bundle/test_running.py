@@ -10,6 +10,7 @@ import pytest
 
 from django_deploy.bundle.environment import Distribution, discover
 from django_deploy.bundle.running import find_unowned_modules
+from django_deploy.exceptions import BundleError
 
 WARNING = (
     "Modules run here from {} that no distribution owns, so no host gets them: {}. "
@@ -43,6 +44,21 @@ def test_modules_from_a_folder_on_the_path(imported, tmp_path):
     modules = imported(shop="lib/shop/__init__.py", shop__models="lib/shop/models.py", tools="lib/tools.py")
 
     assert list(find_unowned_modules(modules, [], [])) == [WARNING.format(tmp_path / "lib", "shop, tools")]
+
+
+def test_modules_that_hide_what_is_installed_are_refused(imported, tmp_path):
+    site = tmp_path / "site-packages"
+    install(site, "sqlparse", RECORD="sqlparse/__init__.py,,\nsqlparse-1.0.dist-info/RECORD,,\n")
+    modules = imported(sqlparse="patched/sqlparse/__init__.py", tools="patched/tools.py")
+
+    with pytest.raises(BundleError) as caught:
+        list(find_unowned_modules(modules, discover([site]).distributions, [site]))
+
+    assert str(caught.value) == (
+        f"What runs here from {tmp_path}/patched hides what is installed, and hosts get that:"
+        " sqlparse (of sqlparse).\n"
+        "Take the folder off PYTHONPATH, or install what is in it with pip install -e."
+    )
 
 
 def test_parts_of_a_namespace(imported, tmp_path):
