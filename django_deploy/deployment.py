@@ -26,7 +26,10 @@ from .bundle.wheels.revision import Commits, find_commits
 from .exceptions import ConfigError, DeployError, Interrupted, RolloutFailed
 from .host.protocol import Event, Report, ignore
 from .origins import Origin, from_environment
-from .plan import Plan, code_of, find_release, make_plan, platform_of
+from .plan.fitness import platform_of
+from .plan.making import make_plan
+from .plan.model import Plan
+from .plan.releases import code_of, find_release
 from .rehearsal import rehearse
 from .rollout import Clock, Rollout, is_stale, too_late
 from .shipment import fetch_tools, fit_bundle, fit_bundles, measure_room, shorten

@@ -22,7 +22,7 @@ from .bundle.manifest import Manifest, Wheel, size_text
 from .bundle.wheels.audit import provides_module
 from .exceptions import BundleError, DeployError, HostError, RequestFailed
 from .host.protocol import Event, Report
-from .plan import platform_of
+from .plan.fitness import platform_of
 from .target import Target
 from .transport.fetching import fetch_file, fetch_lock
 from .transport.fleet import Fleet

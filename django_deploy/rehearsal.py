@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from .exceptions import DeployError, RolloutFailed
 from .host.protocol import Report
-from .plan import Plan
+from .plan.model import Plan
 from .stages import Stage, rehearsal_stage
 from .target import Host
 from .transport.fleet import Courier, Fleet, gather

@@ -16,7 +16,9 @@ from .bundle.tools import HostPlatform, fetch_tool, fits
 from .bundle.vendor import vendor
 from .exceptions import BundleError, HostError, RolloutFailed
 from .host.protocol import Report
-from .plan import Plan, find_release, platform_of, tools_needed
+from .plan.fitness import platform_of, tools_needed
+from .plan.model import Plan
+from .plan.releases import find_release
 from .target import Host, Target
 
 

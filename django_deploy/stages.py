@@ -14,7 +14,7 @@ from .bundle.inventory import Inventory, take_inventory
 from .databases import compare_databases
 from .exceptions import DeployError, RolloutFailed
 from .host.protocol import Event, Report
-from .plan import HostPlan, Plan
+from .plan.model import HostPlan, Plan
 from .target import Host, Step, Target
 from .transport.session import HostSession, Reply
 

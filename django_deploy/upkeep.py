@@ -12,7 +12,7 @@ from .deployment import Outcome, connect_hosts, finish, interruptible, names_of,
 from .exceptions import DeployError
 from .host.logs import is_meant
 from .host.protocol import Report, ignore
-from .plan import code_of, find_release, new_release_id
+from .plan.releases import code_of, find_release, new_release_id
 from .rollout import Clock, Rollout
 from .stages import activation_stages, begin_stages, renewal_stages
 from .target import Host, Target

@@ -9,7 +9,7 @@ import pytest
 from django_deploy.bundle.room import NO_ROOM
 from django_deploy.exceptions import DeployError, RolloutFailed
 from django_deploy.host.protocol import ignore
-from django_deploy.plan import make_plan
+from django_deploy.plan.making import make_plan
 from django_deploy.stages import activation_stages, deferred_stages, deploy_stages, way_back_stages
 from django_deploy.target import Batch, Host, Step
 from tests.plan.test_making import BARE, MANIFEST, NOW, TARGET, HostBundle

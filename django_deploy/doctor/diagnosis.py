@@ -19,7 +19,7 @@ from django_deploy.doctor.finding import Finding, error
 from django_deploy.doctor.subject import Subject
 from django_deploy.exceptions import DeployError
 from django_deploy.host.protocol import ignore
-from django_deploy.plan import find_release
+from django_deploy.plan.releases import find_release
 from django_deploy.target import Host, Target
 from django_deploy.transport.fleet import Fleet
 from django_deploy.transport.key_survey import survey_keys

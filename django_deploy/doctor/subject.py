@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django_deploy.exceptions import DeployError
-from django_deploy.plan import find_release
+from django_deploy.plan.releases import find_release
 from django_deploy.target import Host, Target
 
 

@@ -55,10 +55,15 @@ def entries(layout: Layout, most: int) -> list[dict[str, Any]]:
 def durations(layout: Layout) -> list[dict[str, float]]:
     """The seconds that the last deployments took, newest first: until all was ``made``, and ``activated``.
 
-    Those count that made a release here; what became live again, or was only restarted, took less.
+    Those count that made a release here; what became live again, or was only restarted, took less. None are
+    known where the history cannot be read.
     """
+    try:
+        entries = list(islice(_newest_first(layout), MAX_LOOKED_AT))
+    except OSError:
+        return []
     found = []
-    for entry in islice(_newest_first(layout), MAX_LOOKED_AT):
+    for entry in entries:
         seconds = [(phase["phase"], phase["seconds"]) for phase in entry.get("phases", ())]
         if entry.get("action") == "deploy" and "prepare" in dict(seconds):
             activated = sum(took for phase, took in seconds if phase == "activate")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from django.dispatch import Signal
 
     from django_deploy.deployment import Outcome
-    from django_deploy.plan import Plan
+    from django_deploy.plan.model import Plan
 
 
 def announce(plan: Plan) -> None:

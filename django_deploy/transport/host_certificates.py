@@ -34,7 +34,7 @@ class HostCertificate:
 
 def read(certificate: PublicKey) -> HostCertificate:
     """The fields after the key; what is no certificate gives nonsense, whose signature is not valid."""
-    message = paramiko.Message(certificate.blob)
+    message = _Whole(certificate.blob)
     message.get_binary()  # the type
     message.get_binary()  # the nonce
     for _ in range(certificate.key_fields):
@@ -55,6 +55,14 @@ def read(certificate: PublicKey) -> HostCertificate:
         signed,
         message.get_binary(),
     )
+
+
+class _Whole(paramiko.Message):
+    """Paramiko fills up what was cut off, with zeros; here it is empty."""
+
+    def get_binary(self) -> bytes:
+        size, left = self.get_int(), len(self.get_remainder())
+        return self.get_bytes(size) if size <= left else b""
 
 
 def _texts(packed: bytes) -> list[str]:

@@ -19,7 +19,8 @@ from django_deploy.host.link import Link
 from django_deploy.host.protocol import HOST_EVENTS, Event, ProtocolError, decode, encode, ignore
 from django_deploy.host.store import Store
 from django_deploy.management.commands.deploy_status import Command
-from django_deploy.plan import make_plan, tools_needed
+from django_deploy.plan.fitness import tools_needed
+from django_deploy.plan.making import make_plan
 from django_deploy.reporters.live import _Board
 from django_deploy.reporters.plain import JsonReporter, LineReporter
 from django_deploy.reporters.secrets import Secrets

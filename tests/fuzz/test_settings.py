@@ -23,7 +23,7 @@ from django_deploy.host.protocol import encode
 from django_deploy.host.shape import check as check_shape
 from django_deploy.host.supervisor import Supervisor
 from django_deploy.host.systemd import UNIT, Systemd
-from django_deploy.plan import make_plan
+from django_deploy.plan.making import make_plan
 from django_deploy.reading.keys import TARGET_KEYS, read_target
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.stages import _prepare_fields, deploy_stages

@@ -152,6 +152,12 @@ def test_durations_are_those_of_deployments_that_made_a_release(layout):
     ]
 
 
+def test_no_durations_are_known_where_the_history_cannot_be_read(layout):
+    (layout.private / "history.jsonl").mkdir()
+
+    assert history.durations(layout) == []
+
+
 def test_durations_of_the_last_deployments_only(layout):
     for seconds in range(history.MAX_DURATIONS + 2):
         deployed(layout, "deploy", ("prepare", float(seconds)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from django_deploy.plan import RESERVED_BYTES, RESERVED_INODES
+from django_deploy.plan.fitness import RESERVED_BYTES, RESERVED_INODES
 
 from .inspection import assert_serves, live, look, visit, visit_when_up
 

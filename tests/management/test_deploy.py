@@ -23,7 +23,7 @@ from django_deploy.exceptions import ConfigError, DeployError, Interrupted, Requ
 from django_deploy.host.protocol import Event
 from django_deploy.management.base import Terminal
 from django_deploy.management.commands import deploy, deploy_rollback, deploy_to
-from django_deploy.plan import HostPlan, Plan
+from django_deploy.plan.model import HostPlan, Plan
 from tests.error_ids import without_ids
 
 TARGETS = {

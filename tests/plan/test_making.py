@@ -15,7 +15,9 @@ from django_deploy.bundle.room import NO_ROOM, Room
 from django_deploy.bundle.tools import HostPlatform
 from django_deploy.bundle.wheels.revision import Commits
 from django_deploy.exceptions import HostError, RolloutFailed
-from django_deploy.plan import fingerprint, make_plan, platform_of, tools_needed
+from django_deploy.plan.fitness import platform_of, tools_needed
+from django_deploy.plan.making import make_plan
+from django_deploy.plan.releases import fingerprint
 from django_deploy.target import Batch, Host, Process, Step, Target
 
 NOW = calendar.timegm((2026, 11, 22, 17, 45, 0))

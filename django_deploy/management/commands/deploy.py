@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
     from django_deploy.origins import Origin
-    from django_deploy.plan import Plan
+    from django_deploy.plan.model import Plan
     from django_deploy.reporters.plain import Reporter
     from django_deploy.target import Target
 

@@ -15,7 +15,7 @@ from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
 from django_deploy.bundle.room import NO_ROOM
 from django_deploy.bundle.tools import HostPlatform
-from django_deploy.plan import make_plan
+from django_deploy.plan.making import make_plan
 from django_deploy.target import Host, Target
 
 HOST = HostPlatform((3, 11, 2), glibc="2.36")
