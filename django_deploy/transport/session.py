@@ -41,7 +41,7 @@ HELLO_TIMEOUT = 150.0
 LOOK = protocol.HEARTBEAT / 5
 
 #: Why a link has ended that we have given up.
-SILENT = f"the host program has been silent for {protocol.SILENCE:.0f} s"
+SILENT = f"the link to the host broke: the host program has been silent for {protocol.SILENCE:.0f} s"
 
 Reply = dict[str, Any]
 

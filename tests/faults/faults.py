@@ -87,6 +87,10 @@ def elsewhere(phases: Sequence[str], why: str) -> dict[str, str]:
 
 SERVED = "Nothing changed: the host serves {old}, as before.\n"
 LINK = "CommandError: {host}: the link to the host %s\nThe host puts itself back; deploy again.\n" + SERVED
+#: How it is: the watchdog of links and that of sessions wait for the same time.
+SILENT = "broke: ({address}|the host program) has been silent for 15 s"
+CUT = "broke: {address} cut the connection"
+
 MISSED = "CommandError: {host}: no sign of the deployer for 15 s\nDeploy again.\n" + SERVED
 
 
@@ -126,7 +130,7 @@ class Stopped(Fault):
             return "(.*\n)*"
         if scene.phase.name == "confirm":
             return ""
-        lost = LINK % "(ended|broke: {address} has been silent for 15 s|broke: {address} cut the connection)"
+        lost = LINK % f"(ended|{SILENT}|{CUT})"
         return f"({lost}|{MISSED})"
 
 
@@ -212,7 +216,7 @@ class Silent(Fault):
             return late + "Try: ssh .*\nNothing was changed.\n"
         if not scene.phase.is_safe:
             return ""
-        return LINK % "(ended|broke: {address} has been silent for 15 s)"
+        return LINK % f"(ended|{SILENT})"
 
 
 class Reboot(Fault):
@@ -237,7 +241,7 @@ class Reboot(Fault):
             return ""
         if scene.phase.name == "connect":
             return ".*"
-        return LINK % "(ended|broke: {address} (has been silent for 15 s|cut the connection))"
+        return LINK % f"(ended|{SILENT}|{CUT})"
 
     def leaves(self, phase: str) -> bool:
         return phase not in ("confirm", "drain")

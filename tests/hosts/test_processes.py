@@ -47,7 +47,8 @@ def test_worker_that_falls_while_the_next_host_is_activated(pair: list[Machine],
     old = live(first)
     wait = 'until test -e "$DJANGO_DEPLOY_SHARED/fall"; do sleep 0.2; done'
     bookshop.target["BATCH"] = 1
-    bookshop.target["PROCESSES"]["worker"] = f"sh -c '{wait}; echo no coffee; exit 1'"
+    # journald asks a process that has written what unit it is of: it must be there still.
+    bookshop.target["PROCESSES"]["worker"] = f"sh -c '{wait}; echo no coffee; sleep 0.5; exit 1'"
 
     with bookshop.start("deploy", "--json") as deployer:
         deployer.wait_for("process.started", host=f"deploy@{second.address}")

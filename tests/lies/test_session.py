@@ -122,7 +122,8 @@ def test_a_host_that_falls_silent(lying, monkeypatch):
         lying("says nothing")
 
     assert caught.value.message == (
-        "the host program did not start (the host program has been silent for 15 s, exit status 0)"
+        "the host program did not start"
+        " (the link to the host broke: the host program has been silent for 15 s, exit status 0)"
     )
 
 
