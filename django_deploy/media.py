@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from .bundle.cache import sha256_of
 from .exceptions import DeployError
 
 #: What a file that is not whole yet is called, in the folder itself.
@@ -107,11 +108,7 @@ class MediaFolder:
 
     def sha256(self, file: MediaFile) -> str:
         """Of what has come of it."""
-        digest = hashlib.sha256()
-        with self.part(file).open("rb") as part:
-            while data := part.read(1 << 20):
-                digest.update(data)
-        return digest.hexdigest()
+        return sha256_of(self.part(file))
 
     def forget_parts(self) -> None:
         """Those of files that the host has no more."""

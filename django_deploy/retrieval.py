@@ -179,7 +179,7 @@ def _require_place(output: Path, *, is_stem: bool, force: bool) -> None:
         remedy = "Name another one with -o." if taken[0].is_dir() else "Name another one, or say --force."
         raise ConfigError(f"{taken[0]} is there already.", remedy=remedy)
     if not output.parent.is_dir() or not os.access(output.parent, os.W_OK):
-        raise ConfigError(f"{output}: no file can be written there.")
+        raise ConfigError(f"{output}: no file can be written there.", remedy="Name another one with -o.")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ no part of ``make docs``: run it when what is shown changes.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import select
@@ -107,7 +108,7 @@ def picture(
             if wanted is None or (shown is None and wanted(screen.display)):
                 shown = drawn(screen)
     assert shown is not None, f"{name}: no such moment"
-    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)  # noqa: SIM115
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(Text(f"$ python manage.py {' '.join((command[0], 'staging', *command[1:]))}", style="bold"))
     console.print(shown, end="")
     svg = console.export_svg(title="")

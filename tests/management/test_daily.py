@@ -71,7 +71,7 @@ def test_options_may_stand_between_the_target_and_the_process():
         ),
         (
             ("deploy_fetch", "staging", "database", "-o", "/nowhere/dump"),
-            "/nowhere/dump: no file can be written there.",
+            "/nowhere/dump: no file can be written there.\nName another one with -o.",
         ),
         (
             ("deploy_fetch", "staging", "media"),

@@ -406,7 +406,7 @@ def _refuse_another_name(distribution: Distribution, name: str) -> None:
     if distribution.kind != "plain" and canonicalize_name(name) != canonicalize_name(distribution.name):
         raise BundleError(
             f"{distribution.name} calls itself {name or 'nothing'} now: its name has changed since.",
-            remedy=f"pip uninstall {distribution.name}; pip install -e {distribution.source}",
+            remedy=f"Uninstall {distribution.name}, and install it again from where it is now.",
         )
 
 

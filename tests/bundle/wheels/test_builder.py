@@ -104,7 +104,7 @@ def test_new_name_of_the_sources(sample, build_cache):
 
     assert str(caught.value) == (
         "acme-flit calls itself acme-other now: its name has changed since.\n"
-        f"pip uninstall acme-flit; pip install -e {project}"
+        "Uninstall acme-flit, and install it again from where it is now."
     )
 
 
