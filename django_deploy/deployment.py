@@ -21,6 +21,7 @@ from .bundle.file.archive import with_vendored, write_bundle
 from .bundle.file.sbom import write_sbom
 from .bundle.file.signing import SigningKey, load_signing_key, sign_file
 from .bundle.index.sources import read_sources, redact
+from .bundle.inventory import take_inventory
 from .bundle.manifest import Manifest
 from .bundle.wheels.revision import Commits, find_commits
 from .exceptions import ConfigError, DeployError, Interrupted, RolloutFailed
@@ -437,7 +438,8 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, sk
         rooms = {
             host: measure_room(manifest, bundles[host], tools[host], facts[host]) for host in target.hosts
         }
-        plan = make_plan(target, manifest, facts, bundles, tools, rooms, now=time.time())
+        inventory = take_inventory(manifest)
+        plan = make_plan(target, manifest, facts, bundles, tools, rooms, inventory=inventory, now=time.time())
         plan = shorten(plan, facts)
         refuse_alterations(manifest.installed, target.allow_altered)
         if not plan.is_empty:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from .exceptions import DeployError, RolloutFailed
 from .host.protocol import Report
 from .plan.model import Plan
-from .stages import Stage, rehearsal_stage
+from .stages import Stage, rehearsal_stages
 from .target import Host
 from .transport.fleet import Courier, Fleet, gather
 from .transport.session import Reply
@@ -17,23 +17,32 @@ from .transport.session import Reply
 def rehearse(plan: Plan, fleet: Fleet, report: Report) -> Plan:
     """The plan with each host's answer, or with why it would refuse the release (``refusals``).
 
-    Hosts with nothing live are not asked. On the others the release is made beside all that serves, and
-    its migrations are looked at and not run.
+    The release is made beside all that serves, and its migrations are looked at and not run.
     """
-    hosts = [host.host for host in plan.hosts if host.live is not None and host.host in plan.installing]
-    stage = rehearsal_stage(plan, hosts, report)
-    sent = {courier: _send(courier, stage) for courier in fleet.couriers if courier.host in hosts}
     answers: dict[Host, Reply] = {}
     refusals: list[DeployError] = []
-    for courier, future in sent.items():
-        try:
-            (answers[courier.host],) = gather(future.result(), "")
-        except RolloutFailed as failure:
-            refusals += failure.errors
-        except DeployError as error:
-            refusals.append(error)
+    for stage in rehearsal_stages(plan, report):
+        answers, errors = _ask(stage, fleet)
+        refusals += errors
+        if stage.then is not None:
+            stage.then({host: [answer] for host, answer in answers.items()})
     found = (replace(host, rehearsal=answers.get(host.host)) for host in plan.hosts)
     return replace(plan, hosts=tuple(found), refusals=tuple(refusals))
+
+
+def _ask(stage: Stage, fleet: Fleet) -> tuple[dict[Host, Reply], list[DeployError]]:
+    """One reply of each host, or what it has against that."""
+    replies: dict[Host, Reply] = {}
+    errors: list[DeployError] = []
+    sent = {courier: _send(courier, stage) for courier in fleet.couriers if courier.host in stage.hosts}
+    for courier, future in sent.items():
+        try:
+            (replies[courier.host],) = gather(future.result(), "")
+        except RolloutFailed as failure:
+            errors += failure.errors
+        except DeployError as error:
+            errors.append(error)
+    return replies, errors
 
 
 def _send(courier: Courier, stage: Stage) -> Future[list[Future[Reply]]]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .bundle.assembly import deployer
-from .bundle.inventory import Inventory, take_inventory
 from .databases import compare_databases
 from .exceptions import DeployError, RolloutFailed
 from .host.protocol import Event, Report
@@ -49,12 +48,11 @@ def deploy_stages(plan: Plan, report: Report, accept: Accept | None = None) -> l
     changing = replace(plan.target, hosts=plan.changing)
     installing = replace(plan.target, hosts=plan.installing)
     live = {host.host: host.live for host in plan.hosts}
-    inventory = take_inventory(plan.manifest)
 
     def prepare(session: HostSession) -> list[Future[Reply]]:
         host = plan.host(session.host.name)
         _upload(session, host, report)
-        return [session.request("prepare", **_prepare_fields(plan, host, inventory))]
+        return [session.request("prepare", **_prepare_fields(plan, host))]
 
     making = [
         Stage("prepare", installing.hosts, prepare),
@@ -100,20 +98,21 @@ def begin_stages(target: Target, live: Mapping[Host, str | None]) -> list[Stage]
     return [Stage("lock", target.hosts, lock, is_in_turn=True), Stage("lock", target.hosts, begin)]
 
 
-def rehearsal_stage(plan: Plan, hosts: Sequence[Host], report: Report) -> Stage:
-    """Send the release to hosts that have another one live, and ask each what it would change there."""
-    target, inventory = replace(plan.target, hosts=tuple(hosts)), take_inventory(plan.manifest)
-    judged = _judged_steps(replace(plan.target, hosts=plan.installing))
+def rehearsal_stages(plan: Plan, report: Report) -> list[Stage]:
+    """Send the release to all hosts on which it would be made, and ask each what it would change there."""
+    target = replace(plan.target, hosts=plan.installing)
+    judged = _judged_steps(target)
+    others = _staying_code(plan.target)
 
     def rehearse(session: HostSession) -> list[Future[Reply]]:
         host = plan.host(session.host.name)
         _upload(session, host, report)
         commands = [list(step.command) for step in judged.get(session.host, ())]
-        fields = _prepare_fields(plan, host, inventory) | _check_fields(target)
-        migrations = _migration_fields(target, commands, _staying_code(plan.target), asks=False)
+        fields = _prepare_fields(plan, host) | _check_fields(target)
+        migrations = _migration_fields(target, commands, others, asks=False)
         return [session.request("rehearse", **fields, migrations=migrations)]
 
-    return Stage("rehearse", target.hosts, rehearse)
+    return [*_table_stages("rehearse", plan, judged, others), Stage("rehearse", target.hosts, rehearse)]
 
 
 def _check_fields(target: Target) -> dict[str, Any]:
@@ -142,14 +141,6 @@ def _migration_stages(plan: Plan, target: Target, accept: Accept | None) -> list
     others = _staying_code(plan.target)
     asks = accept is not None and target.migrations != "allow"
 
-    def list_tables(session: HostSession) -> list[Future[Reply]]:
-        return [session.request("list_tables")]
-
-    def remember(replies: Mapping[Host, Sequence[Reply]]) -> None:
-        for host, (reply,) in replies.items():
-            name = f"the live release of {host.name}"
-            others.append({"name": name, "tables": reply.get("tables"), "stays": False})
-
     def judge(session: HostSession) -> list[Future[Reply]]:
         commands = [list(step.command) for step in judged[session.host]]
         return [session.request("plan_migrations", **_migration_fields(target, commands, others, asks=asks))]
@@ -162,11 +153,27 @@ def _migration_stages(plan: Plan, target: Target, accept: Accept | None) -> list
     judged = _judged_steps(target)
     if not judged:
         return []
-    elsewhere = _other_code(plan, judged)
     return [
-        *([Stage("preflight", elsewhere, list_tables, then=remember)] if elsewhere else []),
+        *_table_stages("preflight", plan, judged, others),
         Stage("preflight", tuple(judged), judge, then=ask if asks else None),
     ]
+
+
+def _table_stages(
+    name: str, plan: Plan, judged: Collection[Host], others: list[dict[str, Any]]
+) -> Iterator[Stage]:
+    """Ask what code that no host of ``judged`` runs uses of the database; it is added to ``others``."""
+
+    def list_tables(session: HostSession) -> list[Future[Reply]]:
+        return [session.request("list_tables")]
+
+    def remember(replies: Mapping[Host, Sequence[Reply]]) -> None:
+        for host, (reply,) in replies.items():
+            code = f"the live release of {host.name}"
+            others.append({"name": code, "tables": reply.get("tables"), "stays": False})
+
+    if judged and (elsewhere := _other_code(plan, judged)):
+        yield Stage(name, elsewhere, list_tables, then=remember)
 
 
 def _staying_code(target: Target) -> list[dict[str, Any]]:
@@ -322,13 +329,14 @@ def _hold_stage(name: str, hosts: Sequence[Host], seconds: float) -> Stage:
     return Stage(name, tuple(hosts), lambda session: [session.request("hold", seconds=seconds)])
 
 
-def _prepare_fields(plan: Plan, host: HostPlan, inventory: Inventory) -> dict[str, Any]:
+def _prepare_fields(plan: Plan, host: HostPlan) -> dict[str, Any]:
     target = plan.target
     return {
         "release": plan.record(host),
         "lock": plan.lock(host),
         "distributions": {
-            name: [version, *inventory.get((name, version), ())]  # then tags and digest, where they are known
+            # Then tags and digest, where they are known.
+            name: [version, *plan.inventory.get((name, version), ())]
             for name, version in host.bundle.distributions.items()
         },
         "artifacts": [{"sha256": w.sha256, "name": w.path.name} for w in host.bundle.wheels],

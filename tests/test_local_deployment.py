@@ -434,10 +434,11 @@ def test_a_step_that_hangs_is_ended_with_all_that_it_started(shop):
     shop.check()
 
 
-def test_a_lookalike_from_a_folder_is_not_deployed(shop, tmp_path):
+@pytest.mark.parametrize("mark", ["first edition", "never seen"])
+def test_a_lookalike_from_a_folder_is_not_deployed(shop, tmp_path, mark):
     """Installed here from a wheel that no index has, under a name and version that the index has too."""
     before = shop.live
-    shop.change_mark("never seen")
+    shop.change_mark(mark)
 
     with shop.lookalike("sqlparse", tmp_path) as version:
         status, _out, err = shop.run("deploy", "demo")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
+import shutil
 import sqlite3
 import tempfile
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,14 +40,46 @@ class Migration(migrations.Migration):
 
 
 @pytest.fixture(scope="module")
-def shop():
+def bare():
     # Not pytest's own folder: its path is too long for a Unix socket.
     with tempfile.TemporaryDirectory(prefix="shop-") as folder:
         made = Shop(Path(folder))
-        made.deploy()
-        settle(made)
         yield made
         made.stop()
+
+
+@pytest.fixture(scope="module")
+def live(bare):
+    bare.deploy()
+    settle(bare)
+    return bare
+
+
+@pytest.fixture
+def shop(live):
+    """Each test changes the project, and the next one finds it as it was deployed."""
+    with changed_for_once(live):
+        yield live
+
+
+@contextmanager
+def changed_for_once(shop):
+    kept = shop.project.with_name("kept")
+    shutil.copytree(shop.project, kept, symlinks=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(shop.project)
+        kept.rename(shop.project)
+
+
+@contextmanager
+def elsewhere(shop, root):
+    """The same project and environment, and a folder where nothing is."""
+    other = copy.copy(shop)
+    other.root, other.environment = root, {**shop.environment, "BOOKSHOP_DEMO_ROOT": str(root)}
+    with changed_for_once(other):
+        yield other
 
 
 def settle(shop):
@@ -73,8 +107,7 @@ def applied(shop):
         return [name for (name,) in rows]
 
 
-def change(shop):
-    """One of everything that a deployment can change."""
+def add_pages(shop):
     (shop.project / "catalogue/migrations/0003_pages.py").write_text(ADD_PAGES)
     models = shop.project / "catalogue/models.py"
     field = "    title = models.CharField("
@@ -82,6 +115,20 @@ def change(shop):
     models.write_text(
         models.read_text().replace(field, f"    pages = models.IntegerField(null=True)\n{field}", 1)
     )
+
+
+def drop_restocked(shop):
+    (shop.project / "catalogue/migrations/0004_no_restocked.py").write_text(DROP_RESTOCKED)
+    models = shop.project / "catalogue/models.py"
+    lines = models.read_text().splitlines(keepends=True)
+    models.write_text("".join(line for line in lines if "restocked = " not in line))
+    worker = shop.project / "catalogue/management/commands/restock.py"
+    worker.write_text(worker.read_text().replace('["stock", "restocked"]', '["stock"]'))
+
+
+def change(shop):
+    """One of everything that a deployment can change."""
+    add_pages(shop)
     (shop.project / "catalogue/static/catalogue/new.css").write_text("p { color: green }\n")
     (shop.project / "catalogue/static/catalogue/shop.js").write_text("// changed\n")
     with (shop.project / "bookshop/settings.py").open("a") as settings:
@@ -121,12 +168,8 @@ def test_the_plan_tells_what_would_change_and_changes_nothing(shop):
 
 
 def test_what_would_be_refused_is_said_ahead(shop):
-    (shop.project / "catalogue/migrations/0004_no_restocked.py").write_text(DROP_RESTOCKED)
-    models = shop.project / "catalogue/models.py"
-    lines = models.read_text().splitlines(keepends=True)
-    models.write_text("".join(line for line in lines if "restocked = " not in line))
-    worker = shop.project / "catalogue/management/commands/restock.py"
-    worker.write_text(worker.read_text().replace('["stock", "restocked"]', '["stock"]'))
+    add_pages(shop)
+    drop_restocked(shop)
     before = tree(shop)
 
     status, out, err = shop.run("deploy", "demo", "--plan")
@@ -153,10 +196,49 @@ def test_a_site_that_does_not_start_is_known_ahead(shop):
     assert "local: the new release does not start: " in err
     assert "KeyError: 'BOOKSHOP_NOWHERE'" in err
     assert err.splitlines()[-1] == "Nothing was changed."
-    settings.write_text(settings.read_text().rpartition("\nif IS_DEPLOYED")[0] + "\n")
+
+
+def test_a_first_release_is_rehearsed_too(bare):
+    with elsewhere(bare, bare.root.with_name("first")) as shop:
+        status, out, err = shop.run("deploy", "demo", "--plan")
+        before = tree(shop)
+        again = shop.run("deploy", "demo", "--plan")
+
+        assert (status, err) == (0, "")
+        lines = out.splitlines()
+        assert "    environment: + BOOKSHOP_ALLOWED_HOSTS, + BOOKSHOP_SECRET_KEY" in lines
+        [added] = [line for line in lines if line.startswith("    static files added: ")]
+        assert re.fullmatch(r".*: (\S+, ){4}\S+ and \d+ more", added)
+        assert "    setting " not in out
+        assert again[:2] == (0, out.replace(sent(out), "nothing to send")), again
+        assert tree(shop) == before
+        assert not (shop.root / "current").exists()
+        assert list((shop.root / "shared").iterdir()) == []
+
+
+def sent(out):
+    return re.search(r"[\d.]+ MB to send", out)[0]
+
+
+def test_what_a_first_release_would_lose_is_known_ahead(bare):
+    with elsewhere(bare, bare.root.with_name("lossy")) as shop:
+        with (shop.project / "bookshop/settings.py").open("a") as settings:
+            settings.write("\nMEDIA_ROOT = BASE_DIR / 'uploads'\n")
+
+        status, out, err = shop.run("deploy", "demo", "--plan")
+
+        assert status == 1, out + err
+        assert "MEDIA_ROOT is " in err
+        assert '    MEDIA_ROOT = os.environ.get("MEDIA_ROOT", MEDIA_ROOT)' in err.replace("  | ", "")
+        assert err.splitlines()[-1] == "Nothing was changed."
 
 
 def test_the_deployment_is_as_foretold_and_throws_the_rehearsal_away(shop):
+    add_pages(shop)
+    drop_restocked(shop)
+    assert shop.run("deploy", "demo", "--plan")[0] == 1
+    assert (shop.root / ".deploy/rehearsal").exists()
+
     [status, out, err] = shop.run("deploy", "demo", "--allow-breaking")
 
     assert status == 0, out + err

@@ -40,6 +40,7 @@ def plan_for(hosts, *steps, live=None, **keys):
         dict.fromkeys(hosts, HostBundle(MANIFEST.pins, MANIFEST.wheels)),
         {host: {} for host in hosts},
         dict.fromkeys(hosts, NO_ROOM),
+        inventory={},
         now=NOW,
     )
 

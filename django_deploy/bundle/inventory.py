@@ -10,6 +10,8 @@ from zipfile import BadZipFile, ZipFile
 from django_deploy.host.inventory import digest_of, digest_of_record, tags_of, tags_of_wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django_deploy.bundle.manifest import Manifest
 
 #: Who installs the files of an index as they are; conda for one makes packages of its own.
@@ -44,6 +46,29 @@ def take_inventory(manifest: Manifest) -> Inventory:
     }
     wheels = {(wheel.name, wheel.version): of_wheel(wheel.path) for wheel in manifest.wheels}
     return {key: item for found in (installed, wheels) for key, item in found.items() if item}
+
+
+def contents_of(distributions: Mapping[str, str], inventory: Inventory) -> dict[str, str]:
+    """Tags and digest as one text, of those of the ``distributions`` (name to version) that have them."""
+    found = {name: inventory.get((name, version)) for name, version in sorted(distributions.items())}
+    return {name: " ".join(item) for name, item in found.items() if item}
+
+
+def other_contents(
+    contents: Mapping[str, str], distributions: Mapping[str, str], inventory: Inventory
+) -> set[str]:
+    """Those of the ``distributions`` that had other ``contents`` elsewhere, where both can be compared.
+
+    What was made for other machines has other files by right.
+    """
+    here = contents_of(distributions, inventory)
+    return {
+        name
+        for name, text in here.items()
+        if name in contents
+        and contents[name] != text
+        and contents[name].rpartition(" ")[0] == text.rpartition(" ")[0]
+    }
 
 
 def of_installed(metadata: Path) -> tuple[str, str] | None:

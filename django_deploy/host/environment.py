@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from .layout import Layout, Release, write_atomically
 from .protocol import Failure
@@ -50,9 +50,9 @@ def store(layout: Layout, set: Mapping[str, str], unset: Sequence[str]) -> None:
     write_atomically(layout.private / "environment.json", json.dumps(values), 0o600)
 
 
-def compare(before: Release, after: Release) -> dict[str, list[str]]:
+def compare(before: Optional[Release], after: Release) -> dict[str, list[str]]:
     """The names of the variables that are ``added``, ``changed`` and ``removed``."""
-    old, new = (_read(release.path / "environment.json") for release in (before, after))
+    old, new = (_read(release.path / "environment.json") if release else {} for release in (before, after))
     return {
         "added": sorted(name for name in new if name not in old),
         "changed": sorted(name for name in new if name in old and old[name] != new[name]),

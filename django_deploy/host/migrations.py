@@ -65,7 +65,8 @@ class Migrations:
         self._target = target
         self._message: dict[str, Any] = {}
         self._planned: list[Planned] = []
-        self._unplanned: list[list[str]] = []
+        #: Commands that cannot be planned yet, with why.
+        self.unplanned: dict[tuple[str, ...], str] = {}
         self._backed_up: set[str] = set()
 
     # Planning
@@ -80,7 +81,7 @@ class Migrations:
         for command in message["commands"]:
             reply = ask({"do": "plan_migrations", "command": command})
             if not reply["ok"]:
-                self._unplanned.append(command)
+                self.unplanned[tuple(command)] = reply["error"]
             elif reply["plan"]:
                 plans.append((command, reply["plan"]))
         return self._judge(plans)
@@ -111,9 +112,8 @@ class Migrations:
 
     def plan_late(self, ask: Ask, command: list[str]) -> None:
         """Once more for a step that could not be planned ahead; nobody is asked any more."""
-        if command not in self._unplanned:
+        if self.unplanned.pop(tuple(command), None) is None:
             return
-        self._unplanned.remove(command)
         self._message = {**self._message, "asks": False}
         reply = ask({"do": "plan_migrations", "command": command})
         if reply["ok"]:

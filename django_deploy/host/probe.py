@@ -48,7 +48,7 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
         "live": journal["previous"] if is_cut_off else layout.live(),
         "current": layout.live(),
         "linked": layout.links_to(layout.live()),
-        "releases": [_describe(release) for release in layout.all_releases()],
+        "releases": [_describe(release, layout.live()) for release in layout.all_releases()],
         "deferred": _deferred(layout),
         "durations": history.durations(layout),
         "store": store.names(),
@@ -69,9 +69,11 @@ def _is_unfinished(journal: dict[str, Any]) -> bool:
     return bool(journal)
 
 
-def _describe(release: Release) -> dict[str, Any]:
+def _describe(release: Release, live: str | None) -> dict[str, Any]:
+    """Of the live one also the contents of its distributions, which is much to tell."""
     record = release.known_record
-    return {"id": release.id, "state": release.state, **{name: record.get(name) for name in RELEASE_FIELDS}}
+    names = (*RELEASE_FIELDS, "contents") if release.id == live else RELEASE_FIELDS
+    return {"id": release.id, "state": release.state, **{name: record.get(name) for name in names}}
 
 
 def _deferred(layout: Layout) -> list[str]:

@@ -34,7 +34,7 @@ NAMES: Shape = {"count": int, "names": [str]}
 
 KINDS = ("added", "changed", "removed")
 
-#: What would change; None where that cannot be known.
+#: What would change; None where that cannot be known. Where nothing is live: what comes, without settings.
 REHEARSAL: Shape = {
     "environment": {kind: [str] for kind in KINDS},
     "settings": (None, [{"name": str, "change": str}]),
@@ -43,7 +43,7 @@ REHEARSAL: Shape = {
 
 
 class Rehearsal:
-    """Of one release on one host, which has another one live."""
+    """Of one release on one host, which has another one live, or none yet."""
 
     def __init__(self, layout: Layout, link: Link, store: Store) -> None:
         self._layout = layout
@@ -56,12 +56,15 @@ class Rehearsal:
 
         Raises ``Failure`` for whatever the deployment would be refused for until its steps begin.
         """
-        live = self._layout.release(self._layout.live() or "")
+        name = self._layout.live()
+        live = self._layout.release(name) if name else None
+        self._layout.create()
         with _alone(self._layout) as lock:
             before = ReleaseSteps(self._link, lock)
             after = ReleaseSteps(self._link, lock)
             try:
-                before.open(live, "rehearsal")  # it starts while the other one is made
+                if live is not None:
+                    before.open(live, "rehearsal")  # it starts while the other one is made
                 self._make(message)
                 after.open(self._release, "rehearsal")
                 return self._compare(live, before, after, message)
@@ -82,22 +85,25 @@ class Rehearsal:
         write_files(self._layout, self._release, message["release"], message["environment"], {})
 
     def _compare(
-        self, live: Release, before: ReleaseSteps, after: ReleaseSteps, message: dict[str, Any]
+        self, live: Optional[Release], before: ReleaseSteps, after: ReleaseSteps, message: dict[str, Any]
     ) -> dict[str, Any]:
         _, warnings, _ = after.check_site(message)
         report_new_warnings(self._layout, self._link, warnings)
-        both = (before, after)
-        settings = [_ask(steps, {"do": "settings"}).get("settings") for steps in both]
-        files = [_ask(steps, {"do": "static_files"}).get("files") for steps in both]
-        if message["migrations"]["commands"]:
-            target = message["migrations"]["target"]
-            migrations = Migrations(self._layout, self._link, after.keep_open, target)
-            migrations.plan(lambda request: after.ask(request, PREFLIGHT_TIMEOUT), message["migrations"])
+        self._plan_migrations(after, message["migrations"])
         return {
             "environment": environment.compare(live, self._release),
-            "settings": _settings(*settings),
-            "static": _files(*files),
+            "settings": _settings(_settings_of(before), _settings_of(after)) if live else [],
+            "static": _files(_files_of(before) if live else {}, _files_of(after)),
         }
+
+    def _plan_migrations(self, steps: ReleaseSteps, message: dict[str, Any]) -> None:
+        if not message["commands"]:
+            return
+        migrations = Migrations(self._layout, self._link, steps.keep_open, message["target"])
+        migrations.plan(lambda request: steps.ask(request, PREFLIGHT_TIMEOUT), message)
+        for command, why in migrations.unplanned.items():
+            text = f"what {' '.join(command)} would do is not known: {why}"
+            self._link.report("warning", message=text, remedy="")
 
 
 def forget(layout: Layout) -> None:
@@ -124,10 +130,18 @@ def _alone(layout: Layout) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _ask(steps: ReleaseSteps, request: dict[str, Any]) -> dict[str, Any]:
+def _settings_of(steps: ReleaseSteps) -> Optional[dict[str, Any]]:
+    return _ask(steps, "settings").get("settings")
+
+
+def _files_of(steps: ReleaseSteps) -> Optional[dict[str, str]]:
+    return _ask(steps, "static_files").get("files")
+
+
+def _ask(steps: ReleaseSteps, what: str) -> dict[str, Any]:
     """Nothing where the release cannot say: it may be broken, or older than this question."""
     try:
-        reply = steps.ask(request, PREFLIGHT_TIMEOUT)
+        reply = steps.ask({"do": what}, PREFLIGHT_TIMEOUT)
     except Failure:
         return {}
     return reply if reply["ok"] else {}

@@ -193,10 +193,6 @@ class Transaction:
         write_atomically(release.path / "site.json", json.dumps({**site, "warnings": warnings}), 0o600)
         return {"site": site, "warnings": warnings, "databases": databases}
 
-    def list_tables(self) -> dict[str, Any]:
-        """What the live release uses of the database: code of this host that another host does not run."""
-        return {"tables": Migrations(self._layout, self._link, self._keep_open).live_tables()}
-
     def plan_migrations(self, message: dict[str, Any]) -> dict[str, Any]:
         """Judge what the ``migrate`` steps will do, ahead of all steps."""
         self._steps.name = "preflight"

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django_deploy.bundle.fitting import HostBundle
+from django_deploy.bundle.inventory import Inventory, other_contents
 from django_deploy.bundle.manifest import Manifest, Wheel
 from django_deploy.bundle.room import NO_ROOM, Room
 from django_deploy.exceptions import RolloutFailed
@@ -26,13 +27,15 @@ def make_plan(
     tools: Mapping[Host, Mapping[str, Wheel]],
     rooms: Mapping[Host, Room],
     *,
+    inventory: Inventory,
     now: float,
 ) -> Plan:
     """Compare the bundle with what each host said of itself; pure.
 
     ``facts`` are the hosts' answers to the hello, ``bundles`` what each installs (``fitting.fit``), ``tools``
     the wheels that ``tools_needed`` asked for, ``rooms`` what the release takes on each host's disk
-    (``shipment.measure_room``), ``now`` is in seconds since the epoch.
+    (``shipment.measure_room``), ``inventory`` what each distribution consists of, ``now`` is in seconds since
+    the epoch.
     Raises ``RolloutFailed`` with every host that is unfit.
     """
     prints = {host: fingerprint(target.for_host(host), bundles[host]) for host in target.hosts}
@@ -42,12 +45,13 @@ def make_plan(
         for problem in problems_of(host, manifest, bundles[host], facts[host])
     ]
     print_ = fingerprint(target, manifest)
-    release = release_to_join(prints, facts) or new_release_id(print_, facts.values(), now)
+    altered = {host: _altered(facts[host], bundles[host], inventory) for host in target.hosts}
+    release = release_to_join(prints, facts, altered) or new_release_id(print_, facts.values(), now)
     codes = {code_of(facts[host], release) for host in target.hosts if facts[host]["live"] == release}
     hosts = [
         _plan_host(
             *(host, bundles[host], facts[host], tools[host], rooms[host], release, prints[host], codes),
-            processes_of(target.for_host(host)),
+            *(altered[host], processes_of(target.for_host(host))),
         )
         for host in target.hosts
     ]
@@ -59,7 +63,15 @@ def make_plan(
         *(w for host in target.hosts for w in warnings_of(host, manifest, facts[host])),
         *idle(target),
     ]
-    return Plan(target, manifest, release, print_, tuple(hosts), tuple(warnings))
+    return Plan(target, manifest, release, print_, tuple(hosts), tuple(warnings), inventory=inventory)
+
+
+def _altered(facts: Mapping[str, Any], bundle: HostBundle, inventory: Inventory) -> set[str]:
+    """The pins that the live release has in the same version, with other files than there are here."""
+    live = find_release(facts, facts["live"])
+    versions = live.get("distributions") or {}
+    same = {pin.name: pin.version for pin in bundle.pins if versions.get(pin.name) == pin.version}
+    return other_contents(live.get("contents") or {}, same, inventory)
 
 
 def _plan_host(
@@ -71,9 +83,13 @@ def _plan_host(
     release: str,
     print_: str,
     codes: Collection[str | None],
+    altered: Collection[str],
     processes: Iterable[Mapping[str, Any]],
 ) -> HostPlan:
-    """``codes``: what the release is a restart of, or is itself, where it is live; ``processes``: its own."""
+    """``codes``: what the release is a restart of, or is itself, where it is live.
+
+    ``altered``: pins that changed and have no other version; ``processes``: those of the release.
+    """
     live = find_release(facts, facts["live"])
     is_current = code_of(facts, facts["live"]) in codes
     is_installed = not is_current and find_release(facts, release).get("state", "failed") not in REPLACED
@@ -81,7 +97,9 @@ def _plan_host(
     # An unpacked tool stays in the host's store; both are removed together.
     needed = () if is_current or is_installed else (*bundle.wheels, *tools.values())
     before = dict(live.get("distributions") or {})
-    changes = _changes(before, bundle, {wheel["sha256"] for wheel in live.get("wheels") or ()})
+    wheels = {wheel["sha256"] for wheel in live.get("wheels") or ()}
+    rebuilt = {wheel.name for wheel in bundle.wheels if wheel.sha256 not in wheels}
+    changes = _changes(before, bundle.distributions, rebuilt.union(altered))
     return HostPlan(
         host=host,
         bundle=bundle,
@@ -95,7 +113,7 @@ def _plan_host(
         send=tuple(wheel for wheel in needed if wheel.sha256 not in stored),
         changes=changes,
         deferred=tuple(facts["deferred"]),
-        same_pins=all(before.get(pin.name) == pin.version for pin in bundle.pins),
+        same_pins=not altered and all(before.get(pin.name) == pin.version for pin in bundle.pins),
         room=room if needed else NO_ROOM,
         processes=_process_changes(live.get("processes") or (), processes),
         durations=durations_of(facts),
@@ -112,9 +130,9 @@ def _process_changes(
     )
 
 
-def _changes(before: Mapping[str, str], bundle: HostBundle, live_wheels: set[str]) -> tuple[Change, ...]:
-    after = bundle.distributions
-    rebuilt = {wheel.name for wheel in bundle.wheels if wheel.sha256 not in live_wheels}
+def _changes(
+    before: Mapping[str, str], after: Mapping[str, str], rebuilt: Collection[str]
+) -> tuple[Change, ...]:
     return tuple(
         Change(name, before.get(name), after.get(name))
         for name in sorted(before.keys() | after.keys())

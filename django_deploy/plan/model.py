@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from django_deploy.bundle.delta import Delta
 from django_deploy.bundle.fitting import HostBundle
+from django_deploy.bundle.inventory import Inventory
 from django_deploy.bundle.manifest import Manifest, Wheel
 from django_deploy.bundle.room import NO_ROOM, Room
 from django_deploy.bundle.wheels.revision import Commits
@@ -88,7 +89,7 @@ class Plan:
 
     A host whose interpreter needs more, or less, has a ``fingerprint`` of its own; the release is one.
     ``commits`` lie between the live release and this one, where that is known. ``refusals`` are what hosts
-    that were asked would refuse it for.
+    that were asked would refuse it for. ``inventory`` is what hosts must find in what they install.
     """
 
     target: Target
@@ -99,6 +100,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     commits: Commits | None = None
     refusals: tuple[DeployError, ...] = ()
+    inventory: Inventory = field(default_factory=dict, repr=False)
 
     @property
     def is_empty(self) -> bool:

@@ -6,7 +6,7 @@ import calendar
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -72,18 +72,24 @@ def _seconds(stamp: str) -> int:
     return calendar.timegm((*(int(stamp[slice(*part)]) for part in _TIME_PARTS), 0, 0, 0))
 
 
-def release_to_join(prints: Mapping[Host, str], facts: Mapping[Host, Mapping[str, Any]]) -> str | None:
+def release_to_join(
+    prints: Mapping[Host, str],
+    facts: Mapping[Host, Mapping[str, Any]],
+    altered: Mapping[Host, Collection[str]],
+) -> str | None:
     """The newest release that hosts serve and that is what this plan would make; the others join them.
 
-    None where there is none, or where a host has something else of that name, or it does not run well
-    there: then a new release is for all hosts.
+    None where there is none, or where a host has something else of that name, as some of it is ``altered``,
+    or it does not run well there: then a new release is for all hosts.
     """
     serving = [
-        facts[host]["live"]
+        host
         for host, print_ in prints.items()
         if find_release(facts[host], facts[host]["live"]).get("fingerprint") == print_
     ]
-    newest = max(serving, default=None)
+    if any(altered[host] for host in serving):
+        return None
+    newest = max((facts[host]["live"] for host in serving), default=None)
     if newest is None or not all(_can_join(facts[host], newest, print_) for host, print_ in prints.items()):
         return None
     return str(newest)

@@ -108,15 +108,19 @@ def _host_lines(host: HostPlan) -> list[str]:
         size += f" instead of {size_text(sum(wheel.size for wheel in host.send))}"
     lines = [f"  {host.host.name}: {host.live or 'first release'}, {size}, installed with {host.installer}"]
     lines += _interpreter_lines(host.bundle)
-    if host.live is None:
-        return lines
-    if not host.changes and not host.processes and host.rehearsal is None:
-        lines.append("    ~ settings of the target, such as ENV, STEPS or HEALTH_CHECK")
-    lines += [f"    {change}" for change in host.changes[:CHANGES_SHOWN]]
-    if (more := len(host.changes) - CHANGES_SHOWN) > 0:
-        lines.append(f"    and {more} more")
-    lines += [f"    {change}" for change in host.processes]
+    if host.live is not None:
+        lines += _difference_lines(host)
     return lines if host.rehearsal is None else [*lines, *_rehearsal_lines(host.rehearsal)]
+
+
+def _difference_lines(host: HostPlan) -> Iterator[str]:
+    """What is another than in the release that is live."""
+    if not host.changes and not host.processes and host.rehearsal is None:
+        yield "    ~ settings of the target, such as ENV, STEPS or HEALTH_CHECK"
+    yield from (f"    {change}" for change in host.changes[:CHANGES_SHOWN])
+    if (more := len(host.changes) - CHANGES_SHOWN) > 0:
+        yield f"    and {more} more"
+    yield from (f"    {change}" for change in host.processes)
 
 
 def _rehearsal_lines(found: Mapping[str, Any]) -> Iterator[str]:

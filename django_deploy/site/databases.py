@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Collection
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -19,6 +22,18 @@ def place(connection: BaseDatabaseWrapper) -> str:
     if connection.vendor == "sqlite":
         return f"sqlite {settings['NAME']}"
     return f"{connection.vendor} {settings['NAME']} on {host}{f':{port}' if port else ''}"
+
+
+def sqlite_file(connection: BaseDatabaseWrapper) -> Path | None:
+    """The file that is written to, if there is one; a relative path counts from where the site starts."""
+    name = str(connection.settings_dict["NAME"] or "")
+    if connection.vendor != "sqlite" or not name or name.startswith(":memory:"):
+        return None
+    if name.startswith("file:"):
+        parts = urlsplit(name)
+        is_written = not re.search(r"mode=(memory|ro)\b|immutable=1", parts.query)
+        return Path(url2pathname(parts.path)).absolute() if is_written else None
+    return Path(name).absolute()
 
 
 def fingerprint(connection: BaseDatabaseWrapper, salt: str) -> str:

@@ -10,9 +10,6 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from django.apps import apps
 from django.conf import settings
@@ -21,6 +18,7 @@ from django.core.cache.backends.filebased import FileBasedCache
 from django.db import connections
 from django.utils.module_loading import import_string
 
+from .databases import sqlite_file
 from .release import is_in_release
 
 
@@ -117,23 +115,11 @@ def _variable(*words: str) -> str:
 def _databases() -> Iterator[Misplaced]:
     """SQLite files, but for those that came with the release, to be read."""
     for alias in connections:
-        file = _sqlite_file(connections[alias].vendor, connections[alias].settings_dict)
+        file = sqlite_file(connections[alias])
         if file is not None and is_in_release(file) and not _came_with_the_release(file):
             loss = "the next release would begin with an empty one."
             setting = f'DATABASES["{alias}"]["NAME"]'
             yield Misplaced(setting, file, loss, _variable("DATABASE", alias), _in_shared(file.name))
-
-
-def _sqlite_file(vendor: str, entry: dict[str, Any]) -> Path | None:
-    """The file of a database; a relative path counts from where the site starts."""
-    name = str(entry["NAME"] or "")
-    if vendor != "sqlite" or not name or name.startswith(":memory:"):
-        return None
-    if name.startswith("file:"):
-        parts = urlsplit(name)
-        is_written = not re.search(r"mode=(memory|ro)\b|immutable=1", parts.query)
-        return Path(url2pathname(parts.path)).absolute() if is_written else None
-    return Path(name).absolute()
 
 
 def _came_with_the_release(file: Path) -> bool:

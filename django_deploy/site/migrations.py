@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
-from .databases import place
+from .databases import place, sqlite_file
 from .effects import Judged
 from .operations import judge_operation, judge_reversal
 from .owners import owners
@@ -65,14 +66,34 @@ def plan_migrations(command: Sequence[str]) -> dict[str, Any]:
     """
     request = read_command(command)
     connection = connections[request.alias]
+    where = place(connection)
+    with _unmade(connection):
+        return {"database": request.alias, "place": where, **_plan(connection, request)}
+
+
+@contextmanager
+def _unmade(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """SQLite makes a file by looking for it; where there is none, one in memory is as empty."""
+    name, file = connection.settings_dict["NAME"], sqlite_file(connection)
+    if file is None or file.exists() or not file.parent.is_dir():
+        yield
+        return
+    connection.close()
+    connection.settings_dict["NAME"] = ":memory:"
+    try:
+        yield
+    finally:
+        connection.settings_dict["NAME"] = name
+        connection.close()
+
+
+def _plan(connection: BaseDatabaseWrapper, request: Request) -> dict[str, Any]:
     connection.prepare_database()
     executor = MigrationExecutor(connection)
     conflicts = executor.loader.detect_conflicts()
     is_idle = request.is_dry or conflicts
     pending = [] if is_idle else _pending(executor, request)
     return {
-        "database": request.alias,
-        "place": place(connection),
         "owners": owners(connection),
         "is_for_all": request.is_for_all,
         "conflicts": {app: sorted(names) for app, names in conflicts.items()},

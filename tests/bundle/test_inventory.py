@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from django_deploy.bundle.inventory import of_installed, of_wheel, take_inventory
+from django_deploy.bundle.inventory import contents_of, of_installed, of_wheel, other_contents, take_inventory
 from django_deploy.bundle.manifest import Manifest, Pin, Wheel
 from tests.bundle.archives import make_wheel
 from tests.bundle.conftest import TOOLS_PATH
@@ -203,3 +203,27 @@ def test_the_inventory_is_of_wheels_and_of_what_is_installed(tmp_path):
     # Each machine builds its own.
     found = take_inventory(replace(manifest, pins=(Pin("acme-tricky", "1.0", ("f" * 64,), is_source=True),)))
     assert ("acme-tricky", "1.0") not in found
+
+
+INVENTORY = {("django", "5.2"): ("py3-none-any", "1" * 32), ("lxml", "6.0"): ("cp311-cp311-linux", "2" * 32)}
+VERSIONS = {"lxml": "6.0", "django": "5.2", "six": "1.17"}
+
+
+def test_contents_are_told_of_what_has_them():
+    told = {"django": f"py3-none-any {'1' * 32}", "lxml": f"cp311-cp311-linux {'2' * 32}"}
+
+    assert contents_of(VERSIONS, INVENTORY) == told
+    assert other_contents(told, VERSIONS, INVENTORY) == set()
+
+
+@pytest.mark.parametrize(
+    ("contents", "others"),
+    [
+        ({"django": f"py3-none-any {'3' * 32}"}, {"django"}),
+        ({"lxml": f"cp312-cp312-macosx {'3' * 32}"}, set()),
+        ({"six": f"py3-none-any {'3' * 32}"}, set()),
+        ({}, set()),
+    ],
+)
+def test_what_can_be_compared_is_compared(contents, others):
+    assert other_contents(contents, VERSIONS, INVENTORY) == others

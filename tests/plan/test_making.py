@@ -74,7 +74,16 @@ BARE = {
 }
 
 
-def plan(target=TARGET, manifest=MANIFEST, now=NOW, tools=None, bundle=None, room=NO_ROOM, **facts):
+def plan(
+    target=TARGET,
+    manifest=MANIFEST,
+    now=NOW,
+    tools=None,
+    bundle=None,
+    room=NO_ROOM,
+    inventory=None,
+    **facts,
+):
     return make_plan(
         target,
         manifest,
@@ -82,6 +91,7 @@ def plan(target=TARGET, manifest=MANIFEST, now=NOW, tools=None, bundle=None, roo
         {host: bundle or HostBundle(manifest.pins, manifest.wheels) for host in target.hosts},
         {host: tools or {} for host in target.hosts},
         dict.fromkeys(target.hosts, room),
+        inventory=inventory or {},
         now=now,
     )
 
@@ -206,6 +216,19 @@ def test_distributions_that_change_are_named():
     assert found.hosts[0].same_pins is False
 
 
+def test_what_is_live_in_the_same_version_with_other_files_is_not_what_is_here():
+    key, tags = ("django", "5.2.19"), "py3-none-any"
+    before = live(plan(inventory={key: (tags, "1" * 32)}))
+
+    assert plan(inventory={key: (tags, "1" * 32)}, **before).is_empty
+    assert plan(inventory={key: ("cp311-cp311-macosx", "2" * 32)}, **before).is_empty
+    assert plan(**before).is_empty
+    found = plan(inventory={key: (tags, "2" * 32)}, **before)
+    assert [str(change) for change in found.hosts[0].changes] == ["~ django 5.2.19 (other content)"]
+    assert found.release != before["live"]
+    assert found.hosts[0].same_pins is False
+
+
 def test_only_what_the_store_lacks_is_sent():
     found = plan(tools={"uv": UV}, store=[UV.sha256])
 
@@ -279,6 +302,7 @@ def plan_for_pair(first, second, manifest=MANIFEST):
         dict.fromkeys(PAIR.hosts, bundle),
         {host: {"uv": UV} for host in PAIR.hosts},
         dict.fromkeys(PAIR.hosts, NO_ROOM),
+        inventory={},
         now=NOW + 3600,
     )
 
@@ -412,7 +436,9 @@ def test_a_changed_process_of_one_role_is_a_new_release_for_all():
         bundles = dict.fromkeys(target.hosts, HostBundle(MANIFEST.pins, MANIFEST.wheels))
         tools = {host: {} for host in target.hosts}
         return make_plan(
-            target, MANIFEST, facts, bundles, tools, dict.fromkeys(target.hosts, NO_ROOM), now=NOW + 60
+            *(target, MANIFEST, facts, bundles, tools, dict.fromkeys(target.hosts, NO_ROOM)),
+            inventory={},
+            now=NOW + 60,
         ).changing
 
     assert changing(DIVIDED) == ()
@@ -616,6 +642,7 @@ def test_all_that_is_wrong_with_all_hosts_is_told_at_once():
             bundles,
             {host: {} for host in facts},
             dict.fromkeys(facts, NO_ROOM),
+            inventory={},
             now=NOW,
         )
 

@@ -72,7 +72,9 @@ def release():
     )
     bundle = HostBundle(MANIFEST.pins, MANIFEST.wheels)
     host = target.hosts[0]
-    plan = make_plan(target, MANIFEST, {host: FACTS}, {host: bundle}, {host: {}}, {host: NO_ROOM}, now=1.0)
+    plan = make_plan(
+        target, MANIFEST, {host: FACTS}, {host: bundle}, {host: {}}, {host: NO_ROOM}, inventory={}, now=1.0
+    )
     return plan.record(plan.hosts[0]), plan.lock(plan.hosts[0])
 
 
