@@ -12,6 +12,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.cache import sha256_of
+from django_deploy.bundle.inventory import has_known_installer
 from django_deploy.exceptions import BundleError
 
 #: Seconds: an installer writes RECORD when the files are there, but clocks of file systems are coarse.
@@ -36,6 +37,11 @@ def refuse_alterations(installed: Iterable[tuple[str, str, Path]], allowed: Coll
         if canonicalize_name(name) not in passed
     ]
     records = {name: record for name, metadata in asked if (record := _Record.read(metadata))}
+    if lost := [name for name, metadata in asked if name not in records and has_known_installer(metadata)]:
+        raise BundleError(
+            f"Nobody can tell whether these were changed here, as their RECORD is gone: {', '.join(lost)}.",
+            remedy=f"Install them again: pip install --ignore-installed --no-deps {' '.join(lost)}.",
+        )
     changed = {name: sorted(record.changed()) for name, record in records.items()}
     added = {name: sorted(record.added()) for name, record in records.items()}
     if any(added.values()):

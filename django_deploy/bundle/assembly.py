@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.cache import default_cache
 from django_deploy.bundle.environment import discover
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
     from django_deploy.bundle.environment import Distribution, Environment
     from django_deploy.bundle.index.lock import Lock
-    from django_deploy.bundle.manifest import Pin, Wheel
+    from django_deploy.bundle.manifest import Pin, Revision, Wheel
     from django_deploy.bundle.plain.contents import Contents
     from django_deploy.bundle.wheels.builder import BuiltWheel
     from django_deploy.target import Target
@@ -94,7 +95,7 @@ def build_bundle(
             sdists = build_sdists(
                 trees.distributions, built, cache=cache, report=report, rules=rules, sources=sources
             )
-        _check_settings_module(target.settings_module, project, built)
+        _check_settings_module(target.settings_module, project, built, trees.revision)
         _check_hidden_modules(project, trees.distributions, built)
     notes = _ignored_by_vcs(target, project, built, ignored_folders) if revision is not None else ()
     built = tuple(map(trees.with_origin, built))
@@ -118,6 +119,7 @@ def build_bundle(
             *notes,
             *_warnings_of(built),
             *_idle_patterns(built, rules),
+            *_idle_names(target.allow_altered, pins),
         ),
         contents=next((item.contents for item in built if item.contents is not None), None),
         requires=_requirements_of(
@@ -201,17 +203,21 @@ def _from_archives(kept: Iterable[Distribution], archives: Mapping[str, Path]) -
     )
 
 
-def _check_settings_module(module: str, project: Distribution, built: Iterable[BuiltWheel]) -> None:
-    """``BundleError`` when the project's build leaves out what the site starts with."""
+def _check_settings_module(
+    module: str, project: Distribution, built: Iterable[BuiltWheel], revision: Revision | None
+) -> None:
+    """``BundleError`` when the build, of a ``revision`` perhaps, leaves out what the site starts with."""
     for item in built:
         if item.wheel.name == project.name and not provides_module(item.wheel.path, module):
             raise BundleError(
                 f"The wheel of {project.name} does not hold the settings module {module}.",
-                remedy=_remedy_for_settings(project),
+                remedy=_remedy_for_settings(project, revision),
             )
 
 
-def _remedy_for_settings(project: Distribution) -> str:
+def _remedy_for_settings(project: Distribution, revision: Revision | None) -> str:
+    if revision is not None:
+        return f"Is it in {revision}, and not ignored there? SETTINGS_MODULE may have to be another for it."
     if project.kind == "plain":
         return "PROJECT_EXCLUDE or a rule for all projects leaves it out: name it in PROJECT_INCLUDE."
     return (
@@ -294,6 +300,14 @@ def _idle_patterns(built: Iterable[BuiltWheel], rules: Rules) -> Iterator[str]:
     for item in built:
         if item.contents is not None:
             yield from find_idle_patterns(item.contents, rules)
+
+
+def _idle_names(altered: Iterable[str], pins: Iterable[Pin]) -> Iterator[str]:
+    """A mistyped name lets a difference through that nobody has looked at, or would have none."""
+    pinned = {pin.name for pin in pins}
+    for name in altered:
+        if canonicalize_name(name) not in pinned:
+            yield f"ALLOW_ALTERED: {name!r} names nothing that hosts get from an index."
 
 
 def deployer() -> str:

@@ -73,11 +73,16 @@ def other_contents(
 
 def of_installed(metadata: Path) -> tuple[str, str] | None:
     """By the ``.dist-info`` folder; None where it says too little: apt and conda write no such RECORD."""
+    return _comparable(tags_of(metadata), digest_of(metadata)) if has_known_installer(metadata) else None
+
+
+def has_known_installer(metadata: Path) -> bool:
+    """Whether one of ``INSTALLERS`` has put the distribution there, which then has a RECORD."""
     try:
         installer = (metadata / "INSTALLER").read_text(encoding="utf-8", errors="replace").lower().split()
     except OSError:
-        return None
-    return _comparable(tags_of(metadata), digest_of(metadata)) if INSTALLERS.intersection(installer) else None
+        return False
+    return bool(INSTALLERS.intersection(installer))
 
 
 def of_wheel(path: Path) -> tuple[str, str] | None:

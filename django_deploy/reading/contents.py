@@ -22,6 +22,9 @@ _INCLUDED = re.compile(rf"{_NAME}(\[{_NAME}(,{_NAME})*\])?")
 
 _EXCLUDED = re.compile(r"[A-Za-z0-9*]([A-Za-z0-9._*-]*[A-Za-z0-9*])?")
 
+#: How a public key begins that is not an Ed25519 one.
+_OTHER_KEY = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+\s")
+
 MODULE_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 #: Names of lock files as PEP 751 has them, and what makes one of the lock files of others.
@@ -108,4 +111,9 @@ def read_signing_key(place: Place, value: object) -> str:
 def read_trusted_key(place: Place, value: object) -> str:
     """A public key, or the path of a file of them."""
     text: str = expect(value, str, "a public key, or the path of a file of them").strip()
-    return text if "ssh-ed25519 " in text else read_key_file(place, text)
+    if "ssh-ed25519 " in text:
+        return text
+    if _OTHER_KEY.match(text):
+        hint = "Make one that can be used: ssh-keygen -t ed25519."
+        raise Mistake(Kind.PATH, f"must be an Ed25519 key, not {text.split()[0]}.", hint)
+    return read_key_file(place, text)

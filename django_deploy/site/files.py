@@ -54,7 +54,8 @@ def misplaced_files(commands: Collection[str] = ()) -> list[Misplaced]:
 
     ``commands`` are those of the steps: ``collectstatic`` needs a place, too.
     """
-    found = [*_databases(), *_media(), *_static_files(commands), *_logs(), *_caches(), *_sessions()]
+    data = [*_databases(), *_media(), *_caches(), *_sessions(), *_mails()]
+    found = [*data, *_static_files(commands), *_logs()]
     return list(_apart(item for item in found if item.path is None or is_in_release(item.path)))
 
 
@@ -204,3 +205,11 @@ def _sessions() -> Iterator[Misplaced]:
         loss = "with the next one everybody would be logged out."
         # This one Django does not make.
         yield Misplaced("SESSION_FILE_PATH", folder, loss, "SESSION_FILE_PATH", _in_shared("").rstrip("/"))
+
+
+def _mails() -> Iterator[Misplaced]:
+    is_file_based = settings.EMAIL_BACKEND == "django.core.mail.backends.filebased.EmailBackend"
+    if is_file_based and (path := getattr(settings, "EMAIL_FILE_PATH", None)):
+        folder = Path(path).absolute()
+        loss = "the mails would end with the release."
+        yield Misplaced("EMAIL_FILE_PATH", folder, loss, "EMAIL_FILE_PATH", _in_shared(folder.name))

@@ -37,6 +37,23 @@ def test_as_they_were_installed(installed):
     refuse_alterations(asked)
 
 
+def test_without_its_record(installed):
+    folder, asked = installed
+    (folder / "acme-1.0.dist-info/RECORD").unlink()
+
+    with pytest.raises(BundleError) as caught:
+        refuse_alterations(asked)
+
+    assert caught.value.message == (
+        "Nobody can tell whether these were changed here, as their RECORD is gone: acme==1.0."
+    )
+    assert caught.value.remedy == "Install them again: pip install --ignore-installed --no-deps acme==1.0."
+    refuse_alterations(asked, allowed=["acme"])
+    # What apt has installed never had one.
+    (folder / "acme-1.0.dist-info/INSTALLER").write_text("debian\n")
+    refuse_alterations(asked)
+
+
 def test_changed_by_hand(installed):
     folder, asked = installed
     (folder / "acme/__init__.py").unlink()  # uv's is a link to its cache

@@ -278,6 +278,21 @@ def test_a_revision_of_the_project(bundle, workshop, edited):
     assert warning.format(workshop.sources / "hatchling") in there["warnings"]
 
 
+def test_a_revision_without_the_settings(workshop, edited):
+    with edited("setuptools_flat") as project:
+        settings = project / "acme_site" / "settings.py"
+        text = settings.read_text()
+        settings.unlink()
+        with repository(workshop, "setuptools_flat") as commit:
+            settings.write_text(text)
+            answer = workshop.bundle(revision="HEAD")
+
+    assert answer["error"] == "The wheel of acme-site does not hold the settings module acme_site.settings."
+    assert answer["remedy"] == (
+        f"Is it in git {commit[:12]}, and not ignored there? SETTINGS_MODULE may have to be another for it."
+    )
+
+
 def test_what_the_environment_lacks_for_a_revision(workshop, edited):
     with edited("flit") as folder:
         project = folder / "pyproject.toml"

@@ -34,7 +34,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import base
+from . import base, control_groups
 from .base import RigError, remove
 from .index import Index
 from .laptop import Laptop
@@ -181,10 +181,13 @@ class Machine:
         command = ["systemd-nspawn", "--quiet", "--boot", f"--directory={self.disk}"]
         command += [f"--machine={self.name}", f"--network-namespace-path=/run/netns/{self.name}"]
         command += ["--register=no", "--keep-unit", "--resolv-conf=off", "--link-journal=no"]
+        groups = [shlex.quote(str(group / "cgroup.procs")) for group in control_groups.make(self.name)]
+        join = [f"echo $$ >{group}" for group in groups]
+        shell = ["sh", "-ec", "; ".join([*join, f"exec {shlex.join(command)}"])]
         with (self.folder / "console.log").open("wb") as log:
             # A session of its own: Ctrl-C at the terminal is for the tests, which then clean up.
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                shell, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
     def wait_for_ssh(self, *, timeout: float = 60) -> None:

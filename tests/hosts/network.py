@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from . import control_groups
 from .base import RigError, cache_folder, locked, remove
 
 BRIDGE = "djdeploy0"
@@ -104,6 +105,7 @@ class Slot:
         with suppress(RigError):
             ip("netns", "delete", self.name)
         remove(folder)
+        control_groups.remove(self.name)
         self.file.truncate(0)
 
     def release(self) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uv
 
+from . import control_groups
 from .base import RigError
 from .laptop import Laptop
 from .machines import Machine
@@ -92,6 +93,7 @@ def test_two_hosts_are_two_minimal_debians(machines: Machines) -> None:
         assert machine.run("python3", "-m", "pip", check=False).stderr.endswith("No module named pip\n")
         assert "ensurepip is not\navailable" in machine.run("python3", "-m", "venv", "x", check=False).stdout
         assert get(f"http://{machine.address}/")[0] == 502
+        assert f"/{machine.name}/" in Path("/proc", str(machine.init), "cgroup").read_text()
     assert first.run("timeout", "5", "bash", "-c", f"</dev/tcp/{second.address}/22").returncode == 0
 
 
@@ -228,6 +230,7 @@ def test_destroyed_host_leaves_nothing(machine: Machine) -> None:
     assert machine.folder.as_posix() not in mounts()
     assert machine.name not in "".join(os.listdir("/run/netns"))
     assert machine.name not in os.listdir("/sys/class/net")
+    assert not any(group.exists() for group in control_groups.folders(machine.name))
 
 
 def test_leftovers_of_a_killed_run_are_removed_and_live_hosts_stay(machine: Machine) -> None:

@@ -385,6 +385,10 @@ ONE_MISTAKE = {
         {"TRUSTED_KEYS": "/keys/ann.pub"}, "E004", "['TRUSTED_KEYS']",
         "must be a list of keys, not a string. Write ['/keys/ann.pub'].",
     ),
+    "trusted key of another kind": (
+        {"TRUSTED_KEYS": ["ssh-rsa AAAAB3NzaC1yc2E= ann"]}, "E009", "['TRUSTED_KEYS'][0]",
+        "must be an Ed25519 key, not ssh-rsa. Make one that can be used: ssh-keygen -t ed25519.",
+    ),
     "trusted key without a name": ({"TRUSTED_KEYS": [""]}, "E009", "['TRUSTED_KEYS'][0]", "is not a path: ''."),
     "lock file that is none": (
         {"LOCK_FILE": "requirements.in"}, "E005", "['LOCK_FILE']",

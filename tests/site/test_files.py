@@ -252,6 +252,18 @@ def test_sessions_inside_of_the_release(release):
     assert misplaced(SESSION_FILE_PATH=str(release / "s")) == []
 
 
+def test_mails_inside_of_the_release(release):
+    backend = "django.core.mail.backends.filebased.EmailBackend"
+
+    assert described(EMAIL_BACKEND=backend, EMAIL_FILE_PATH=str(release / "outbox"))[::2] == [
+        f"EMAIL_FILE_PATH is {release}/outbox, inside of the release: the mails would end with the release.",
+        '    EMAIL_FILE_PATH = os.environ.get("EMAIL_FILE_PATH", EMAIL_FILE_PATH)',
+        '    "EMAIL_FILE_PATH": "/srv/site/shared/outbox",',
+    ]
+    assert misplaced(EMAIL_BACKEND=backend) == []
+    assert misplaced(EMAIL_FILE_PATH=str(release / "outbox")) == []
+
+
 def test_files_of_one_name_stay_apart(release):
     places = {"a": "x/site.log", "b": "y/site.log", "c": "x/site.log"}
     handlers = {
