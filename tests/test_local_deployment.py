@@ -32,6 +32,24 @@ PACKAGE = ("django_deploy", "pyproject.toml", "setup.py", "README.rst", "LICENSE
 GARBAGE = shutil.ignore_patterns("__pycache__", "*.egg-info", "var", "build")
 
 
+#: Checks of the site: one that depends on its surroundings, and one that does not.
+NO_COFFEE = """
+import os
+from django.core import checks
+
+@checks.register
+def find_coffee(app_configs, **kwargs):
+    missing = os.path.exists({trouble!r})
+    return [checks.Error("There is no coffee.", id="shop.E001")] if missing else []
+"""
+NO_TEA = """
+@checks.register
+def find_tea(app_configs, **kwargs):
+    is_deployed = "DJANGO_DEPLOY_SHARED" in os.environ
+    return [checks.Error("There is no tea.", id="shop.E002")] if is_deployed else []
+"""
+
+
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
         super().__init__("localhost", timeout=20)
@@ -453,6 +471,32 @@ def test_a_lookalike_from_a_folder_is_not_deployed(shop, tmp_path, mark):
     )
     assert (shop.live, shop.mark()) == (before, "first edition")
     shop.check()
+
+
+def test_an_error_that_the_live_release_has_as_well_makes_nothing_worse(shop):
+    urls, trouble = shop.project / "bookshop/urls.py", shop.root / "shared/no-coffee"
+    urls.write_text(urls.read_text() + NO_COFFEE.format(trouble=str(trouble)))
+    before = shop.deploy()["release"]
+    trouble.touch()
+    try:
+        shop.change_mark("no coffee")
+        status, out, err = shop.run("deploy", "demo", "--json")
+        urls.write_text(urls.read_text() + NO_TEA)
+        refused = shop.run("deploy", "demo")
+    finally:
+        trouble.unlink()
+
+    assert status == 0, out + err
+    warnings = [event for event in map(json.loads, out.splitlines()) if event["event"] == "warning"]
+    text = "an error, which the live release has, too: (shop.E001) There is no coffee."
+    assert text in [event["message"] for event in warnings]
+    assert shop.live != before
+    assert refused[0] == 1
+    assert refused[2].startswith(
+        "CommandError: local: the new release does not start: its checks found errors\n"
+        "  | (shop.E001) There is no coffee.\n"
+        "  | (shop.E002) There is no tea.\n"
+    )
 
 
 def test_a_release_that_does_not_start(shop):

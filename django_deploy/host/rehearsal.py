@@ -87,7 +87,7 @@ class Rehearsal:
     def _compare(
         self, live: Optional[Release], before: ReleaseSteps, after: ReleaseSteps, message: dict[str, Any]
     ) -> dict[str, Any]:
-        _, warnings, _ = after.check_site(message)
+        _, warnings, _ = after.check_site(message, live)
         report_new_warnings(self._layout, self._link, warnings)
         self._plan_migrations(after, message["migrations"])
         return {

@@ -45,11 +45,14 @@ class ReleaseSteps:
         if self._process is not None:
             self._process.dismiss()
 
-    def check_site(self, message: dict[str, Any]) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
+    def check_site(
+        self, message: dict[str, Any], live: Optional[Release]
+    ) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
         """What the site says of itself, what its checks warn of, and the databases that are asked for.
 
         The fields are those of the request ``preflight``. Raises ``Failure`` (``PreflightFailed``) where it
-        does not start, or its checks find errors.
+        does not start, or its checks find errors. One that those of the ``live`` release find now as well
+        makes nothing worse, and is a warning.
         """
         wanted = message["identify"]
         try:
@@ -59,9 +62,30 @@ class ReleaseSteps:
             reply = self.ask({"do": "identify", **wanted}, PREFLIGHT_TIMEOUT) if wanted else {}
         except Failure as failure:
             raise _preflight_failure(failure.message, failure.details.get("lines", [])) from None
+        errors, warnings = found.get("errors", []), found.get("warnings", [])
         if not found["ok"]:
-            raise _preflight_failure("its checks found errors", found.get("errors", []))
-        return site, found.get("warnings", []), reply.get("databases") or {}
+            known = self._errors_of(live) if live is not None else []
+            if any(error not in known for error in errors):
+                raise _preflight_failure("its checks found errors", errors)
+            warnings = [
+                *(f"an error, which the live release has, too: {error}" for error in errors),
+                *warnings,
+            ]
+        return site, warnings, reply.get("databases") or {}
+
+    def _errors_of(self, live: Release) -> list[str]:
+        """What the checks of another release find now; nothing where it cannot say."""
+        process: Optional[StepProcess] = None
+        try:
+            process = StepProcess(live, self.keep_open, lambda stream, line: None)
+            asked = {"do": "preflight", "commands": [], "required": []}
+            found: list[str] = process.ask(asked, PREFLIGHT_TIMEOUT, self._link.lost).get("errors", [])
+        except (Failure, OSError):
+            return []
+        finally:
+            if process is not None:
+                process.close()
+        return found
 
     @contextmanager
     def running(self, name: str) -> Iterator[None]:
@@ -163,9 +187,12 @@ def _preflight_failure(why: str, lines: list[str]) -> Failure:
 
 
 def report_new_warnings(layout: Layout, link: Link, warnings: list[str]) -> None:
-    """Those that the live release does not have as well: who has read them once is not told again."""
+    """Those that the live release does not have as well; the others are output, as they were read before."""
     live = layout.live()
     known = layout.release(live).site.get("warnings", []) if live else []
     for warning in warnings:
-        if warning not in known:
+        if warning in known:
+            line = f"as of the live release: {warning}"
+            link.report("step.output", step="preflight", stream="stdout", line=line)
+        else:
             link.report("warning", message=warning, remedy="")

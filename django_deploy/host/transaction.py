@@ -188,7 +188,9 @@ class Transaction:
         """Start the new release's Django once and let it check itself with the target's settings."""
         release = self._layout.release(self.journal["release"])
         self._steps.open(release, "preflight")
-        site, warnings, databases = self._steps.check_site(message)
+        live = self._layout.live()
+        was = self._layout.release(live) if live else None
+        site, warnings, databases = self._steps.check_site(message, was)
         report_new_warnings(self._layout, self._link, warnings)
         write_atomically(release.path / "site.json", json.dumps({**site, "warnings": warnings}), 0o600)
         return {"site": site, "warnings": warnings, "databases": databases}

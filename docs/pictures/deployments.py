@@ -16,7 +16,6 @@ from __future__ import annotations
 import http.client
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,12 +28,10 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "example_project"))
 
 import demo as demonstration  # noqa: E402
+from browser import SCHEMES, find_browser, photograph  # noqa: E402
 
 HOST = "web1"
 LIST = "/admin/django_deploy/deployment/"
-
-#: What Chromium calls the visitor's wish for a light or a dark page.
-SCHEMES = {"light": 1, "dark": 0}
 
 SESSION = """\
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
@@ -55,7 +52,7 @@ def main() -> None:
         rename = f'hostname {HOST} && exec "$@"'
         os.execvp("unshare", ["unshare", "--uts", "sh", "-c", rename, "sh", sys.executable, *sys.argv])
     os.environ.update(LOGNAME="anna", TZ="UTC")
-    browser = shutil.which("chromium") or sys.exit("There is no chromium: apt install chromium")
+    browser = find_browser()
     with tempfile.TemporaryDirectory(prefix="pictures-") as folder:
         demo = demonstration.Demo(Path(folder))
         try:
@@ -141,19 +138,6 @@ def take_pictures(demo: demonstration.Demo, browser: str) -> None:
             photograph(browser, f"http://127.0.0.1:{port}{LIST}", f"deployments-{scheme}", scheme, 800)
             address = f"http://127.0.0.1:{port}{with_migration}"
             photograph(browser, address, f"deployments-one-{scheme}", scheme, 1130)
-
-
-def photograph(browser: str, address: str, name: str, scheme: str, height: int) -> None:
-    file = HERE / f"{name}.png"
-    with tempfile.TemporaryDirectory() as profile:
-        options = [
-            *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
-            *(f"--user-data-dir={profile}", f"--window-size=1280,{height}", "--virtual-time-budget=5000"),
-            f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}",
-        ]
-        command = [browser, *options, f"--screenshot={file}", address]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
-    print(f"{file}: {file.stat().st_size} bytes")
 
 
 def visit(path: Path, address: str, cookie: str) -> tuple[int, bytes]:

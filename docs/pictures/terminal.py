@@ -4,10 +4,11 @@ As root on Linux, where the host tests run::
 
     $ sudo make PYTHON=python3 .venv/.test
     $ sudo .venv/bin/python -m pip install pyte
+    $ sudo apt install chromium
     $ sudo .venv/bin/python docs/pictures/terminal.py
 
-It boots the hosts, deploys ``example_project`` twice, and writes ``terminal-*.svg`` beside this file. It is
-no part of ``make docs``: run it when what is shown changes.
+It boots the hosts, deploys ``example_project`` three times, and writes ``terminal-*.svg`` and
+``report-*.png`` beside this file. It is no part of ``make docs``: run it when what is shown changes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from rich.text import Text
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
+
+from browser import SCHEMES, find_browser, photograph  # noqa: E402
 
 from tests.hosts import base  # noqa: E402
 from tests.hosts.bookshop import Bookshop  # noqa: E402
@@ -63,6 +66,7 @@ def main() -> None:
         rename = f'hostname {HERE_CALLED} && exec "$@"'
         os.execvp("unshare", ["unshare", "--uts", "sh", "-c", rename, "sh", sys.executable, *sys.argv])
     os.environ["LOGNAME"] = "anna"
+    browser = find_browser()
     with ExitStack() as stack:
         bookshop = open_bookshop(stack)
         bookshop.deployed()
@@ -71,6 +75,11 @@ def main() -> None:
         picture("plan", bookshop, "deploy", "--plan")
         picture("live", bookshop, "deploy", "--yes", wanted=is_at_work)
         picture("status", bookshop, "deploy_status")
+        report = bookshop.folder.with_name("report.html")
+        bookshop.new_edition()
+        bookshop.deployed("--report", str(report))
+        for scheme in SCHEMES:
+            photograph(browser, report.as_uri(), f"report-{scheme}", scheme, 1100)
         bookshop.target["HOSTS"] = bookshop.target["HOSTS"][:1]
         picture("doctor", bookshop, "deploy_doctor")
 
