@@ -36,22 +36,26 @@ def find_unowned_modules(
     """A warning for each folder with modules that a process runs and that are not deployed.
 
     Such come from PYTHONPATH, from what ``manage.py`` puts on the path, or were dropped into site-packages
-    (``folders``). What is built from a folder, and a plain project, own all that lies there.
+    (``folders``): there it is told of what has not been imported yet, too. What is built from a folder, and a
+    plain project, own all that lies there.
     Raises ``BundleError`` where such a module hides one that is installed, which hosts would run instead.
     """
     installed = tuple(distributions)
     sites = site_folders() if folders is None else folders
     known = tuple(_known_folders(installed))
+    dropped = {folder: set(_modules_in(folder)) for folder in sites}
     for name, tops in sorted(_tops_by_folder(modules).items()):
         folder = Path(name)
-        if folder.resolve() in sites:
-            tops -= _owned_in(folder.resolve(), installed, tops)
-        elif any(folder.is_relative_to(place) or folder.resolve().is_relative_to(place) for place in known):
+        if folder.resolve() in dropped:
+            dropped[folder.resolve()] |= tops
             continue
-        else:
-            _refuse_hiding(folder, tops, installed)
-        if tops:
-            yield _warning(folder, sorted(tops))
+        if any(folder.is_relative_to(place) or folder.resolve().is_relative_to(place) for place in known):
+            continue
+        _refuse_hiding(folder, tops, installed)
+        yield _warning("run here from", folder, sorted(tops))
+    for folder, tops in dropped.items():
+        if unowned := tops - _owned_in(folder, installed, tops):
+            yield _warning("lie in", folder, sorted(unowned))
 
 
 def _refuse_hiding(folder: Path, tops: set[str], installed: Iterable[Distribution]) -> None:
@@ -67,6 +71,16 @@ def _refuse_hiding(folder: Path, tops: set[str], installed: Iterable[Distributio
             f"What runs here from {folder} hides what is installed, and hosts get that: {names}.",
             remedy="Take the folder off PYTHONPATH, or install what is in it with pip install -e.",
         )
+
+
+def _modules_in(folder: Path) -> Iterator[str]:
+    """The names of modules and packages that lie in a folder; without what was left of uninstalled ones."""
+    for entry in os.scandir(folder):
+        name, _, ending = entry.name.partition(".")
+        is_module = ending.endswith(("py", "so", "pyd")) and entry.is_file()
+        is_package = not ending and os.path.isfile(os.path.join(entry.path, "__init__.py"))
+        if (is_module or is_package) and name.isidentifier() and name not in _NOT_MEANT:
+            yield name
 
 
 def _known_folders(installed: Sequence[Distribution]) -> Iterator[Path]:
@@ -118,9 +132,9 @@ def _listed(metadata: Path) -> set[str] | None:
     return None
 
 
-def _warning(folder: Path, names: Sequence[str]) -> str:
+def _warning(how: str, folder: Path, names: Sequence[str]) -> str:
     more = f" and {len(names) - MODULES_SHOWN} more" if len(names) > MODULES_SHOWN else ""
     return (
-        f"Modules run here from {folder} that no distribution owns, so no host gets them:"
+        f"Modules {how} {folder} that no distribution owns, so no host gets them:"
         f" {', '.join(names[:MODULES_SHOWN])}{more}. Install them, or take them off the path."
     )

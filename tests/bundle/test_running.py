@@ -107,9 +107,13 @@ def test_module_that_was_dropped_into_site_packages(imported, tmp_path):
         _virtualenv="site-packages/_virtualenv.py",
     )
 
+    packages.joinpath("later.py").touch()  # something may import it one day
+    packages.joinpath("left", "__pycache__").mkdir(parents=True)
+    packages.joinpath("six.py").touch()
+
     found = list(find_unowned_modules(modules, discover([packages]).distributions, [packages]))
 
-    assert found == [WARNING.format(packages, "dropped")]
+    assert found == [WARNING.format(packages, "dropped, later").replace("run here from", "lie in")]
 
 
 def test_nothing_is_said_where_a_distribution_lists_nothing(imported, tmp_path):
