@@ -310,14 +310,17 @@ def _list(session: HostSession, report: Report) -> tuple[list[MediaFile], bool]:
         reply = session.request("list_media").result()
         for name, size, changed in reply["files"]:
             if not is_harmless(name) or name in found:
-                raise HostError(session.host.name, f"it lists a file that nobody can have: {name[:100]!r}")
+                message = f"it lists a file that nobody can have: {name[:100]!r}."
+                remedy = "That is not what was asked for: look at who else uses the host."
+                raise HostError(session.host.name, message, remedy=remedy)
             found[name] = MediaFile(name, size, changed)
             length += len(name)
         left_out = (left_out + reply["left_out"])[: NAMED + 1]
         unreadable = (unreadable + reply["unreadable"])[: NAMED + 1]
         more = reply["more"]
         if len(found) > MAX_FILES or length > MAX_LISTED_TEXT or (more and not reply["files"]):
-            raise HostError(session.host.name, f"it lists more than {MAX_FILES} files.")
+            message = f"it lists more than {MAX_FILES} files."
+            raise HostError(session.host.name, message, remedy="Fetch them with rsync or scp.")
     for names, what in ((left_out, "are no files, but links"), (unreadable, "cannot be read there")):
         if names:
             message = f"Left out, as they {what}: {_some(names)}."

@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 
 from django_deploy.host import backups as module
-from django_deploy.host.backups import Backups
-from django_deploy.host.layout import Layout
 from django_deploy.host.protocol import Failure
-from tests.host.test_migrations import Link
 
 DATABASE = {
     "alias": "default",
@@ -43,23 +40,6 @@ class Site:
             return self.replies[request["do"]]
         database = {**DATABASE, "alias": request["database"]}
         return {"ok": True, **({"database": database} if request["do"] == "describe_database" else {})}
-
-
-@pytest.fixture
-def link():
-    return Link()
-
-
-@pytest.fixture
-def layout(tmp_path):
-    layout = Layout(str(tmp_path))
-    layout.create()
-    return layout
-
-
-@pytest.fixture
-def backups(layout, link):
-    return Backups(layout, link)
 
 
 def make(backups, site=None, database="default", keep=5):

@@ -12,13 +12,13 @@ from django_deploy.host import copies as module
 from django_deploy.host.copies import KEPT, Copies, _Stop
 from django_deploy.host.lock import Lock
 from django_deploy.host.protocol import Failure
-from tests.host.test_backups import backups, layout, link, make  # noqa: F401 - fixtures
+from tests.host.test_backups import make
 
 RELEASE = "20261122T174500Z-3f9c2a1"
 
 
 @pytest.fixture
-def copies(layout, link):  # noqa: F811
+def copies(layout, link):
     (layout.releases / RELEASE).mkdir()
     layout.current.symlink_to(f"releases/{RELEASE}")
     link.lost = threading.Event()
@@ -30,7 +30,7 @@ def left(copies):
     return sorted(path.name for path in copies.folder.iterdir() if path.name != ".lock")
 
 
-def test_of_a_backup(copies, backups):  # noqa: F811
+def test_of_a_backup(copies, backups):
     backup = make(backups)
 
     copy = copies.make("other", backup, None)
@@ -57,7 +57,7 @@ def test_of_a_backup(copies, backups):  # noqa: F811
     )
 
 
-def test_two_of_one_backup_are_two(copies, backups):  # noqa: F811
+def test_two_of_one_backup_are_two(copies, backups):
     backup = make(backups)
 
     one, other = (copies.make("default", backup, None) for _ in range(2))
@@ -66,7 +66,7 @@ def test_two_of_one_backup_are_two(copies, backups):  # noqa: F811
     assert copies.read(other["name"], 0)["size"] == 9
 
 
-def test_what_nobody_comes_back_for_goes(copies, backups):  # noqa: F811
+def test_what_nobody_comes_back_for_goes(copies, backups):
     backup = make(backups)
     old, young, read = (copies.make("default", backup, None)["name"] for _ in range(3))
     for name in (old, read):
@@ -83,7 +83,7 @@ def test_what_nobody_comes_back_for_goes(copies, backups):  # noqa: F811
     )
 
 
-def test_a_deployment_removes_them_as_well(copies, backups):  # noqa: F811
+def test_a_deployment_removes_them_as_well(copies, backups):
     copies.forget_old()
     name = copies.make("default", make(backups), None)["name"]
     copies.forget_old()
@@ -99,7 +99,7 @@ def test_a_deployment_removes_them_as_well(copies, backups):  # noqa: F811
     assert left(copies) == []
 
 
-def test_one_is_made_at_a_time(copies, backups, monkeypatch):  # noqa: F811
+def test_one_is_made_at_a_time(copies, backups, monkeypatch):
     monkeypatch.setattr(module, "PATIENCE", 0.3)
     backup = make(backups)
 
@@ -109,7 +109,7 @@ def test_one_is_made_at_a_time(copies, backups, monkeypatch):  # noqa: F811
     assert caught.value.message == "somebody else fetches a database there just now"
 
 
-def test_without_a_live_release(copies, layout):  # noqa: F811
+def test_without_a_live_release(copies, layout):
     layout.current.unlink()
 
     with pytest.raises(Failure) as caught:
@@ -131,7 +131,7 @@ def test_without_a_live_release(copies, layout):  # noqa: F811
         ("activating", False),
     ],
 )
-def test_who_changes_the_database_goes_first(copies, layout, link, monkeypatch, phase, gives_way):  # noqa: F811
+def test_who_changes_the_database_goes_first(copies, layout, link, monkeypatch, phase, gives_way):
     monkeypatch.setattr(module, "LOOK_INTERVAL", 0.0)
     lock = Lock(layout.private / "lock")
     stop = _Stop(layout, link)

@@ -11,13 +11,6 @@ ID = "20261122T174500Z-3f9c2a1"
 OTHER = "20261122T184500Z-2222222"
 
 
-@pytest.fixture
-def layout(tmp_path):
-    layout = Layout(str(tmp_path / "site"))
-    layout.create()
-    return layout
-
-
 def test_root_must_be_absolute():
     with pytest.raises(Failure, match="ROOT must be an absolute path, not 'srv/site'"):
         Layout("srv/site")

@@ -22,19 +22,6 @@ MESSAGE = {
 }
 
 
-class Link:
-    """Remembers what is reported."""
-
-    def __init__(self):
-        self.events = []
-
-    def report(self, kind, **fields):
-        self.events.append((kind, fields))
-
-    def warnings(self):
-        return [fields["message"] for kind, fields in self.events if kind == "warning"]
-
-
 class Site:
     """The site's side: answers with a plan, or with an error at first."""
 
@@ -57,11 +44,6 @@ class Site:
         if self.errors:
             return {"ok": False, "error": self.errors.pop(0)}
         return {"ok": True, "plan": self.plan}
-
-
-@pytest.fixture
-def link():
-    return Link()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -11,13 +10,6 @@ from django_deploy.host.layout import FAILED, LIVE, RETIRED, Layout, Release
 from django_deploy.host.static_files import carry_static_files
 
 CSS, OLD_CSS, OLDER_CSS = "shop.222222222222.css", "shop.111111111111.css", "shop.000000000000.css"
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    layout = Layout(str(tmp_path / "site"))
-    layout.create()
-    return layout
 
 
 def add(layout: Layout, hour: int, state: str, *files: str) -> Release:

@@ -8,16 +8,8 @@ import sys
 import pytest
 
 from django_deploy.host.inventory import digest_of_record
-from django_deploy.host.layout import Layout
 from django_deploy.host.protocol import Failure
 from django_deploy.host.virtualenv import carry_bytecode, site_packages, unshare_project, verify
-
-
-@pytest.fixture
-def layout(tmp_path):
-    layout = Layout(str(tmp_path / "site"))
-    layout.create()
-    return layout
 
 
 def make_release(layout, second):

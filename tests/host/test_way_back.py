@@ -6,7 +6,7 @@ import pytest
 
 from django_deploy.host.layout import Layout
 from django_deploy.host.way_back import WayBack
-from tests.host.test_migrations import Link
+from tests.host.conftest import Link
 
 RELEASE = "20261122T174500Z-3f9c2a1"
 PLAN = {"database": "default", "place": "postgresql shop on db1", "ahead": ["shop.0002_new"]}

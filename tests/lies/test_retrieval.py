@@ -66,7 +66,10 @@ def test_media_files(lying, folder, tmp_path, lie):
 
     said = str(caught.value)
     if lie in NAMES:
-        assert said == f"local: it lists a file that nobody can have: {NAMES[lie]}"
+        assert said == (
+            f"local: it lists a file that nobody can have: {NAMES[lie]}.\n"
+            "That is not what was asked for: look at who else uses the host."
+        )
     elif lie.startswith("sends "):
         assert said == MISSED
     else:
