@@ -361,8 +361,8 @@ def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> st
     """The release to go back to; raises ``DeployError`` that names what there is.
 
     Only releases that were live once, and that every host has, are offered. By default it is what was live
-    before a change of the environment, else the newest that is older than the live one; a restart makes no
-    release older or newer.
+    before a change of the environment, else the newest that is older than the live one and that nobody went
+    back from; a restart makes no release older or newer.
     """
     offered: set[str] = set.intersection(
         *({r["id"] for r in fact["releases"] if r["state"] in ("live", "retired")} for fact in facts)
@@ -381,6 +381,8 @@ def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> st
         return str(*origins)
     newest_live = max(filter(None, (code_of(fact, fact["current"]) for fact in facts)), default=None)
     older = sorted(name for name in offered - live if newest_live is not None and name < newest_live)
+    given_up = {r["id"] for fact in facts for r in fact["releases"] if r.get("given_up")}
+    older = [name for name in older if name not in given_up]
     if not older:
         raise DeployError(
             "There is no earlier release to go back to.", remedy="deploy_status shows what there is."

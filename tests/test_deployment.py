@@ -26,6 +26,14 @@ def test_the_newest_that_is_older():
     assert choose_release([facts(R2, R1, R2, R3)], None) == R1
 
 
+def test_nobody_goes_back_to_what_he_went_back_from():
+    """R2 was bad; R1 was made live again, and then R3 was deployed."""
+    assert choose_release([facts(R3, R1, (R2, {"given_up": True}), R3)], None) == R1
+    with pytest.raises(DeployError, match=r"There is no earlier release to go back to\."):
+        choose_release([facts(R3, (R2, {"given_up": True}), R3)], None)
+    assert choose_release([facts(R3, (R2, {"given_up": True}), R3)], R2) == R2
+
+
 def test_a_restart_makes_no_release_newer():
     """R3 was bad, and R2 made live again and restarted: nobody wants to go back to R3."""
     assert choose_release([facts(R4, R1, R3, (R4, {"same_as": R2}))], None) == R1

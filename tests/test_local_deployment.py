@@ -499,6 +499,45 @@ def test_an_error_that_the_live_release_has_as_well_makes_nothing_worse(shop):
     )
 
 
+def test_a_template_that_was_broken(shop):
+    before = shop.live
+    (shop.project / "catalogue/templates/catalogue/broken.html").write_text("{% if x %}")
+    try:
+        status, _out, err = shop.run("deploy", "demo")
+        with (shop.project / "bookshop/settings.py").open("a") as settings:
+            settings.write("\nSILENCED_SYSTEM_CHECKS = ['deploy.W004']\n")
+        silenced = shop.run("deploy", "demo")
+    finally:
+        (shop.project / "catalogue/templates/catalogue/broken.html").unlink()
+
+    assert status == 1
+    assert err == (
+        "CommandError: local: templates are broken that the live release can use, or does not have\n"
+        "  | (deploy.W004) The template catalogue/broken.html cannot be used: Unclosed tag on line 1: 'if'."
+        " Looking for one of: elif, else, endif.\n"
+        "Mend them and deploy again. If they are for something else than Django, say SILENCED_SYSTEM_CHECKS ="
+        ' ["deploy.W004"].\n'
+        f"Nothing changed: the host serves {before}, as before.\n"
+    )
+    assert silenced[0] == 0, silenced
+
+
+def test_a_process_whose_program_is_nowhere(shop):
+    before = shop.live
+    shop.set_target(PROCESSES={"web": "gunikorn bookshop.wsgi --bind unix:{socket}"})
+
+    status, _out, err = shop.run("deploy", "demo", "--plan")
+
+    assert status == 1
+    assert err == (
+        "CommandError: local: process 'web' could not start: there is no program gunikorn, neither in the"
+        " release nor on the host\n"
+        "If a package brings it: pip install gunikorn, here, and deploy again.\n"
+        "Nothing was changed.\n"
+    )
+    assert shop.live == before
+
+
 def test_a_release_that_does_not_start(shop):
     before = shop.live
     shop.change_mark("never seen")

@@ -37,6 +37,11 @@ def change(release: Release, set: Mapping[str, str], unset: Sequence[str]) -> No
     write(release, _read(_file(release, "settings")), _changed(_read(_file(release, "host")), set, unset))
 
 
+def of_release(release: Release) -> dict[str, str]:
+    """What its programs get."""
+    return _read(release.path / "environment.json")
+
+
 def keep(layout: Layout, release: Release) -> None:
     """The release is live: what it has from the host is what the next ones get."""
     path = _file(release, "host")
@@ -52,7 +57,7 @@ def store(layout: Layout, set: Mapping[str, str], unset: Sequence[str]) -> None:
 
 def compare(before: Optional[Release], after: Release) -> dict[str, list[str]]:
     """The names of the variables that are ``added``, ``changed`` and ``removed``."""
-    old, new = (_read(release.path / "environment.json") if release else {} for release in (before, after))
+    old, new = (of_release(release) if release else {} for release in (before, after))
     return {
         "added": sorted(name for name in new if name not in old),
         "changed": sorted(name for name in new if name in old and old[name] != new[name]),

@@ -72,6 +72,20 @@ def durations(layout: Layout) -> list[dict[str, float]]:
     return found[:MAX_DURATIONS]
 
 
+def given_up(layout: Layout) -> set[str]:
+    """The releases that somebody went back from, and that did not become live again since."""
+    try:
+        entries = list(islice(_newest_first(layout), MAX_ENTRIES))[::-1]
+    except OSError:
+        return set()
+    found: set[str] = set()
+    for entry in entries:
+        found.discard(entry.get("release", ""))
+        if entry.get("action") == "rollback" and entry.get("previous"):
+            found.add(entry["previous"])
+    return found
+
+
 def _newest_first(layout: Layout) -> Iterator[dict[str, Any]]:
     try:
         lines = (layout.private / "history.jsonl").read_text(errors="replace").splitlines()

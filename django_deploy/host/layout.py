@@ -41,6 +41,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 DESCRIPTION: Shape = {
     **{f"{name}?": (None, str) for name in ("project", "version", "created_by", "fingerprint", "manager")},
     "created?": (None, float),
+    "given_up?": (None, bool),
     **{f"{name}?": (None, RELEASE_ID) for name in ("renews", "same_as", "made_of")},
     "revision?": (None, {str: (None, str, bool)}),
     "distributions?": (None, {str: str}),

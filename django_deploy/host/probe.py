@@ -48,7 +48,7 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
         "live": journal["previous"] if is_cut_off else layout.live(),
         "current": layout.live(),
         "linked": layout.links_to(layout.live()),
-        "releases": [_describe(release, layout.live()) for release in layout.all_releases()],
+        "releases": _releases(layout),
         "deferred": _deferred(layout),
         "durations": history.durations(layout),
         "store": store.names(),
@@ -67,6 +67,13 @@ def _is_unfinished(journal: dict[str, Any]) -> bool:
     if journal.get("phase") == CONFIRM:
         return abs(time.time() - float(journal.get("at", 0))) > DRAINED_AFTER
     return bool(journal)
+
+
+def _releases(layout: Layout) -> list[dict[str, Any]]:
+    live, given_up = layout.live(), history.given_up(layout)
+    return [
+        {**_describe(release, live), "given_up": release.id in given_up} for release in layout.all_releases()
+    ]
 
 
 def _describe(release: Release, live: str | None) -> dict[str, Any]:

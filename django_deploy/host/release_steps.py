@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional
 
-from . import commands, launch
+from . import commands, environment, launch
 from .layout import Layout, Release
 from .link import Link
 from .protocol import Failure
@@ -15,6 +17,15 @@ from .steps import StepProcess, suggest_remedy
 
 #: Seconds for a release's Django to start and to describe itself, and for its checks.
 PREFLIGHT_TIMEOUT = 300.0
+
+#: Where managers look for programs: systemd's (systemd.exec), and a login's.
+USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+#: What to do about a template that Django cannot read.
+TEMPLATE_REMEDY = (
+    "Mend them and deploy again. If they are for something else than Django, say SILENCED_SYSTEM_CHECKS ="
+    ' ["deploy.W004"].'
+)
 
 MEND = "Mend it and deploy again."
 
@@ -55,6 +66,7 @@ class ReleaseSteps:
         makes nothing worse, and is a warning.
         """
         wanted = message["identify"]
+        _find_programs(self._opened().release)
         try:
             site = self.ask({"do": "describe"}, PREFLIGHT_TIMEOUT)
             asked = {"do": "preflight", "commands": message["commands"], "required": message["required"]}
@@ -62,16 +74,23 @@ class ReleaseSteps:
             reply = self.ask({"do": "identify", **wanted}, PREFLIGHT_TIMEOUT) if wanted else {}
         except Failure as failure:
             raise _preflight_failure(failure.message, failure.details.get("lines", [])) from None
-        errors, warnings = found.get("errors", []), found.get("warnings", [])
+        warnings = [*found.get("templates", []), *found.get("warnings", [])]
         if not found["ok"]:
-            known = self._errors_of(live) if live is not None else []
-            if any(error not in known for error in errors):
-                raise _preflight_failure("its checks found errors", errors)
-            warnings = [
-                *(f"an error, which the live release has, too: {error}" for error in errors),
-                *warnings,
-            ]
+            warnings = [*self._borne(found.get("errors", []), live), *warnings]
+        if live is not None:
+            was = {warning.partition(" cannot be used")[0] for warning in live.site.get("warnings", [])}
+            told = found.get("templates", [])
+            if broken := [trouble for trouble in told if trouble.partition(" cannot be used")[0] not in was]:
+                message = "templates are broken that the live release can use, or does not have"
+                raise Failure("PreflightFailed", message, TEMPLATE_REMEDY, lines=broken)
         return site, warnings, reply.get("databases") or {}
+
+    def _borne(self, errors: list[str], live: Optional[Release]) -> list[str]:
+        """As warnings, where the live release has all of them; raises ``Failure`` where it does not."""
+        known = self._errors_of(live) if live is not None else []
+        if any(error not in known for error in errors):
+            raise _preflight_failure("its checks found errors", errors)
+        return [f"an error, which the live release has, too: {error}" for error in errors]
 
     def _errors_of(self, live: Release) -> list[str]:
         """What the checks of another release find now; nothing where it cannot say."""
@@ -179,6 +198,26 @@ class ReleaseSteps:
         if self._process is not None:
             self._process.kill()
             self.close()
+
+
+def _find_programs(release: Release) -> None:
+    """Raises ``Failure`` where a process could not start, for want of its program.
+
+    Managers have a PATH of their own: wherever one may look, it is looked.
+    """
+    own = [str(release.venv / "bin"), environment.of_release(release).get("PATH", "")]
+    path = os.pathsep.join([*own, os.environ.get("PATH", ""), USUAL_PATH])
+    folder = launch.working_folder(str(release.path))
+    for process in release.record["processes"]:
+        program = process["command"][0]
+        place = os.path.join(folder, program) if "/" in program else program
+        if shutil.which(place, path=path) is None:
+            raise Failure(
+                "PreflightFailed",
+                f"process {process['name']!r} could not start: there is no program {program}, neither in the"
+                " release nor on the host",
+                f"If a package brings it: pip install {program}, here, and deploy again.",
+            )
 
 
 def _preflight_failure(why: str, lines: list[str]) -> Failure:

@@ -98,7 +98,10 @@ REPLY: Shape = {
     "ok": bool,
     "exit?": int,
     **dict.fromkeys(("error?", "skipped?"), str),
-    **{name: [str] for name in ("errors?", "warnings?", "lines?", "installed_apps?", "allowed_hosts?")},
+    **{
+        name: [str]
+        for name in ("errors?", "warnings?", "templates?", "lines?", "installed_apps?", "allowed_hosts?")
+    },
     "result?": {"applied?": [str], "unapplied?": [str]},
     "applied?": _APPLIED,
     "losses?": [_LOSS],

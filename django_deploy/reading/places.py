@@ -42,6 +42,7 @@ class Kind(Enum):
     NOTHING_RUNS = "deploy.W001"  #: neither PROCESSES nor RESTART
     COMMAND_TAKEN = "deploy.W002"  #: another app has a command ``deploy``, too
     NOTHING_ASKED = "deploy.W003"  #: no health check, without having said so
+    BROKEN_TEMPLATE = "deploy.W004"  #: of a release: found where it is (site/preflight.py)
 
 
 class Unreadable(Exception):

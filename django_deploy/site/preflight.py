@@ -35,12 +35,16 @@ if TYPE_CHECKING:
 #: Files in the folders of templates that Django is to understand; others may be anything.
 TEMPLATES = (".html", ".htm", ".txt", ".xml")
 
+#: By which SILENCED_SYSTEM_CHECKS knows what is said of templates.
+TEMPLATE_ID = "deploy.W004"
+
 
 def preflight(commands: Collection[str] = (), required: Collection[str] = ()) -> dict[str, Any]:
     """``errors`` stand in the way of serving, ``warnings`` do not; silenced checks are neither.
 
-    ``commands`` are the names of those that will be run as steps, ``required`` those of them that are not
-    left out where an app is missing.
+    ``templates`` are those that cannot be used. Whether one is used at all nobody knows, so who asks has to
+    judge what they mean. ``commands`` are the names of those that will be run as steps, ``required`` those of
+    them that are not left out where an app is missing.
     """
     errors, warnings = [*_key_troubles(), *_unknown_commands(required)], []
     if trouble := _trouble(f"ROOT_URLCONF {settings.ROOT_URLCONF!r}", _load_urls):
@@ -50,12 +54,12 @@ def preflight(commands: Collection[str] = (), required: Collection[str] = ()) ->
     warnings += missing_folders()
     if asgi_trouble := _unnamed_asgi_trouble():
         warnings.append(asgi_trouble)
-    warnings += _template_troubles()
     if not trouble:  # without addresses the system checks cannot run
         found_errors, found_warnings = _run_checks()
         errors += found_errors
         warnings += found_warnings
-    return {"ok": not errors, "errors": errors, "warnings": warnings}
+    templates = list(_template_troubles()) if TEMPLATE_ID not in settings.SILENCED_SYSTEM_CHECKS else []
+    return {"ok": not errors, "errors": errors, "warnings": warnings, "templates": templates}
 
 
 def _key_troubles() -> Iterator[str]:
@@ -98,14 +102,14 @@ def _unnamed_asgi_trouble() -> str:
 
 
 def _template_troubles() -> Iterator[str]:
-    """Templates that no page can be made of; whether one is used at all nobody knows, so they do not stop."""
+    """Templates that no page can be made of."""
     for engine in engines.all():
         if isinstance(engine, DjangoTemplates):
             for name in _template_names(engine):
                 try:
                     engine.get_template(name)
                 except (TemplateSyntaxError, UnicodeDecodeError) as error:
-                    yield f"The template {name} cannot be used: {error}"
+                    yield f"({TEMPLATE_ID}) The template {name} cannot be used: {error}"
 
 
 def _template_names(engine: DjangoTemplates) -> list[str]:

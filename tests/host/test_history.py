@@ -163,3 +163,23 @@ def test_durations_of_the_last_deployments_only(layout):
         deployed(layout, "deploy", ("prepare", float(seconds)))
 
     assert [taken["made"] for taken in history.durations(layout)] == [6.0, 5.0, 4.0, 3.0, 2.0]
+
+
+def test_what_somebody_went_back_from(layout):
+    one, two, three = (f"20261122T17450{second}Z-3f9c2a1" for second in (1, 2, 3))
+    for action, release, previous in (
+        ("deploy", two, one),
+        ("rollback", one, two),
+        ("deploy", three, one),
+        ("rollback", one, three),
+        ("rollback", three, one),
+    ):
+        history.append(layout, {"action": action, "release": release, "previous": previous})
+
+    assert history.given_up(layout) == {one, two}
+
+
+def test_nothing_was_given_up_where_the_history_cannot_be_read(layout):
+    (layout.private / "history.jsonl").mkdir()
+
+    assert history.given_up(layout) == set()

@@ -115,9 +115,10 @@ def test_program_that_is_not_there(host: Machine, bookshop: Bookshop) -> None:
 
     result = bookshop.deploy()
 
-    message = "process 'web' of the new release does not stay up"
-    line = "  | cannot start uvicorn of process 'web': No such file or directory."
-    assert_reverted(result, host, old, message, f"{line} Is it installed in the release?")
+    message = (
+        "process 'web' could not start: there is no program uvicorn, neither in the release nor on the host"
+    )
+    assert_reverted(result, host, old, message)
 
 
 FAILING_VIEW = """\

@@ -225,13 +225,17 @@ def test_templates_that_nothing_can_be_made_of(tmp_path):
         outcome = preflight()
 
     assert outcome["ok"] is True
-    found = [text for text in outcome["warnings"] if text.startswith("The template")]
-    assert found == [
-        "The template open.html cannot be used: Unclosed tag on line 1: 'if'."
+    assert outcome["templates"] == [
+        "(deploy.W004) The template open.html cannot be used: Unclosed tag on line 1: 'if'."
         " Looking for one of: elif, else, endif.",
-        "The template unknown.html cannot be used: Invalid block tag on line 2: 'nwo'."
+        "(deploy.W004) The template unknown.html cannot be used: Invalid block tag on line 2: 'nwo'."
         " Did you forget to register or load this tag?",
     ]
+
+
+def test_templates_for_something_else_are_silenced(tmp_path):
+    with templates(tmp_path, open="{% if x %}"), override_settings(SILENCED_SYSTEM_CHECKS=["deploy.W004"]):
+        assert preflight()["templates"] == []
 
 
 def test_databases_of_servers_are_checked_as_well(monkeypatch):

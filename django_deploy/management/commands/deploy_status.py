@@ -156,7 +156,8 @@ class Command(DeployCommand):
         for release in sorted(status.releases, key=lambda release: str(release["id"]), reverse=True):
             if release["state"] == "retired":
                 made = f": {self._line(origin(release))}" if origin(release) else ""
-                yield f"  {label:10}  {self._line(release['id'])}, {_age(release, now)}{made}"
+                was = "; you went back from it" if release.get("given_up") else ""
+                yield f"  {label:10}  {self._line(release['id'])}, {_age(release, now)}{made}{was}"
                 label = ""
 
     def _line(self, text: object) -> str:
