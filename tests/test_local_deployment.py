@@ -499,6 +499,18 @@ def test_an_error_that_the_live_release_has_as_well_makes_nothing_worse(shop):
     )
 
 
+@pytest.mark.parametrize("command", ["deploy_doctor", "deploy_status", "deploy_history", "deploy --plan"])
+def test_who_has_read_enough_closes_the_pipe(shop, command):
+    piped = f"exec {shop.venv}/bin/python manage.py {command} demo | (read -r line; exec <&-; sleep 1)"
+
+    done = subprocess.run(
+        ["sh", "-c", piped], cwd=shop.project, env=shop.environment, capture_output=True, text=True
+    )
+
+    assert "Traceback" not in done.stderr, done
+    assert "Exception ignored" not in done.stderr, done
+
+
 def test_a_template_that_was_broken(shop):
     before = shop.live
     (shop.project / "catalogue/templates/catalogue/broken.html").write_text("{% if x %}")

@@ -97,6 +97,8 @@ FAILURE = [
         ("a\nb\x00\x7f\x85c", "a bc"),
         ("\u202egnp.exe\u2069", "gnp.exe"),
         ("\udcff", "\ufffd"),
+        ("\U000864ea", "\ufffd"),
+        ("caf\xe9\xa0\U0001f469\u200d\U0001f4bb", "caf\xe9\xa0\U0001f469\u200d\U0001f4bb"),
         (None, "None"),
     ],
 )

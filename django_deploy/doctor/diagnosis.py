@@ -6,7 +6,7 @@ A full disk stops a database, that the processes, those the sockets, and then ng
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -48,7 +48,7 @@ HERE, OUTSIDE = "here", "outside"
 
 def diagnose(
     target: Target, *, domain_name: str = "", prompts: Prompts = no_prompts
-) -> Iterator[tuple[str, Finding]]:
+) -> Generator[tuple[str, Finding], None, None]:
     """Each finding with its place: ``HERE``, the name of a host, or ``OUTSIDE``; changes nothing.
 
     ``domain_name`` takes the place of the target's DOMAIN.

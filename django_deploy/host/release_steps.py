@@ -81,8 +81,8 @@ class ReleaseSteps:
             was = {warning.partition(" cannot be used")[0] for warning in live.site.get("warnings", [])}
             told = found.get("templates", [])
             if broken := [trouble for trouble in told if trouble.partition(" cannot be used")[0] not in was]:
-                message = "templates are broken that the live release can use, or does not have"
-                raise Failure("PreflightFailed", message, TEMPLATE_REMEDY, lines=broken)
+                why = "templates are broken that the live release can use, or does not have"
+                raise Failure("PreflightFailed", why, TEMPLATE_REMEDY, lines=broken)
         return site, warnings, reply.get("databases") or {}
 
     def _borne(self, errors: list[str], live: Optional[Release]) -> list[str]:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from django_deploy.target import Target
 
+#: What a shell has of a program that SIGPIPE has ended: 128 and its number (signal(7)).
+PIPE_STATUS = 141
+
 
 class DeployCommand(BaseCommand):
     """A command about one target.
@@ -106,6 +109,10 @@ class DeployCommand(BaseCommand):
             if self.error_ids:
                 self.stderr.write(f"[{', '.join(self.error_ids)}]")
             raise
+        except BrokenPipeError:
+            # Whoever read has enough, as ``head`` has; what is written at the very end goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(PIPE_STATUS)
 
     def get_target(self, name: str, hosts: str | None = None, wait: float | None = None) -> Target:
         """The target of that name, with ``--hosts`` and ``--wait``; from here on its secrets are masked."""

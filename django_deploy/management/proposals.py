@@ -16,18 +16,33 @@ from django_deploy.host.layout import write_atomically
 from django_deploy.management.survey import Survey, os_is_imported
 from django_deploy.target import LOCAL
 
+#: Without DEBUG, Django itself writes nowhere why a page failed.
+LOGGING_LINES = """\
+    LOGGING = {  # deploy_logs shows what goes wrong
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"console": {"class": "logging.StreamHandler"}},
+        "root": {"handlers": ["console"], "level": "WARNING"},
+    }""".splitlines()
+
 #: Where the health view is put when the project has none.
 HEALTH_PATH = "healthz/"
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What only a person knows: where the target is."""
+    """What only a person knows: where the target is. ``domain`` is empty where it has no name."""
 
     target: str
     hosts: tuple[str, ...]
     root: str
-    domain: str
+    domain: str = ""
+
+    @property
+    def visited(self) -> str:
+        """What visitors type: the domain, else the first host's address."""
+        address = self.hosts[0].rpartition("@")[2]
+        return self.domain or ("localhost" if address == LOCAL else address.partition(":")[0])
 
 
 @dataclass(frozen=True)
@@ -116,6 +131,8 @@ def target_entry(facts: Survey, answers: Answers, health_path: str) -> dict[str,
     if any("@" not in host and host != LOCAL for host in answers.hosts):
         entry["USER"] = _user(facts.name)
     entry["ROOT"] = answers.root
+    if answers.domain and len(answers.hosts) == 1 and LOCAL not in answers.hosts:
+        entry |= {"WEB": "caddy", "DOMAIN": answers.domain}
     if env := {name: _value(name, answers) for name in environment_names(facts)}:
         entry["ENV"] = env
     entry["PROCESSES"] = _with_folder(facts.processes, f"{answers.root}/shared")
@@ -144,7 +161,7 @@ def variable_here(name: str, answers: Answers) -> str:
 
 def _value(name: str, answers: Answers) -> str:
     if name == "ALLOWED_HOSTS":
-        return answers.domain
+        return answers.visited
     return Code(f'os.environ.get("{variable_here(name, answers)}", "")')
 
 
@@ -192,6 +209,8 @@ def _server_lines(facts: Survey) -> Iterator[str]:
         yield f"    MEDIA_ROOT = {_in_shared(Path(facts.media).name)}"
     for alias, name in facts.sqlite_files.items():
         yield f'    DATABASES[{_string(alias)}]["NAME"] = {_in_shared(name)}'
+    if not facts.has_logging:
+        yield from LOGGING_LINES
 
 
 def _in_shared(name: str) -> str:

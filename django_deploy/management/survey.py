@@ -48,7 +48,7 @@ class Survey:
     distributions that they need and that are not installed. ``constants`` are settings that say the same
     everywhere, and should not; ``variables`` are read from the environment and have to be there.
     ``sqlite_files`` are names of files by alias, of databases that lie in the project's folder; ``media`` is
-    MEDIA_ROOT where that lies there.
+    MEDIA_ROOT where that lies there. ``has_logging``: it is said where messages go.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Survey:
     sqlite_files: Mapping[str, str]
     media: str
     needs_static_root: bool
+    has_logging: bool
     has_vcs: bool
 
 
@@ -91,6 +92,7 @@ def survey() -> Survey:
         sqlite_files=_sqlite_files(folder),
         media=_relative(settings.MEDIA_ROOT, folder),
         needs_static_root=apps.is_installed("django.contrib.staticfiles") and _is_lost(folder),
+        has_logging=bool(settings.LOGGING),
         has_vcs=any(
             (place / kind).exists() for place in (folder, *folder.parents) for kind in (".git", ".hg")
         ),

@@ -143,6 +143,13 @@ def warnings_of(host: Host, manifest: Manifest, facts: Mapping[str, Any]) -> lis
     return found
 
 
+def empty(target: Target) -> list[str]:
+    """A shell that is not the usual one has not set what ENV reads."""
+    names = [name for name, value in target.env.items() if not value]
+    are = "is" if len(names) == 1 else "are"
+    return [f"ENV: {', '.join(names)} {are} empty. Is what it is made of set here?"] if names else []
+
+
 def idle(target: Target) -> list[str]:
     """Where some hosts are left out: what none of the others has the role for."""
     everything: list[Step | Process] = [*target.steps, *target.processes]

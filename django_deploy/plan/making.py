@@ -13,7 +13,7 @@ from django_deploy.exceptions import RolloutFailed
 from django_deploy.target import Host, Target
 
 from .estimate import durations_of
-from .fitness import idle, lacks_room, problems_of, warnings_of
+from .fitness import empty, idle, lacks_room, problems_of, warnings_of
 from .model import Change, HostPlan, Plan
 from .record import processes_of
 from .releases import REPLACED, code_of, find_release, fingerprint, new_release_id, release_to_join
@@ -62,6 +62,7 @@ def make_plan(
         *manifest.warnings,
         *(w for host in target.hosts for w in warnings_of(host, manifest, facts[host])),
         *idle(target),
+        *empty(target),
     ]
     return Plan(target, manifest, release, print_, tuple(hosts), tuple(warnings), inventory=inventory)
 

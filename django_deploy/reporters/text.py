@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from unicodedata import category
 
 #: Longer lines are cut; so are strings in JSON. In characters.
 LONGEST_LINE = 500
@@ -16,13 +17,16 @@ _ESCAPES = re.compile(
 )
 # C0, C1, and the marks that turn the direction of writing.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
-_SURROGATES = re.compile("[\ud800-\udfff]")
+# Unicode's categories of surrogates, of what is private, and of what is nothing yet.
+_NO_LETTERS = ("Cs", "Co", "Cn")
 
 
 def printable(text: object, longest: int = LONGEST_LINE) -> str:
     """One line that does nothing to a terminal but show itself."""
     line = _ESCAPES.sub("", str(text)[: 4 * longest]).expandtabs(4).replace("\n", " ")
-    line = _SURROGATES.sub("\ufffd", _CONTROLS.sub("", line))
+    line = _CONTROLS.sub("", line)
+    if not line.isprintable():
+        line = "".join("\ufffd" if category(letter) in _NO_LETTERS else letter for letter in line)
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 

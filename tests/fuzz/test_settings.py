@@ -191,13 +191,15 @@ def use(target):
     if not target.hosts:
         return
     plan = make_plan(
-        target, MANIFEST, facts, bundles, {host: {} for host in fit}, dict.fromkeys(fit, NO_ROOM), now=NOW
+        *(target, MANIFEST, facts, bundles, {host: {} for host in fit}, dict.fromkeys(fit, NO_ROOM)),
+        inventory={},
+        now=NOW,
     )
     plan.lines()
     json.dumps(plan.as_dict())
     deploy_stages(plan, lambda event: None)
     for host in plan.hosts:
-        fields = _prepare_fields(plan, host, {})
+        fields = _prepare_fields(plan, host)
         check_shape(json.loads(encode(fields)), REQUESTS["prepare"][1], "prepare")
         plan.lock(host)
     encode({"root": str(target.root), "python": target.python})

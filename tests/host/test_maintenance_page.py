@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
 import subprocess
 import sys
@@ -12,19 +13,29 @@ from django_deploy.host import maintenance_page
 from django_deploy.host.health import UnixConnection
 
 
+def is_answered(path):
+    """A socket has its name before anybody listens."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+    except OSError:
+        return False
+    return True
+
+
 @pytest.fixture
 def page(tmp_path, request):
     """The server as a program of its own, over what a killed one has left; gives what asks it."""
-    socket, notice = tmp_path / "m.sock", tmp_path / "notice.json"
-    socket.touch()
-    argv = [sys.executable, "-I", "-S", maintenance_page.__file__, str(notice), str(socket)]
+    path, notice = tmp_path / "m.sock", tmp_path / "notice.json"
+    path.touch()
+    argv = [sys.executable, "-I", "-S", maintenance_page.__file__, str(notice), str(path)]
     with subprocess.Popen(argv) as process:
         deadline = time.monotonic() + 30
-        while not (socket.exists() and stat.S_ISSOCK(socket.stat().st_mode)) and time.monotonic() < deadline:
+        while not is_answered(path) and time.monotonic() < deadline:
             time.sleep(0.02)
 
         def ask(method="GET", body=None):
-            connection = UnixConnection(str(socket), timeout=20)
+            connection = UnixConnection(str(path), timeout=20)
             try:
                 connection.request(method, "/any/path?x", body=body)
                 response = connection.getresponse()
@@ -32,19 +43,19 @@ def page(tmp_path, request):
             finally:
                 connection.close()
 
-        yield ask, notice, socket
+        yield ask, notice, path
         process.terminate()
 
 
 def test_it_says_that_it_is_only_for_a_while(page):
-    ask, _, socket = page
+    ask, _, path = page
 
     response, body = ask()
 
     assert response.status == 503
     assert (response.headers["Retry-After"], response.headers["Cache-Control"]) == ("300", "no-store")
     assert f"<p>{maintenance_page.MESSAGE}</p>" in body
-    assert stat.S_IMODE(socket.stat().st_mode) == 0o666
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666
 
 
 def test_the_message_is_text_and_may_change(page):

@@ -75,7 +75,7 @@ def test_changes_are_shown_and_not_made_without_a_word(project):
 
     assert (status, err) == (
         1,
-        "CommandError: Not everything was written.\nWith --yes it is, without a question.\n",
+        "CommandError: Nothing was written.\nWith --yes all of it is, without a question.\n",
     )
     assert '+    path("healthz/", health),\n' in out
     assert '+        "HOSTS": ["deploy@web1.example.com:2222"],\n+        "ROOT": "/srv/shop",\n' in out
@@ -90,7 +90,8 @@ def test_what_is_written_passes_the_checks(project):
     assert (
         out.endswith(
             "Now:\n"
-            "  export STAGING_SECRET_KEY=...\n"
+            "  export STAGING_SECRET_KEY=\"$(python -c 'import secrets; print(secrets.token_urlsafe(50))')\""
+            "    # once; keep its value\n"
             "  python manage.py deploy_setup staging    # a new server, once\n"
             "  python manage.py deploy --plan staging\n"
             "  python manage.py deploy staging\n"
@@ -103,6 +104,23 @@ def test_what_is_written_passes_the_checks(project):
         "",
     )
     assert project.run("deploy")[1] == "staging  deploy@web1  /srv/shop\n"
+
+
+def test_a_site_does_not_belong_to_root(project):
+    """What one knows of a new server is root: deploy_setup makes the user."""
+    project.run("deploy_init", "--host", "root@203.0.113.7", "--domain", "shop.example.com", "--yes")
+
+    wanted = """\
+        "HOSTS": ["203.0.113.7"],
+        "USER": "shop",
+        "ROOT": "/srv/shop",
+        "WEB": "caddy",
+        "DOMAIN": "shop.example.com",
+        "ENV": {
+            "ALLOWED_HOSTS": "shop.example.com",
+"""
+    assert wanted in project.files[0]
+    assert project.run("check", "--tag", "django_deploy")[0] == 0
 
 
 def test_a_second_target_is_added_and_the_first_one_left_alone(project):
@@ -127,7 +145,7 @@ def test_each_change_is_asked_about(project):
 
     status, seen = project.answer("deploy_init", answers="deploy@web1\nn\ny\n")
 
-    assert "Where does staging live? (user@host)" in seen
+    assert "Where does staging live? (its address, or user@address)" in seen
     assert "Change urls.py like this? [Y/n]" in seen
     assert "Change settings.py like this? [Y/n]" in seen
     assert status == 1

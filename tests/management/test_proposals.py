@@ -43,6 +43,7 @@ def facts(**changes):
         "sqlite_files": {},
         "media": "",
         "needs_static_root": False,
+        "has_logging": True,
         "has_vcs": False,
     }
     return Survey(**{**found, **changes})
@@ -89,7 +90,12 @@ def test_unusual_urls_are_left_alone(source):
 def test_settings_say_what_a_server_needs_once():
     answers, found = (
         ANSWERS,
-        facts(needs_static_root=True, media="media", sqlite_files={"default": "db.sqlite3"}),
+        facts(
+            needs_static_root=True,
+            has_logging=False,
+            media="media",
+            sqlite_files={"default": "db.sqlite3"},
+        ),
     )
     source = "from pathlib import Path\n\nDEBUG = True\n"
 
@@ -112,11 +118,19 @@ if "DJANGO_DEPLOY_RELEASE_DIR" in os.environ:  # on a server
     STATIC_ROOT = os.path.join(os.environ["DJANGO_DEPLOY_RELEASE_DIR"], "static")
     MEDIA_ROOT = os.path.join(os.environ["DJANGO_DEPLOY_SHARED"], "media")
     DATABASES["default"]["NAME"] = os.path.join(os.environ["DJANGO_DEPLOY_SHARED"], "db.sqlite3")
+    LOGGING = {  # deploy_logs shows what goes wrong
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"console": {"class": "logging.StreamHandler"}},
+        "root": {"handlers": ["console"], "level": "WARNING"},
+    }
 
 DEPLOY_TARGETS = {
     "staging": {
         "HOSTS": ["deploy@web1"],
         "ROOT": "/srv/shop",
+        "WEB": "caddy",
+        "DOMAIN": "shop.example.com",
         "ENV": {
             "ALLOWED_HOSTS": "shop.example.com",
             "SECRET_KEY": os.environ.get("STAGING_SECRET_KEY", ""),
@@ -132,7 +146,7 @@ DEPLOY_TARGETS = {
 
 
 def test_a_second_target():
-    answers = Answers("production", ("web2",), "/srv/shop", "shop.example.com")
+    answers = Answers("production", ("web2",), "/srv/shop")
     found = facts(has_vcs=True, constants=frozenset(), variables=("DATABASE_URL",))
     source = "import os\n\nDEPLOY_TARGETS = {}\n"
 

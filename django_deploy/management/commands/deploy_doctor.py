@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -52,11 +53,10 @@ class Command(DeployCommand):
         chosen = self.get_target(target, hosts)
         with self.reporting(json=json, options={**options, "verbosity": 0}) as reporter:
             terminal = self.terminal(reporter, json=json)
-            findings = chain(
-                [(HERE, check_settings())], diagnose(chosen, domain_name=domain, prompts=terminal)
-            )
             is_brief = options["verbosity"] == 0
-            found = list(self.showing(findings, reporter if json else None, is_brief=is_brief))
+            with closing(diagnose(chosen, domain_name=domain, prompts=terminal)) as diagnosed:
+                findings = chain([(HERE, check_settings())], diagnosed)
+                found = list(self.showing(findings, reporter if json else None, is_brief=is_brief))
         self.conclude(found, json=json)
 
     def showing(

@@ -16,6 +16,8 @@ from django_deploy.reading.keys import read_target
 from django_deploy.target import LOCAL
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.core.management.base import CommandParser
 
 EXAMPLES = """
@@ -43,7 +45,10 @@ class Command(DeployCommand):
             help="Where it goes, or 'local'; may be given several times.",
         )
         parser.add_argument("--root", help="The folder there (default: /srv/ and the project's name).")
-        parser.add_argument("--domain", help="What visitors type (default: the first host's address).")
+        parser.add_argument(
+            "--domain",
+            help="What visitors type; deploy_setup then puts Caddy in front of the site, with HTTPS.",
+        )
         parser.add_argument("--yes", action="store_true", help="Make the changes without asking.")
 
     def handle(
@@ -64,14 +69,14 @@ class Command(DeployCommand):
             facts = survey()
             hosts = hosts or self.ask_for_host(target, terminal)
             root = root or f"/srv/{facts.name}"
-            answers = Answers(target, tuple(hosts), root, domain or _domain(hosts[0]))
+            answers = Answers(target, tuple(map(_without_root, hosts)), root, domain or "")
             self.validate(answers, facts)
             proposals = [*propose(facts, answers, has_targets=hasattr(settings, "DEPLOY_TARGETS"))]
             written = [self.offer(proposal, terminal, yes=yes) for proposal in proposals]
-            self.conclude(facts, answers, all(written))
+            self.conclude(facts, answers, written)
 
     def ask_for_host(self, target: str, terminal: Terminal) -> list[str]:
-        host = terminal.ask(f"Where does {target} live? (user@host)")
+        host = terminal.ask(f"Where does {target} live? (its address, or user@address)")
         if not host:
             raise ConfigError("Where does it go?", remedy="Say it with --host USER@HOST, or --host local.")
         return [host]
@@ -91,21 +96,29 @@ class Command(DeployCommand):
             return True
         return False
 
-    def conclude(self, facts: Survey, answers: Answers, is_complete: bool) -> None:
-        if not is_complete:
-            raise DeployError("Not everything was written.", remedy="With --yes it is, without a question.")
+    def conclude(self, facts: Survey, answers: Answers, written: Sequence[bool]) -> None:
+        if not all(written):
+            message = "Not everything was written." if any(written) else "Nothing was written."
+            raise DeployError(message, remedy="With --yes all of it is, without a question.")
         self.say("Now:")
         if facts.lacking:
             self.say(f"  pip install {' '.join(facts.lacking)}")
         for name in environment_names(facts):
             if name != "ALLOWED_HOSTS":
-                self.say(f"  export {variable_here(name, answers)}=...")
+                self.say(f"  export {variable_here(name, answers)}={_value(name)}")
         if LOCAL not in answers.hosts:
             self.say(f"  python manage.py deploy_setup {answers.target}    # a new server, once")
         self.say(f"  python manage.py deploy --plan {answers.target}")
         self.say(f"  python manage.py deploy {answers.target}")
 
 
-def _domain(host: str) -> str:
-    address = host.rpartition("@")[2]
-    return "localhost" if address == "local" else address.partition(":")[0]
+def _without_root(host: str) -> str:
+    """A site belongs to a user of its own, whom ``deploy_setup`` makes: it logs in as root by itself."""
+    return host.removeprefix("root@")
+
+
+def _value(name: str) -> str:
+    """Where a shell gets the variable from; a secret is kept, as another one ends all sessions."""
+    if name != "SECRET_KEY":
+        return "..."
+    return "\"$(python -c 'import secrets; print(secrets.token_urlsafe(50))')\"    # once; keep its value"
