@@ -488,6 +488,7 @@ def finish(target: Target, clock: Clock, outcome: Outcome) -> Outcome:
     fields = {
         "outcome": outcome.outcome,
         "release": outcome.release,
+        "url": target.url,
         "left_out": list(left_out),
         "seconds": seconds,
         "phases": dict(clock.phases),

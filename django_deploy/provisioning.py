@@ -375,7 +375,8 @@ def _try_to_log_in(target: Target, plans: Sequence[HostPlan], report: Report, pr
 
 def _finish(clock: Clock, outcome: str) -> str:
     seconds = round(time.monotonic() - clock.started, 3)
-    fields = {"outcome": outcome, "release": "", "left_out": [], "seconds": seconds, "phases": clock.phases}
+    fields = {"outcome": outcome, "release": "", "url": "", "left_out": [], "seconds": seconds}
+    fields["phases"] = clock.phases
     clock.report(Event("rollout.finished", fields=fields))
     return outcome
 

@@ -244,6 +244,14 @@ class Target:
     asset_folders: tuple[str, ...] = ()
     left_out: tuple[Host, ...] = ()
 
+    @property
+    def url(self) -> str:
+        """What visitors type; empty where the target does not say that."""
+        if not self.domain or self.web is None:
+            return ""
+        is_secure = self.web == "caddy" or self.tls is not None
+        return f"http{'s' if is_secure else ''}://{self.domain}"
+
     def limited_to(self, patterns: str) -> Target:
         """With only the hosts that ``patterns`` name, several separated by commas.
 

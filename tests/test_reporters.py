@@ -331,6 +331,10 @@ def test_output_of_a_step_that_went_well_is_not_shown():
 
 def test_more_and_less_verbose():
     assert lines_of(DEPLOYMENT, verbosity=0) == ["new is live: deployed in 8.3 s"]
+    end = event(
+        "rollout.finished", outcome="deployed", release="new", seconds=8.3, url="https://shop.example.com"
+    )
+    assert lines_of([end], verbosity=0) == ["new is live at https://shop.example.com: deployed in 8.3 s"]
     assert "web1: | Applying shop.0002... OK" in lines_of(DEPLOYMENT, verbosity=2)
     assert lines_of(FAILURE, verbosity=2).count("web1: | no such table") == 1
 

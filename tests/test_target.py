@@ -8,6 +8,27 @@ from django_deploy.exceptions import ConfigError
 from tests.reading.test_keys import FLEET, WITH_ROLES, read
 
 
+@pytest.mark.parametrize(
+    ("keys", "url"),
+    [
+        ({"WEB": "caddy", "DOMAIN": "shop.example.com"}, "https://shop.example.com"),
+        ({"WEB": "nginx", "DOMAIN": "shop.example.com"}, "http://shop.example.com"),
+        (
+            {
+                "WEB": "nginx",
+                "DOMAIN": "shop.example.com",
+                "TLS": {"CERTIFICATE": "/keys/shop.pem", "KEY": "/keys/shop.key"},
+            },
+            "https://shop.example.com",
+        ),
+        ({"DOMAIN": "shop.example.com"}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_visitors_type(keys, url):
+    assert read(**keys).url == url
+
+
 def test_secrets_are_not_in_repr():
     target = read(ENV={"SECRET_KEY": "31337"}, INDEX_URL="https://user:31337@index.example.com/")
 

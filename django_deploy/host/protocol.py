@@ -81,7 +81,7 @@ EVENTS = {
     "host.backup": "name database place before release bytes",
     "log.line": "process release line",
     "checked": "check outcome message remedy",
-    "rollout.finished": "outcome release left_out seconds phases",
+    "rollout.finished": "outcome release url left_out seconds phases",
 }
 
 #: Those of them that hosts report: a line of output, of which there may be very many, or anything else.

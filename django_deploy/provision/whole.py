@@ -39,7 +39,9 @@ def obstacles(site: Site, facts: Facts) -> Iterator[tuple[str, str]]:
     if facts.root_owner not in ("", site.user) and not facts.is_root_empty:
         yield (
             f"{site.root} is there already, belongs to {facts.root_owner} and is not empty.",
-            f"Choose another ROOT, or give it away there, as root: chown {site.user}: {site.root}",
+            f"Choose another ROOT, or give it away there, as root: chown -R {site.user}: {site.root}"
+            if facts.root_owner == "root"
+            else f"Is it {facts.root_owner}'s site? Then say so in HOSTS or USER. Else choose another ROOT.",
         )
     if facts.shell.endswith(("/nologin", "/false")):
         yield (

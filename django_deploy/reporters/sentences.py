@@ -56,18 +56,19 @@ def _fetched(words: _Words) -> str:
 
 
 def _outcome(words: _Words) -> str:
-    took = f"in {words['seconds']}"
+    took, release = f"in {words['seconds']}", words["release"]
+    is_live = f"{release} is live at {words['url']}" if words.get("url") else f"{release} is live"
     sentences = {
-        "deployed": f"{words['release']} is live: deployed {took}",
-        "rolled back": f"{words['release']} is live: rolled back {took}",
-        "restarted": f"{words['release']} is live: restarted {took}",
+        "deployed": f"{is_live}: deployed {took}",
+        "rolled back": f"{is_live}: rolled back {took}",
+        "restarted": f"{is_live}: restarted {took}",
         "environment changed": (
-            f"{words['release']} is live: environment changed {took}"
-            if words["release"]
+            f"{is_live}: environment changed {took}"
+            if release
             else "The environment is noted for the first deployment"
         ),
-        "restored": f"The backup is put back; {words['release']} is live, as before ({words['seconds']})",
-        "unchanged": f"Nothing to do: {words['release']} is live already ({words['seconds']})",
+        "restored": f"The backup is put back; {is_live}, as before ({words['seconds']})",
+        "unchanged": f"Nothing to do: {is_live} already ({words['seconds']})",
         "declined": "Nothing was changed",
         "set up": f"Ready to be deployed to: set up {took}",
         "set up already": f"Nothing to do: set up already ({words['seconds']})",

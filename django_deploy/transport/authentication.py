@@ -229,9 +229,11 @@ class _Attempt:
             return f"Unlock the key first: {shlex.join(['ssh-add', str(self._locked)])}"
         if not self._offered:
             return "Name a key in KEY_FILE or ssh_config (IdentityFile), or give one to your agent (ssh-add)."
+        user = self._login.config.user
+        new = "" if user == "root" else f" On a new server, deploy_setup makes {user} and lets the key in."
         return (
-            f"Is {self._login.config.user} the right user, and is one of these keys in its authorized_keys "
-            f"there? Try: {self._login.command('-v')}"
+            f"Is {user} the right user, and is one of these keys in its authorized_keys there?{new}"
+            f" Try: {self._login.command('-v')}"
         )
 
 

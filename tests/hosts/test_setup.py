@@ -471,7 +471,7 @@ def test_obstacles_change_nothing(bare: BareMachine, bookshop: Bookshop) -> None
     assert result.err == (
         f"CommandError: deploy@{bare.address}: "
         f"{bare.root} is there already, belongs to root and is not empty.\n"
-        f"Choose another ROOT, or give it away there, as root: chown deploy: {bare.root}\n"
+        f"Choose another ROOT, or give it away there, as root: chown -R deploy: {bare.root}\n"
         f"deploy@{bare.address}: python3 listens on port 80, which is to be for caddy.\n"
         "Stop it there, as root: systemctl disable --now python3; or have WEB name it.\n"
         "Nothing was changed.\n"

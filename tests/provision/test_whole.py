@@ -188,7 +188,7 @@ def test_obstacles():
     assert [*obstacles(site, facts)] == [
         (
             "/srv/shop is there already, belongs to root and is not empty.",
-            "Choose another ROOT, or give it away there, as root: chown shop: /srv/shop",
+            "Choose another ROOT, or give it away there, as root: chown -R shop: /srv/shop",
         ),
         (
             "The user shop may not log in: its shell is /usr/sbin/nologin.",

@@ -25,8 +25,10 @@ def test_a_key_that_is_not_authorized(each_ssh_server, tmp_path):
         "offered:\n"
         f"  ssh-ed25519 {key.get_fingerprint()} ({tmp_path / 'other'})"
     )
+    new = f" On a new server, deploy_setup makes {host.user} and lets the key in."
+    new = "" if host.user == "root" else new
     assert error.remedy == (
-        f"Is {host.user} the right user, and is one of these keys in its authorized_keys there? "
+        f"Is {host.user} the right user, and is one of these keys in its authorized_keys there?{new} "
         f"Try: ssh -v -F {each_ssh_server.config} -p {host.port} -i {tmp_path / 'other'} "
         f"{host.user}@127.0.0.1"
     )
