@@ -445,6 +445,14 @@ def test_the_view_while_it_runs():
     assert view(DEPLOYMENT[:18])[-1] == "     ⠋ web1  migrate --noinput ...  Applying shop.0002... OK"
 
 
+def test_a_reversal_is_no_step():
+    step = event("step.finished", "web1", step="take back shop.0002", seconds=0.1, result={})
+
+    assert view(
+        [event("phase.started", phase="steps"), step, event("phase.finished", phase="steps", seconds=1)]
+    )[0].split() == ["✓", "steps", "1.0", "s"]
+
+
 def test_the_view_at_the_end_is_the_summary():
     assert view(DEPLOYMENT, failed=False) == [
         " ✓ bundle         1.2 s  ━━━━          53 distributions, 2 wheels, 1.3 MB, git …",

@@ -88,6 +88,8 @@ def check_certificate(
             return not_checked("certificate", why)
         remedy = "Visitors are warned off. Renew it: certbot renew; of Caddy, read journalctl -u caddy."
         return error("certificate", f"{domain}: {failure.verify_message}", remedy)
+    except socket.gaierror:
+        return not_checked("certificate", f"{domain} is not found")
     except (OSError, UnicodeError) as failure:
         reason = getattr(failure, "strerror", None) or failure
         remedy = f"Does the web server listen there, and does every firewall let port {port} through?"
@@ -123,6 +125,8 @@ def check_answer(domain: str, path: str, *, port: int = HTTPS) -> Finding:
     try:
         connection.request("GET", path, headers={"User-Agent": "django-deploy"})
         status = connection.getresponse().status
+    except socket.gaierror:
+        return not_checked("answer", f"{domain} is not found")
     except (OSError, UnicodeError, http.client.HTTPException) as failure:
         reason = getattr(failure, "strerror", None) or str(failure) or type(failure).__name__
         return error(

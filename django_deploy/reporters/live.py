@@ -163,8 +163,10 @@ class _Board:
             self._take_answer(event)
 
     def _take_step(self, event: Event) -> None:
-        name = str(event.fields.get("step", "?")).split(" ")[0]
-        if name not in self.steps:
+        step = str(event.fields.get("step", "?"))
+        name = step.split(" ")[0]
+        is_command = not step.startswith(("take back ", "apply again "))  # a reversal is a phase of its own
+        if is_command and name not in self.steps:
             self.steps.append(name)
             self.notes["steps"] = ", ".join(self.steps)
 

@@ -174,3 +174,12 @@ def test_no_answer():
         "The checks of dns and certificate say more.",
     )
     assert domain.check_answer("", "/").outcome == "not checked"
+
+
+def test_a_name_that_leads_nowhere_is_one_error():
+    """The check of dns says it, and what to do."""
+    certificate = domain.check_certificate("shop.invalid")
+    answer = domain.check_answer("shop.invalid", "/")
+
+    assert (certificate.outcome, certificate.message) == ("not checked", "shop.invalid is not found")
+    assert (answer.outcome, answer.message) == ("not checked", "shop.invalid is not found")

@@ -30,6 +30,13 @@ EXAMPLES = """
 """
 
 
+#: Django says that all is well, and nobody can log in.
+UNSENT = (
+    "DJANGO_SUPERUSER_PASSWORD is not sent, as nothing of this environment is. With --noinput nobody has a"
+    " password then: manage.py deploy_run {target} -- changepassword NAME."
+)
+
+
 class Command(DeployCommand):
     """Runs a management command on the site; its exit status is the command's own."""
 
@@ -67,6 +74,8 @@ class Command(DeployCommand):
         elif hosts is None and not all:
             chosen = chosen.without(chosen.hosts[1:])
         words = words or ["shell"]
+        if words[0] == "createsuperuser" and "DJANGO_SUPERUSER_PASSWORD" in os.environ:
+            self.stderr.write(self.style.WARNING(UNSENT.format(target=target)))
         try:
             status = self.run_on(chosen, words) if len(chosen.hosts) == 1 else self.run_on_all(chosen, words)
         except HostError as error:
