@@ -173,7 +173,10 @@ class Reading:
     def _required(self, table: str, column: str) -> Effect:
         """Code that does not know the column cannot insert rows any more; reading goes on."""
         what = f"adds {table}.{column}, which has no default in the database, so that others cannot insert"
-        remedy = "Give the new field a db_default, or let it be null."
+        remedy = (
+            "Give the new field a db_default, or let it be null, and make the migration anew: one more behind"
+            " it does not help."
+        )
         return Effect(CONTRACT, what, table, mark=column, is_needed=True, remedy=remedy)
 
     def remove_field(self) -> Iterator[Effect]:
