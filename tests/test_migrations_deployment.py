@@ -206,8 +206,8 @@ def test_a_column_that_others_cannot_fill_is_refused_and_can_be_borne(shop):
     assert (
         "  |     adds catalogue_book.grade, which has no default in the database, so that others cannot"
         " insert; the live release uses it: catalogue.Book; and it cannot wait, as the new release needs it\n"
-        "Give the new field a db_default, or let it be null, and make the migration anew: one more behind it does"
-        " not help.\n"
+        "Give the new field a db_default, or let it be null, and make the migration anew: one more behind"
+        " it does not help.\n"
     ) in err
     assert shop.live == before
 
