@@ -155,6 +155,9 @@ class Backups:
         try:
             os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             _check(ask({"do": "dump", "database": database, "file": str(part)}, None), made["place"])
+            if not part.stat().st_size:
+                message = f"{made['place']} was not backed up: {made['tool']} wrote nothing"
+                raise Failure("BackupFailed", message, "Try it there by hand.")
             digest = seal(part)
             made.update(name=name, file=file.name, before=before, release=self._layout.live(), target=target)
             made.update(at=round(time.time(), 3), size=part.stat().st_size, sha256=digest)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import time
 import urllib.parse
 from typing import Any, Callable, Optional
 
+from .layout import RELEASE_ID
 from .protocol import Failure
 
 #: Seconds for one answer; the check as a whole has the target's TIMEOUT.
 ANSWER_TIMEOUT = 10.0
+
+#: Addresses of this host that no other one has.
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -57,7 +62,8 @@ def check(
 ) -> tuple[int, float]:
     """Ask until the answer is right; gives its status and the seconds it took.
 
-    ``wanted`` has ``path``, ``host``, ``status`` (None: see ``_is_right``), ``timeout`` and ``headers``.
+    ``wanted`` has ``path``, ``host``, ``status`` (None: see ``_is_right``), ``timeout`` and ``headers``, and
+    perhaps the ``release`` that is to answer.
     ``still_up`` raises when the process has fallen. Raises ``Failure`` (``HealthCheckFailed``).
     """
     started = time.monotonic()
@@ -68,9 +74,10 @@ def check(
         except (OSError, http.client.HTTPException) as error:
             answer = f"{type(error).__name__}: {error}"
         else:
-            if _is_right(status, wanted["status"]):
+            other = _other_release(address, body, wanted.get("release"))
+            if _is_right(status, wanted["status"]) and not other:
                 return status, round(time.monotonic() - started, 3)
-            answer = f"status {status}"
+            answer = f"status {status} as the release {other}" if other else f"status {status}"
             if status >= 400 and time.monotonic() - started > 2.0:
                 raise _failure(address, wanted, answer, body, status)
         if time.monotonic() > deadline:
@@ -87,6 +94,21 @@ def look(address: str, socket_path: Optional[str], wanted: dict[str, Any]) -> No
         raise _failure(address, wanted, f"{type(error).__name__}: {error}", b"") from None
     if not _is_right(status, wanted["status"]):
         raise _failure(address, wanted, f"status {status}", body, status)
+
+
+def _other_release(address: str, body: bytes, wanted: Optional[str]) -> str:
+    """The release that answers, if it says so (``site/health.py``) and is not the wanted one.
+
+    At an address that is not of this host alone it may be another host's, whose turn is still to come.
+    """
+    if urllib.parse.urlsplit(address).hostname not in LOOPBACK:
+        return ""
+    try:
+        said = json.loads(body).get("release")
+    except (ValueError, AttributeError):
+        return ""
+    is_release = isinstance(said, str) and RELEASE_ID.fullmatch(said)
+    return str(said) if wanted and is_release and said != wanted else ""
 
 
 def _is_right(status: int, wanted: Optional[int]) -> bool:

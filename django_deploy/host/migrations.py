@@ -119,7 +119,9 @@ class Migrations:
         if reply["ok"]:
             self._judge([(command, reply["plan"])] if reply["plan"] else [])
         else:
-            self._object(f"the migrations cannot be planned: {reply['error']}", "Mend it and deploy again.")
+            # Nothing may be borne that nobody knows: whose database it is, and what a backup is to have.
+            message = f"the migrations cannot be planned: {reply['error']}"
+            raise Failure("MigrationsRefused", message, "Mend it and deploy again.")
 
     def _judge(self, plans: Sequence[tuple[list[str], dict[str, Any]]]) -> dict[str, Any]:
         policy = self._message["policy"]

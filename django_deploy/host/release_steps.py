@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,13 @@ PREFLIGHT_TIMEOUT = 300.0
 
 #: Where managers look for programs: systemd's (systemd.exec), and a login's.
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+#: The last line of a traceback, its frames, and the files in which nobody looks for a mistake of his own.
+_RAISED = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|ImproperlyConfigured)\b")
+_FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_MACHINERY = re.compile(
+    r"^<|/site-packages/django/|/lib/python3[^/]*/(?!site-packages/)|/(?:manage|launch)\.py$"
+)
 
 #: What to do about a template that Django cannot read.
 TEMPLATE_REMEDY = (
@@ -73,7 +81,8 @@ class ReleaseSteps:
             found = self.ask(asked, PREFLIGHT_TIMEOUT)
             reply = self.ask({"do": "identify", **wanted}, PREFLIGHT_TIMEOUT) if wanted else {}
         except Failure as failure:
-            raise _preflight_failure(failure.message, failure.details.get("lines", [])) from None
+            lines = failure.details.get("lines", [])
+            raise _preflight_failure(_last_words(lines) or failure.message, lines) from None
         warnings = [*found.get("templates", []), *found.get("warnings", [])]
         if not found["ok"]:
             warnings = [*self._borne(found.get("errors", []), live), *warnings]
@@ -198,6 +207,15 @@ class ReleaseSteps:
         if self._process is not None:
             self._process.kill()
             self.close()
+
+
+def _last_words(lines: list[str]) -> str:
+    """What a traceback ends with, and where in the site's own code that was; empty where there is none."""
+    if not lines or not _RAISED.match(lines[-1]):
+        return ""
+    places = [found for line in lines if (found := _FRAME.match(line))]
+    own = [f"{found['file']}:{found['line']}" for found in places if not _MACHINERY.search(found["file"])]
+    return f"{lines[-1]} ({own[-1]})" if own else lines[-1]
 
 
 def _find_programs(release: Release) -> None:

@@ -129,9 +129,8 @@ class Serving:
         wanted = record["health"]
         if not wanted or _asks_sockets(record):
             return []
-        status, seconds = health.check(
-            wanted["path"], None, health.for_site(wanted, release.site), lambda: None, self._link.pause
-        )
+        asked = {**health.for_site(wanted, release.site), "release": release.id}
+        status, seconds = health.check(wanted["path"], None, asked, lambda: None, self._link.pause)
         self._link.report("health.checked", address=wanted["path"], status=status, seconds=seconds)
         return [wanted["path"]]
 

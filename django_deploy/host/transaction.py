@@ -284,7 +284,17 @@ class Transaction:
             return self._steps.ask(request, PREFLIGHT_TIMEOUT)
 
         found = self._migrations.plan_return(ask, message, self._way_back.plan)
+        if any(reversal.needed for reversal in self._way_back.reversals):
+            self._check_that_it_starts(release)  # nothing is to be lost for a release that does not
         return {**found, "reversals": [reversal.as_dict() for reversal in self._way_back.reversals]}
+
+    def _check_that_it_starts(self, release: Release) -> None:
+        try:
+            self._steps.check_site({"commands": [], "required": [], "identify": None}, None)
+        except Failure as failure:
+            failure.message = failure.message.replace("the new release", f"the release {release.id}")
+            failure.remedy = "Choose another one: deploy_status shows what there is."
+            raise
 
     def reverse(self, message: dict[str, Any]) -> dict[str, Any]:
         """Take back what was planned; from here on, undoing applies it again."""

@@ -23,8 +23,10 @@ def check() -> None:
     labels = {app.label for app in apps.get_app_configs() if _is_own(app)}
     try:
         loader = MigrationLoader(None)
-    except (BadMigrationError, NodeNotFoundError) as error:
-        raise DeployError(f"The migrations cannot be loaded: {error}") from None
+    except Exception as error:  # a migration is a module, and may raise anything at all
+        is_told = isinstance(error, (BadMigrationError, NodeNotFoundError))
+        why = str(error) if is_told else f"{type(error).__name__}: {error}"
+        raise DeployError(f"The migrations cannot be loaded: {why}") from None
     labels -= {label for label in labels & loader.unmigrated_apps if not _has_tables(label)}
     for app, names in loader.detect_conflicts().items():
         if app in labels:

@@ -6,6 +6,7 @@ A *mark* is a short text about a column, true of the fields that fit it: ``isbn`
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,12 +54,24 @@ def marks(field: Any, connection: BaseDatabaseWrapper) -> list[str]:
     return found
 
 
+def constraint_mark(constraint: Any) -> str:
+    """Of a constraint of a model: one of the same name that says something else has another mark."""
+    said = hashlib.sha256(repr(constraint.deconstruct()).encode()).hexdigest()[:12]
+    return f"constraint {constraint.name} {said}"
+
+
 def _type_mark(field: Any, connection: BaseDatabaseWrapper) -> str:
     if field.remote_field:
         return f"{field.column} points to {related(field)}"
     if field.generated:
         return f"{field.column} generated"
-    return f"{field.column} is {field.db_parameters(connection)['type']}"
+    return f"{field.column} is {_kind(field, connection)}"
+
+
+def _kind(field: Any, connection: BaseDatabaseWrapper) -> str:
+    """The type in the database, with the check by which that keeps values out."""
+    found = field.db_parameters(connection)
+    return f"{found['type']}, {found['check']}" if found["check"] else str(found["type"])
 
 
 def _collation_mark(field: Any) -> str:
@@ -86,11 +99,11 @@ def _alter_type(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper)
         if old.deconstruct()[1:] != new.deconstruct()[1:]:
             yield changed(table, column, f"computes {place} in another way", mark)
         return
-    was, is_now = (each.db_parameters(connection) for each in (old, new))
+    was, is_now = (_kind(each, connection) for each in (old, new))
     is_narrower = _is_narrower(old, new, connection)
-    if was["type"] == is_now["type"] and was["check"] == is_now["check"] and not is_narrower:
+    if was == is_now and not is_narrower:
         return
-    text = f"{place} from {was['type']} to {is_now['type']}"
+    text = f"{place} from {was} to {is_now}"
     if is_narrower is None:
         yield changed(table, column, f"changes {text}", mark)
     elif is_narrower:
@@ -117,7 +130,8 @@ def _alter_null(table: str, old: Any, new: Any) -> Iterator[Effect]:
         yield Effect(EXPAND, f"lets {place} be null", table, (column,), is_needed=True)
     elif old.null and not new.null:
         what = f"does not let {place} be null any more"
-        yield Effect(CONTRACT, what, table, (column,), f"{column} not null", work=SCAN)
+        mark, is_for_all = f"{column} not null", not is_optional(new)
+        yield Effect(CONTRACT, what, table, (column,), mark, is_for_all=is_for_all, work=SCAN)
 
 
 def _alter_keys(table: str, old: Any, new: Any) -> Iterator[Effect]:
@@ -126,7 +140,7 @@ def _alter_keys(table: str, old: Any, new: Any) -> Iterator[Effect]:
         what = f"makes {place} the primary key" if new.primary_key else f"takes the primary key {place} away"
         yield changed(table, column, what, f"{column} primary key" if new.primary_key else "")
     elif new.unique and not old.unique:
-        yield unique(table, (column,), f"{column} unique")
+        yield unique(table, (column,), f"{column} unique", is_for_all=new.has_db_default())
     elif old.unique and not new.unique:
         what = f"lets {place} have the same value twice"
         yield Effect(EXPAND, what, table, (column,), is_needed=True)
@@ -138,7 +152,8 @@ def _alter_default(table: str, old: Any, new: Any) -> Iterator[Effect]:
     column, place = old.column, f"{table}.{old.column}"
     if old.has_db_default() and not new.has_db_default():
         what = f"takes the default of {place} away"
-        yield Effect(CONTRACT, what, table, (column,), f"{column} without a default")
+        mark = f"{column} without a default"
+        yield Effect(CONTRACT, what, table, (column,), mark, is_for_all=not is_optional(new))
     elif new.has_db_default() and _default(old) != _default(new):
         yield Effect(EXPAND, f"gives {place} a default", table, (column,), is_needed=True)
 
@@ -160,7 +175,8 @@ def _is_narrower(old: Any, new: Any, connection: BaseDatabaseWrapper) -> bool | 
         ranges = connection.ops.integer_field_ranges
         (old_least, old_most), (new_least, new_most) = (ranges[kind] for kind in kinds)
         return bool(new_least > old_least or new_most < old_most)
-    return False if type(old) is type(new) else None
+    is_same = type(old) is type(new) and old.db_type(connection) == new.db_type(connection)
+    return False if is_same else None
 
 
 def _longest(text: Any) -> float:

@@ -17,7 +17,8 @@ class Effect:
     """One change of the database.
 
     ``what`` says it to people. Without ``columns`` it concerns the whole table. Code whose table has the
-    ``mark`` (``columns.py``) lives with it already. ``is_needed`` tells that the code which brings the
+    ``mark`` (``columns.py``) lives with it already. ``is_for_all``: code that does not know the columns is
+    concerned as well, as it leaves them out of what it inserts. ``is_needed``: the code which brings the
     migration does not run without it. ``work`` is REWRITE, SCAN, INDEX or empty.
     """
 
@@ -26,6 +27,7 @@ class Effect:
     table: str = ""
     columns: tuple[str, ...] = ()
     mark: str = ""
+    is_for_all: bool = False
     is_needed: bool = False
     work: str = ""
     remedy: str = ""
@@ -76,10 +78,11 @@ def renamed(table: str, old: str, new: str) -> Iterator[Effect]:
         yield Effect(CONTRACT, f"renames {table}.{old} to {new}", table, (old,), is_needed=True)
 
 
-def unique(table: str, columns: tuple[str, ...], mark: str) -> Effect:
+def unique(table: str, columns: tuple[str, ...], mark: str, *, is_for_all: bool = False) -> Effect:
     """Whoever writes these columns may be refused from now on."""
     place = f"{table}.{columns[0]}" if len(columns) == 1 else f"{', '.join(columns)} of {table} together"
-    return Effect(CONTRACT, f"lets {place} have no value twice", table, columns, mark, work=INDEX)
+    what = f"lets {place} have no value twice"
+    return Effect(CONTRACT, what, table, columns, mark, is_for_all=is_for_all, work=INDEX)
 
 
 def changed(table: str, column: str, what: str, mark: str = "") -> Effect:

@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 
 from .databases import place, sqlite_file
 from .effects import Judged
@@ -169,7 +170,9 @@ def ahead(loader: MigrationLoader) -> list[str]:
 
     What squashing left behind in the records is older than a migration of the app that is known.
     """
-    applied: dict[Key, Any] = dict(loader.applied_migrations)
+    # Not the loader's: to a squashed one whose parts are applied it has no record.
+    assert loader.connection is not None
+    applied: dict[Key, Any] = dict(MigrationRecorder(loader.connection).applied_migrations())
     replaced = {key for migration in loader.replacements.values() for key in migration.replaces}
     known = loader.disk_migrations.keys() | replaced
     newest: dict[str, int] = {}

@@ -18,7 +18,7 @@ from django.db.migrations import RunPython, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
-from .columns import alterations, bound, is_optional, related
+from .columns import alterations, bound, constraint_mark, is_optional, related
 from .effects import (
     CONTRACT,
     EXPAND,
@@ -167,6 +167,8 @@ class Reading:
             work = REWRITE if getattr(added, "db_persist", False) else ""
             what = f"adds the column {table}.{added.column}"
             yield Effect(EXPAND, what, table, (added.column,), is_needed=True, work=work)
+            if added.unique and added.has_db_default():
+                yield unique(table, (added.column,), f"{added.column} unique", is_for_all=True)
         else:
             yield self._required(table, added.column)
 
@@ -263,9 +265,11 @@ class Reading:
         table, constraint = self.table(model), self.operation.constraint
         is_unique = isinstance(constraint, models.UniqueConstraint)
         names = constraint.fields if is_unique and constraint.nulls_distinct is not False else ()
-        mark = f"constraint {constraint.name}"
-        if names:  # who leaves them out inserts nulls, and those differ
-            yield unique(table, tuple(self.column(model, name) for name in names), mark)
+        mark = constraint_mark(constraint)
+        has_defaults = any(bound(model, name).has_db_default() for name in names)
+        if names:  # who leaves them out inserts nulls, and those differ; or their defaults, which do not
+            columns = tuple(self.column(model, name) for name in names)
+            yield unique(table, columns, mark, is_for_all=has_defaults)
         else:
             work = INDEX if is_unique else SCAN
             what = f"lets {table} accept only what fits the constraint {constraint.name}"

@@ -10,7 +10,7 @@ from typing import Any
 from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connections, models
 
-from .columns import marks
+from .columns import constraint_mark, marks
 
 
 def tables() -> dict[str, dict[str, Any]]:
@@ -36,6 +36,6 @@ def _table_marks(model: type[models.Model]) -> list[str]:
     meta = model._meta
     columns = {field.name: str(field.column) for field in meta.local_concrete_fields}
     return [
-        *(f"constraint {constraint.name}" for constraint in meta.constraints),
+        *map(constraint_mark, meta.constraints),
         *(f"unique {' '.join(columns[name] for name in names)}" for names in meta.unique_together),
     ]

@@ -110,6 +110,15 @@ def test_a_failure_names_its_reason_and_leaves_nothing(backups):
     assert len(list(backups.folder.iterdir())) == 2
 
 
+def test_a_dump_with_nothing_in_it_is_none(backups):
+    with pytest.raises(Failure) as caught:
+        make(backups, Site(b""))
+
+    assert caught.value.message == ("sqlite /srv/site/shared/db was not backed up: SQLite 3.40 wrote nothing")
+    assert backups.all() == []
+    assert list(backups.folder.iterdir()) == []
+
+
 def test_without_a_tool_there_is_no_backup(backups):
     site = Site(
         describe_database={"ok": False, "error": "there is no pg_dump on the host", "remedy": "Get it."}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socketserver
 import threading
 import time
@@ -24,6 +25,7 @@ class Site(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def __init__(self, path: Path) -> None:
         super().__init__(str(path), Answer)
         self.statuses = [200]
+        self.body = b"what the page says"
         self.hosts: list[str] = []
 
 
@@ -35,7 +37,7 @@ class Answer(BaseHTTPRequestHandler):
         statuses = self.server.statuses
         self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
         self.end_headers()
-        self.wfile.write(b"what the page says")
+        self.wfile.write(self.server.body)
 
     def address_string(self) -> str:
         return "nginx"
@@ -77,6 +79,38 @@ def test_it_may_take_a_moment(site: Site) -> None:
     site.statuses = [503, 503, 200]
 
     assert ask(site) == 200
+
+
+RELEASE, OTHER = "20261122T174500Z-3f9c2a1", "20261121T174500Z-3f9c2a1"
+
+
+def ask_for_release(site: Site, address: str, said: str) -> int:
+    site.body = json.dumps({"ok": True, "release": said}).encode()
+    wanted = {"path": "/", "host": "x", "status": None, "timeout": 0.1, "headers": {}, "release": RELEASE}
+    return check(address, str(site.server_address), wanted, lambda: None, time.sleep)[0]
+
+
+def test_another_release_that_answers(site: Site) -> None:
+    """RESTART has restarted nothing: what runs is what ran before."""
+    with pytest.raises(Failure) as failure:
+        ask_for_release(site, "http://127.0.0.1:8000/healthz/", OTHER)
+
+    assert failure.value.message == (
+        f"http://127.0.0.1:8000/healthz/ answered status 200 as the release {OTHER}, for 0.1 s;"
+        " expected any status but 400 and 5xx"
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://127.0.0.1:8000/healthz/", RELEASE),
+        ("http://127.0.0.1:8000/healthz/", "1.4"),
+        ("http://shop.example.com/healthz/", OTHER),  # another host's, say
+    ],
+)
+def test_who_answers_is_not_always_known(site: Site, address: str, said: str) -> None:
+    assert ask_for_release(site, address, said) == 200
 
 
 @pytest.mark.parametrize("status", [400, 500])

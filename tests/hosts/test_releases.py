@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from .bookshop import WEB, WORKER
@@ -78,7 +79,10 @@ def test_settings_that_lack_the_environment(host: Machine, bookshop: Bookshop) -
 
     result = bookshop.deploy()
 
-    message = "the new release does not start: manage.py ended with status 1"
+    first = result.err.splitlines()[0]
+    place = re.search(r" \(/srv/site/releases/.*/bookshop/settings\.py:\d+\)$", first)
+    assert place, result
+    message = f"the new release does not start: KeyError: 'BOOKSHOP_SECRET_KEY'{place[0]}"
     assert_reverted(result, host, old, message, "  | KeyError: 'BOOKSHOP_SECRET_KEY'")
 
 

@@ -163,3 +163,37 @@ def test_all_at_once(server, tmp_path):
         "widens library_book.rank from smallint to integer; the new release needs that before the switch,"
         " but it comes after library.0004_fill, which has to wait"
     )
+
+
+SQUASHED = """\
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    replaces = [("library", "{first}"), ("library", "{second}")]
+    initial = True
+    dependencies = []
+    operations = []
+"""
+
+
+def test_what_was_squashed_is_neither_ahead_nor_in_the_way(server, tmp_path):
+    """The parts are applied, and there is no record of the whole; as later, once they are gone."""
+    first, second = (name.removesuffix(".py") for name in MIGRATIONS[:2])
+    _, create = server
+    database = create("squashed")
+    with closing(Edition(2, database, tmp_path)) as edition:
+        edition.migrate()
+    text = SQUASHED.format(first=first, second=second)
+    (tmp_path / "edition_2" / f"{first}_squashed_{second}.py").write_text(text)
+
+    with closing(Edition(2, database, tmp_path)) as edition:
+        both = edition.plan()
+        edition.migrate()
+    for name in MIGRATIONS[:2]:
+        (tmp_path / "edition_2" / name).unlink()
+    with closing(Edition(2, database, tmp_path)) as edition:
+        alone = edition.plan()
+
+    assert (both["ahead"], both["migrations"]) == ([], [])
+    assert (alone["ahead"], alone["migrations"]) == ([], [])

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.operations import AddIndexConcurrently, TrigramExtension
 from django.db import connection, migrations, models
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
+from django_deploy.host.judgement import Code, judge
+from django_deploy.site.columns import constraint_mark
+from django_deploy.site.effects import Judged
 from django_deploy.site.operations import judge_operation, judge_reversal
 
 ID = ("id", models.BigAutoField(primary_key=True))
@@ -24,6 +28,7 @@ MODELS = [
             ("count", models.IntegerField(db_default=0)),
             ("price", models.DecimalField(max_digits=6, decimal_places=2)),
             ("notes", models.TextField(null=True)),
+            ("sizes", ArrayField(models.CharField(max_length=20), null=True)),
             ("shelf", models.ForeignKey("shop.shelf", models.CASCADE, db_constraint=False)),
             ("tags", models.ManyToManyField("shop.shelf", related_name="+")),
             (
@@ -175,7 +180,7 @@ CONTRACT = [
     ),
     (
         alter("count", models.PositiveIntegerField(db_default=0)),
-        "narrows shop_book.count from integer to integer unsigned",
+        'narrows shop_book.count from integer to integer unsigned, "count" >= 0',
     ),
     (
         alter("price", models.DecimalField(max_digits=6, decimal_places=1)),
@@ -209,6 +214,14 @@ CONTRACT = [
     (
         migrations.AlterUniqueTogether("book", {("title", "count"), ("title", "isbn")}),
         "lets title, isbn of shop_book together have no value twice",
+    ),
+    (
+        add("code", models.CharField(max_length=9, db_default="", unique=True)),
+        "adds the column shop_book.code; lets shop_book.code have no value twice",
+    ),
+    (
+        alter("sizes", ArrayField(models.CharField(max_length=10), null=True)),
+        "changes shop_book.sizes from varchar(20)[] to varchar(10)[]",
     ),
     (
         migrations.AddConstraint("book", models.UniqueConstraint(fields=["notes"], name="u")),
@@ -259,6 +272,44 @@ def test_an_operation_that_changes_and_runs_is_contract(before):
     )
 
     assert judge_operation(operation, "shop", before, connection).category == "contract"
+
+
+@pytest.mark.parametrize(
+    ("operation", "is_for_all"),
+    [
+        (alter("notes", models.TextField()), True),
+        (alter("notes", models.TextField(db_default="")), False),
+        (alter("notes", models.TextField(null=True, unique=True)), False),
+        (alter("count", models.IntegerField(db_default=0, unique=True)), True),
+        (alter("count", models.IntegerField()), True),
+        (alter("count", models.IntegerField(null=True)), False),
+        (migrations.AddConstraint("book", models.UniqueConstraint(fields=["notes"], name="u")), False),
+        (migrations.AddConstraint("book", models.UniqueConstraint(fields=["count"], name="u")), True),
+    ],
+)
+def test_what_code_that_leaves_the_column_out_does_not_bear(before, operation, is_for_all):
+    effects = judge_operation(operation, "shop", before, connection).effects
+
+    assert any(effect.is_for_all for effect in effects) is is_for_all
+    running = [Code("the live release", {"shop_book": {"model": "shop.Book", "columns": {}, "marks": []}})]
+    plan = [{"name": "shop.0002", "needs": [], "operations": [judged(effects)]}]
+    reasons = [refusal.reason for refusal in judge(plan, running, "refuse").refusals]
+    assert [reason.endswith("; the live release uses it: shop.Book") for reason in reasons] == (
+        [True] if is_for_all else []
+    )
+
+
+def judged(effects):
+    return Judged("Change it", True, tuple(effects)).as_dict()
+
+
+def test_a_constraint_of_the_same_name_is_another_one(before):
+    """makemigrations removes the one and adds the other."""
+    old, new = (models.CheckConstraint(condition=models.Q(count__gte=least), name="c") for least in (0, 10))
+    (effect,) = judge_operation(migrations.AddConstraint("book", new), "shop", before, connection).effects
+
+    assert effect.mark == constraint_mark(new.clone())
+    assert effect.mark != constraint_mark(old)
 
 
 @pytest.mark.parametrize(
