@@ -219,12 +219,17 @@ class Rollout:
                 gather(stage.send(session), "")
 
     def _what_is_so(self, errors: Sequence[DeployError] = ()) -> str:
-        """What is served, and which migrations stay: the old release runs with them."""
-        applied = self._applied(errors)
-        served = self._what_is_served(is_all_as_before=not applied)
-        return (
-            f"{served} These migrations were applied and stay: {', '.join(applied)}." if applied else served
-        )
+        """What is served, and which migrations stay, or were taken back in vain: with what that has lost."""
+        applied, undone = (self._migrations(kind, errors) for kind in ("applied", "unapplied"))
+        sentences = [self._what_is_served(is_all_as_before=not (applied or undone))]
+        if applied:
+            sentences.append(f"These migrations were applied and stay: {', '.join(applied)}.")
+        if undone:
+            sentences.append(
+                f"These were taken back and applied again: {', '.join(undone)};"
+                " what only they had a place for is lost."
+            )
+        return " ".join(sentences)
 
     def _what_is_served(self, *, is_all_as_before: bool = True) -> str:
         lives = {self.live[host] for host in self.target.hosts}
@@ -242,11 +247,11 @@ class Rollout:
             return f"{', '.join(hosts)} {'serve' if len(hosts) > 1 else 'serves'}"
         return "every host serves" if len(hosts) > 1 else "the host serves"
 
-    def _applied(self, errors: Sequence[DeployError]) -> list[str]:
-        """Migrations."""
+    def _migrations(self, kind: str, errors: Sequence[DeployError]) -> list[str]:
+        """The names of those that were ``applied`` or ``unapplied``."""
         results = [reply.get("result", {}) for replies in self.replies.values() for reply in replies]
         results += [error.details for error in errors if isinstance(error, RequestFailed)]
-        return [str(name) for result in results for name in result.get("applied", ())]
+        return [str(name) for result in results for name in result.get(kind, ())]
 
 
 @contextmanager

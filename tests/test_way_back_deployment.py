@@ -148,17 +148,38 @@ def test_a_release_that_fails_leaves_the_database_to_the_live_one(shop, releases
     _, _, third, fourth = releases
     gunicorn = shop.root / "releases" / third / "venv" / "bin" / "gunicorn"
     aside = gunicorn.rename(gunicorn.with_name("aside"))
+    gunicorn.write_text("#!/bin/sh\nexit 1\n")
+    gunicorn.chmod(0o755)
 
     status, out, err = shop.rollback(third, "--reverse-migrations")
 
-    aside.rename(gunicorn)
+    aside.replace(gunicorn)
     assert status == 1, out + err
-    assert err.endswith(f"Nothing changed: the host serves {fourth}, as before.\n")
+    assert err.endswith(
+        f"The host serves {fourth}, as before. These were taken back and applied again:"
+        " catalogue.0005_no_blurb; what only they had a place for is lost.\n"
+    )
     assert (
         "local: warning: taken back, and applied again: catalogue.0005_no_blurb."
         " What only they had a place for is lost. A backup may have it: deploy_restore.\n"
     ) in out
     assert shop.live == fourth
+    assert shop.applied()[-1] == "0005_no_blurb"
+    shop.check()
+
+
+def test_nothing_is_taken_back_for_a_release_that_could_not_start(shop, releases):
+    _, _, third, fourth = releases
+    gunicorn = shop.root / "releases" / third / "venv" / "bin" / "gunicorn"
+    aside = gunicorn.rename(gunicorn.with_name("aside"))
+
+    status, out, err = shop.rollback(third, "--reverse-migrations")
+
+    aside.rename(gunicorn)
+    assert status == 1, out + err
+    assert "process 'web' could not start: there is no program gunicorn" in err
+    assert err.endswith(f"Nothing changed: the host serves {fourth}, as before.\n")
+    assert "taken back" not in out
     assert shop.applied()[-1] == "0005_no_blurb"
     shop.check()
 

@@ -22,7 +22,7 @@ UNKNOWN = Finding("dns", "not checked", "the target names no DOMAIN")
 
 def run(monkeypatch, *findings, argv=()):
     """The output, and the error, if there is one."""
-    monkeypatch.setattr(diagnosis, "diagnose", lambda target, **options: iter(findings))
+    monkeypatch.setattr(diagnosis, "diagnose", lambda target, **options: (one for one in findings))
     monkeypatch.setattr(system_checks, "check_settings", lambda: Finding("settings", "ok", "fine"))
     out = io.StringIO()
     command = deploy_doctor.Command(stdout=out, no_color=True)
