@@ -32,7 +32,7 @@ from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from packaging.utils import NormalizedName
 
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 RECIPE = 2
 
 BUILDS_AT_ONCE = 4
+
+_MIGRATION = re.compile(r"(^|/)migrations/[^/]+\.py$")
 
 #: The file that describes a wheel in its folder of the cache, and tells by its time when it was last used.
 RECORD = "built.json"
@@ -446,8 +448,18 @@ def _lost_files(wheel: Path, distribution: Distribution, tree: Tree) -> tuple[st
     lost = find_lost_files(wheel, tree)
     if not lost:
         return ()
-    names = ", ".join(lost[:10]) + (f" and {len(lost) - 10} more" if len(lost) > 10 else "")
-    return (f"The wheel of {distribution.name} lacks files of its packages: {names}.",)
+    if migrations := [name for name in lost if _MIGRATION.search(name)]:
+        raise BundleError(
+            f"The wheel of {distribution.name} lacks migrations of its packages: {_some(migrations)}."
+            " The site would go live without their tables.",
+            remedy=f"Let the build of {distribution.source} find all packages (setuptools: include ="
+            " ['shop*'], not ['shop']), and have an __init__.py in each.",
+        )
+    return (f"The wheel of {distribution.name} lacks files of its packages: {_some(lost)}.",)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _describe(path: Path, distribution: Distribution, warnings: tuple[str, ...] = ()) -> BuiltWheel:

@@ -254,6 +254,27 @@ def test_assets_that_git_ignores_and_hatchling_too_are_told(sample, build_cache)
     )
 
 
+def test_migrations_that_the_build_leaves_out_are_refused(sample, build_cache):
+    project = sample("hatchling")
+    for name in ("__init__", "0001_initial"):
+        file = project / "acme_hatch" / "migrations" / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    project.joinpath(".gitignore").write_text("migrations/\n")
+
+    with pytest.raises(BundleError) as caught:
+        build(editable("acme-hatch", project), build_cache)
+
+    assert caught.value.message == (
+        "The wheel of acme-hatch lacks migrations of its packages: acme_hatch/migrations/0001_initial.py,"
+        " acme_hatch/migrations/__init__.py. The site would go live without their tables."
+    )
+    assert caught.value.remedy == (
+        f"Let the build of {project} find all packages (setuptools: include = ['shop*'], not ['shop']),"
+        " and have an __init__.py in each."
+    )
+
+
 def test_secret_in_a_package_is_refused(sample, build_cache):
     project = sample("flit")
     project.joinpath("acme_flit", ".env").write_text("SECRET=1")
