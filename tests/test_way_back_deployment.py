@@ -179,7 +179,7 @@ def test_nothing_is_taken_back_for_a_release_that_could_not_start(shop, releases
     assert status == 1, out + err
     assert "process 'web' could not start: there is no program gunicorn" in err
     assert err.endswith(f"Nothing changed: the host serves {fourth}, as before.\n")
-    assert "taken back" not in out
+    assert "warning: taken back" not in out
     assert shop.applied()[-1] == "0005_no_blurb"
     shop.check()
 

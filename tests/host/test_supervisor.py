@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,8 @@ def test_after_a_reboot_a_program_for_cron_starts_what_was_live(
     folder = layout.private / "supervisor"
     pids = [int((folder / "supervisord.pid").read_text()), *(state.pid for state in supervisor.states())]
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # the stopped one may have just ended
+            os.kill(pid, signal.SIGKILL)
     wait_until(lambda: supervisor.states() == [])
 
     subprocess.run([str(folder / "start")], env={"PATH": os.defpath}, cwd="/", check=True)
