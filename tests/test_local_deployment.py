@@ -199,7 +199,8 @@ class Shop:
         assert "preparing" not in self.states().values()
         assert os.readlink(self.root / "run" / "web.sock") == f"web.{live}.sock"
         assert {path.name for path in (self.root / "run").iterdir()} == {"web.sock", f"web.{live}.sock"}
-        assert not (self.root / ".deploy" / "transaction.json").exists()
+        journal = self.root / ".deploy" / "transaction.json"
+        assert not journal.exists(), (journal.read_text(), (self.root / ".deploy/lock").read_text())
         programs = {path.name for path in (self.root / ".deploy/supervisor/programs").iterdir()}
         assert programs == {f"web@{live}.conf", f"worker@{live}.conf"}
         assert self.releases_that_run() == {live}

@@ -401,16 +401,25 @@ class Program:
         return 1 if was_open or not reverted else 0
 
     def _drain(self, transaction: Transaction, keep: int) -> None:
-        """Nobody waits for this, so the lock is free meanwhile; whoever takes it sweeps in our place."""
+        """Nobody waits for this, so the lock is free; a deployment that takes it sweeps in our place.
+
+        Others do not: a restoration that somebody thinks about, a deployment that is refused.
+        """
         transaction.close_steps()
         self._lock.release()
         time.sleep(DRAIN_TIME)
-        if self._lock.take_again("draining"):
-            transaction.finish(keep)
-            self._lock.release()
+        while transaction.is_to_be_finished():
+            if self._lock.take_again("draining"):
+                transaction.finish(keep)
+                self._lock.release()
+                break
+            time.sleep(LOCK_LOOK)
         if hindrance := self._layout.delete_buried():
             note_cleanup(self._layout, hindrance)
 
+
+#: Seconds between two looks at a lock that somebody else has.
+LOCK_LOOK = 1.0
 
 _FILE: Shape = {"sha256": SHA256, "name": FILE_NAME}
 _OFFSET = range(1 << 40)

@@ -582,8 +582,7 @@ class Transaction:
 
         Nothing is left to do where another deployment has begun since: it sweeps as well.
         """
-        found = read_journal(self._layout)
-        if (found.get("phase"), found.get("release")) != (CONFIRM, self.journal["release"]):
+        if not self.is_to_be_finished():
             return
         release = self.journal["release"]
         left = self._serving.stop_all_but(release, patience=0.0)
@@ -592,6 +591,11 @@ class Transaction:
             self._serving.remove_sockets(release, left)
             self._journal_file.unlink()
             self._prune(keep)
+
+    def is_to_be_finished(self) -> bool:
+        """Whether what it has confirmed still drains, and no other one has begun to change anything."""
+        found = read_journal(self._layout)
+        return (found.get("phase"), found.get("release")) == (CONFIRM, self.journal["release"])
 
     def _prune(self, keep: int) -> None:
         """Also after a failure: failed releases are not to fill the disk."""
