@@ -149,7 +149,7 @@ def test_the_plan_tells_what_would_change_and_changes_nothing(shop):
     assert "    environment: + BOOKSHOP_COLOUR" in lines
     assert "    setting SESSION_COOKIE_AGE: 1209600 -> 60" in lines
     assert "    setting INSTALLED_APPS: + 'django.contrib.humanize'" in lines
-    assert "    setting COLOUR: another value" in lines
+    assert "    setting COLOUR: not set -> set" in lines
     assert "    static files added: catalogue/new.css" in lines
     assert "    static files changed: catalogue/shop.js" in lines
     assert "catalogue.0003_pages" in out

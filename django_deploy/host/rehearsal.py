@@ -162,7 +162,11 @@ def _change(old: Any, new: Any) -> str:
         removed = [f"- {item}" for item in old if item not in new]
         added = [f"+ {item}" for item in new if item not in old]
         return ", ".join([*removed, *added][:MOST_NAMES]) or "in another order"
-    return f"{_shown(old)} -> {_shown(new)}" if _is_shown(old) and _is_shown(new) else "another value"
+    if _is_shown(old) and _is_shown(new):
+        return f"{_shown(old)} -> {_shown(new)}"
+    if old is None or new is None:
+        return "not set -> set" if old is None else "set -> not set"
+    return "another value"
 
 
 def _is_shown(leaf: Any) -> bool:

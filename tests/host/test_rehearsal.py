@@ -30,6 +30,8 @@ def layout(tmp_path):
         (None, ["'a'"], "not set -> ['a']"),
         ({"hidden": "1"}, {"hidden": "2"}, "another value"),
         ({"hidden": "1"}, "60", "another value"),
+        (None, {"hidden": "1"}, "not set -> set"),
+        ({"hidden": "1"}, None, "set -> not set"),
     ],
 )
 def test_a_setting_that_differs(old, new, change):
