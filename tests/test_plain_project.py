@@ -339,9 +339,9 @@ def test_modules_that_only_this_machine_has(site, tmp_path):
     assert status == 1, out + err
     assert "  | ModuleNotFoundError: No module named 'dropped'\n" in err
     assert [line for line in out.splitlines() if line.startswith("warning")] == [
-        f"warning: Modules run here from {folder} that no distribution owns, so no host gets them: {name}."
+        f"warning: Modules {how} {folder} that no distribution owns, so no host gets them: {name}."
         " Install them, or take them off the path."
-        for folder, name in sorted({tmp_path: "from_path", packages: "dropped"}.items())
+        for how, folder, name in (("run here from", tmp_path, "from_path"), ("lie in", packages, "dropped"))
     ]
 
 

@@ -80,9 +80,9 @@ def given_up(layout: Layout) -> set[str]:
         return set()
     found: set[str] = set()
     for entry in entries:
-        found.discard(entry.get("release", ""))
         if entry.get("action") == "rollback" and entry.get("previous"):
             found.add(entry["previous"])
+        found.discard(entry.get("release", ""))  # also where it was live, and something else was being tried
     return found
 
 

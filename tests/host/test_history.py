@@ -173,6 +173,7 @@ def test_what_somebody_went_back_from(layout):
         ("deploy", three, one),
         ("rollback", one, three),
         ("rollback", three, one),
+        ("rollback", three, three),
     ):
         history.append(layout, {"action": action, "release": release, "previous": previous})
 

@@ -840,4 +840,5 @@ def test_ids_are_stable():
         "deploy.W001",
         "deploy.W002",
         "deploy.W003",
+        "deploy.W004",
     ]
