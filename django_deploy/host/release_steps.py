@@ -87,9 +87,8 @@ class ReleaseSteps:
         if not found["ok"]:
             warnings = [*self._borne(found.get("errors", []), live), *warnings]
         if live is not None:
-            was = {warning.partition(" cannot be used")[0] for warning in live.site.get("warnings", [])}
-            told = found.get("templates", [])
-            if broken := [trouble for trouble in told if trouble.partition(" cannot be used")[0] not in was]:
+            was = set(map(_template_of, live.site.get("warnings", [])))
+            if broken := [told for told in found.get("templates", []) if _template_of(told) not in was]:
                 why = "templates are broken that the live release can use, or does not have"
                 raise Failure("PreflightFailed", why, TEMPLATE_REMEDY, lines=broken)
         return site, warnings, reply.get("databases") or {}
@@ -207,6 +206,11 @@ class ReleaseSteps:
         if self._process is not None:
             self._process.kill()
             self.close()
+
+
+def _template_of(warning: str) -> str:
+    """Of a warning about one (``site/preflight.py``): without its id, and what is wrong with it just now."""
+    return warning.rpartition("The template ")[2].partition(" cannot be used")[0]
 
 
 def _last_words(lines: list[str]) -> str:
