@@ -221,6 +221,7 @@ def test_host_that_lost_its_power_between_switch_and_confirm(host: Machine, book
     """Nobody is there to undo it: what the links lead to is served, and the next deployment needs no help."""
     old = live(host)
     bookshop.new_edition()
+    bookshop.target["RESTART"] = ["sleep 5"]  # else it may be confirmed before the power is lost
 
     with bookshop.start("deploy", "--json") as deployer:
         deployer.wait_for("switched")
@@ -230,6 +231,7 @@ def test_host_that_lost_its_power_between_switch_and_confirm(host: Machine, book
     page = visit_when_up(host)
 
     assert page.status == 200
+    del bookshop.target["RESTART"]
     new = bookshop.deployed()
     assert new != old
     assert_serves(host, new)
