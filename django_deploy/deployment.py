@@ -380,14 +380,14 @@ def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> st
     if len(origins) == 1 and origins <= offered:
         return str(*origins)
     newest_live = max(filter(None, (code_of(fact, fact["current"]) for fact in facts)), default=None)
-    older = sorted(name for name in offered - live if newest_live is not None and name < newest_live)
     given_up = {r["id"] for fact in facts for r in fact["releases"] if r.get("given_up")}
-    older = [name for name in older if name not in given_up]
+    left = offered - live - given_up
+    older = [name for name in left if newest_live is not None and name < newest_live]
     if not older:
         raise DeployError(
             "There is no earlier release to go back to.", remedy="deploy_status shows what there is."
         )
-    return older[-1]
+    return max(older)
 
 
 @contextmanager

@@ -545,7 +545,7 @@ def test_a_process_whose_program_is_nowhere(shop):
     assert err == (
         "CommandError: local: process 'web' could not start: there is no program gunikorn, neither in the"
         " release nor on the host\n"
-        "If a package brings it: pip install gunikorn, here, and deploy again.\n"
+        "If a package brings it, install that here and deploy again: pip install gunikorn\n"
         "Nothing was changed.\n"
     )
     assert shop.live == before

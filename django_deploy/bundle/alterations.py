@@ -40,7 +40,7 @@ def refuse_alterations(installed: Iterable[tuple[str, str, Path]], allowed: Coll
     if lost := [name for name, metadata in asked if name not in records and has_known_installer(metadata)]:
         raise BundleError(
             f"Nobody can tell whether these were changed here, as their RECORD is gone: {', '.join(lost)}.",
-            remedy=f"Install them again: pip install --ignore-installed --no-deps {' '.join(lost)}.",
+            remedy=f"Install them again: pip install --ignore-installed --no-deps {' '.join(lost)}",
         )
     changed = {name: sorted(record.changed()) for name, record in records.items()}
     added = {name: sorted(record.added()) for name, record in records.items()}

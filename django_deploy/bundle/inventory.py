@@ -48,26 +48,26 @@ def take_inventory(manifest: Manifest) -> Inventory:
     return {key: item for found in (installed, wheels) for key, item in found.items() if item}
 
 
-def contents_of(distributions: Mapping[str, str], inventory: Inventory) -> dict[str, str]:
+def digests_of(distributions: Mapping[str, str], inventory: Inventory) -> dict[str, str]:
     """Tags and digest as one text, of those of the ``distributions`` (name to version) that have them."""
     found = {name: inventory.get((name, version)) for name, version in sorted(distributions.items())}
     return {name: " ".join(item) for name, item in found.items() if item}
 
 
-def other_contents(
-    contents: Mapping[str, str], distributions: Mapping[str, str], inventory: Inventory
+def other_digests(
+    digests: Mapping[str, str], distributions: Mapping[str, str], inventory: Inventory
 ) -> set[str]:
-    """Those of the ``distributions`` that had other ``contents`` elsewhere, where both can be compared.
+    """Those of the ``distributions`` that had other ``digests`` elsewhere, where both can be compared.
 
     What was made for other machines has other files by right.
     """
-    here = contents_of(distributions, inventory)
+    here = digests_of(distributions, inventory)
     return {
         name
         for name, text in here.items()
-        if name in contents
-        and contents[name] != text
-        and contents[name].rpartition(" ")[0] == text.rpartition(" ")[0]
+        if name in digests
+        and digests[name] != text
+        and digests[name].rpartition(" ")[0] == text.rpartition(" ")[0]
     }
 
 

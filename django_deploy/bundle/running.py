@@ -77,7 +77,7 @@ def _modules_in(folder: Path) -> Iterator[str]:
     """The names of modules and packages that lie in a folder; without what was left of uninstalled ones."""
     for entry in os.scandir(folder):
         name, _, ending = entry.name.partition(".")
-        is_module = ending.endswith(("py", "so", "pyd")) and entry.is_file()
+        is_module = ending.rpartition(".")[2] in ("py", "so", "pyd") and entry.is_file()
         is_package = not ending and os.path.isfile(os.path.join(entry.path, "__init__.py"))
         if (is_module or is_package) and name.isidentifier() and name not in _NOT_MEANT:
             yield name

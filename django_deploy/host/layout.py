@@ -46,7 +46,7 @@ DESCRIPTION: Shape = {
     "revision?": (None, {str: (None, str, bool)}),
     "distributions?": (None, {str: str}),
     "wheels?": (None, [{"name": str, "sha256": SHA256}]),
-    "contents?": (None, {str: str}),
+    "digests?": (None, {str: str}),
     "processes?": (
         None,
         [{"name": str, "command": [str], "singleton": bool, "stop_timeout": float}],

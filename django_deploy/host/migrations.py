@@ -15,7 +15,7 @@ from .judgement import ALLOW, EXPAND, PHASED, REFUSE, Code, Migration, Refusal, 
 from .layout import Layout
 from .link import Link
 from .protocol import Failure
-from .steps import StepProcess
+from .steps import ask_apart
 
 #: Seconds that the live release gets to say what it uses of the database.
 TABLES_TIMEOUT = 60.0
@@ -185,17 +185,10 @@ class Migrations:
         live = self._layout.live()
         if live is None:
             return None
-        steps: Optional[StepProcess] = None
-        try:
-            steps = StepProcess(self._layout.release(live), self._keep_open, lambda stream, line: None)
-            tables: Optional[dict[str, Any]] = steps.ask(
-                {"do": "tables"}, TABLES_TIMEOUT, self._link.lost
-            ).get("tables")
-        except (Failure, OSError):
-            return None
-        finally:
-            if steps is not None:
-                steps.close()
+        reply = ask_apart(
+            self._layout.release(live), self._keep_open, {"do": "tables"}, TABLES_TIMEOUT, self._link.lost
+        )
+        tables: Optional[dict[str, Any]] = reply.get("tables")
         return tables
 
     def _remember(self, command: list[str], plan: dict[str, Any], verdict: Verdict) -> None:

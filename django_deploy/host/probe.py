@@ -77,9 +77,9 @@ def _releases(layout: Layout) -> list[dict[str, Any]]:
 
 
 def _describe(release: Release, live: str | None) -> dict[str, Any]:
-    """Of the live one also the contents of its distributions, which is much to tell."""
+    """Of the live one also the digests of its distributions, which is much to tell."""
     record = release.known_record
-    names = (*RELEASE_FIELDS, "contents") if release.id == live else RELEASE_FIELDS
+    names = (*RELEASE_FIELDS, "digests") if release.id == live else RELEASE_FIELDS
     return {"id": release.id, "state": release.state, **{name: record.get(name) for name in names}}
 
 

@@ -103,7 +103,8 @@ class Rehearsal:
         migrations.plan(lambda request: steps.ask(request, PREFLIGHT_TIMEOUT), message)
         for command, why in migrations.unplanned.items():
             text = f"what {' '.join(command)} would do is not known: {why}"
-            self._link.report("warning", message=text, remedy="")
+            remedy = "The deployment asks again when its turn comes, and ends there if it gets no answer."
+            self._link.report("warning", message=text, remedy=remedy)
 
 
 def forget(layout: Layout) -> None:

@@ -14,7 +14,7 @@ from . import commands, environment, launch
 from .layout import Layout, Release
 from .link import Link
 from .protocol import Failure
-from .steps import StepProcess, suggest_remedy
+from .steps import StepProcess, ask_apart, suggest_remedy
 
 #: Seconds for a release's Django to start and to describe itself, and for its checks.
 PREFLIGHT_TIMEOUT = 300.0
@@ -102,16 +102,10 @@ class ReleaseSteps:
 
     def _errors_of(self, live: Release) -> list[str]:
         """What the checks of another release find now; nothing where it cannot say."""
-        process: Optional[StepProcess] = None
-        try:
-            process = StepProcess(live, self.keep_open, lambda stream, line: None)
-            asked = {"do": "preflight", "commands": [], "required": []}
-            found: list[str] = process.ask(asked, PREFLIGHT_TIMEOUT, self._link.lost).get("errors", [])
-        except (Failure, OSError):
-            return []
-        finally:
-            if process is not None:
-                process.close()
+        asked = {"do": "preflight", "commands": [], "required": []}
+        found: list[str] = ask_apart(live, self.keep_open, asked, PREFLIGHT_TIMEOUT, self._link.lost).get(
+            "errors", []
+        )
         return found
 
     @contextmanager
@@ -238,7 +232,7 @@ def _find_programs(release: Release) -> None:
                 "PreflightFailed",
                 f"process {process['name']!r} could not start: there is no program {program}, neither in the"
                 " release nor on the host",
-                f"If a package brings it: pip install {program}, here, and deploy again.",
+                f"If a package brings it, install that here and deploy again: pip install {program}",
             )
 
 

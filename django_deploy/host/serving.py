@@ -13,7 +13,7 @@ from .layout import Layout, Release
 from .link import Link
 from .processes import ENDED, KILL_TIME, ProcessManager, Watch, open_manager, wait_for_end
 from .protocol import Failure
-from .steps import StepProcess
+from .steps import ask_apart
 
 #: Seconds that one RESTART command may take.
 RESTART_TIMEOUT = 120.0
@@ -115,13 +115,9 @@ class Serving:
     def _explain(self, release: Release, asked: dict[str, Any]) -> list[str]:
         """The exception behind a 5xx: where DEBUG is off, many a site writes it nowhere."""
         request = {"do": "explain", **{name: asked[name] for name in ("path", "host", "headers")}}
-        steps = StepProcess(release, self._keep_open, lambda stream, line: None)
-        try:
-            lines = steps.ask(request, EXPLAIN_TIMEOUT, self._link.lost).get("lines", [])
-        except Failure:
-            return []
-        finally:
-            steps.close()
+        lines = ask_apart(release, self._keep_open, request, EXPLAIN_TIMEOUT, self._link.lost).get(
+            "lines", []
+        )
         return list(lines[-commands.LAST_LINES :])
 
     def check_address(self, release: Release, record: dict[str, Any]) -> list[str]:

@@ -118,6 +118,29 @@ REPLY: Shape = {
 }
 
 
+def ask_apart(
+    release: Release,
+    keep_open: int,
+    request: dict[str, Any],
+    timeout: float,
+    stop: Optional[threading.Event] = None,
+) -> dict[str, Any]:
+    """What a release's Django says to one request, in a process of its own whose output nobody sees.
+
+    Empty where it cannot say: it may be broken, or older than this question. The rest is as of
+    ``StepProcess``.
+    """
+    process: Optional[StepProcess] = None
+    try:
+        process = StepProcess(release, keep_open, lambda stream, line: None)
+        return process.ask(request, timeout, stop)
+    except (Failure, OSError):
+        return {}
+    finally:
+        if process is not None:
+            process.close()
+
+
 class StepProcess:
     """A ``deploy_steps`` that stays up for the deployment; one request at a time."""
 

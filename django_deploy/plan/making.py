@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django_deploy.bundle.fitting import HostBundle
-from django_deploy.bundle.inventory import Inventory, other_contents
+from django_deploy.bundle.inventory import Inventory, other_digests
 from django_deploy.bundle.manifest import Manifest, Wheel
 from django_deploy.bundle.room import NO_ROOM, Room
 from django_deploy.exceptions import RolloutFailed
@@ -72,7 +72,7 @@ def _altered(facts: Mapping[str, Any], bundle: HostBundle, inventory: Inventory)
     live = find_release(facts, facts["live"])
     versions = live.get("distributions") or {}
     same = {pin.name: pin.version for pin in bundle.pins if versions.get(pin.name) == pin.version}
-    return other_contents(live.get("contents") or {}, same, inventory)
+    return other_digests(live.get("digests") or {}, same, inventory)
 
 
 def _plan_host(

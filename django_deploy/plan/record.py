@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django_deploy.bundle.inventory import contents_of
+from django_deploy.bundle.inventory import digests_of
 from django_deploy.target import Target
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def record(plan: Plan, host: HostPlan) -> dict[str, Any]:
         "fingerprint": host.fingerprint,
         "distributions": dict(sorted(host.bundle.distributions.items())),
         "wheels": [wheel.as_dict() for wheel in host.bundle.wheels],
-        "contents": contents_of(host.bundle.distributions, plan.inventory),
+        "digests": digests_of(host.bundle.distributions, plan.inventory),
         "target": target.name,
         "settings_module": target.settings_module,
         "processes": processes_of(target.for_host(host.host)),

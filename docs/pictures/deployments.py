@@ -24,11 +24,12 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from browser import SCHEMES, find_browser, photograph
+
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "example_project"))
 
 import demo as demonstration  # noqa: E402
-from browser import SCHEMES, find_browser, photograph  # noqa: E402
 
 HOST = "web1"
 LIST = "/admin/django_deploy/deployment/"

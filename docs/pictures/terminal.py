@@ -26,14 +26,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pyte
+from browser import SCHEMES, find_browser, photograph
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
-
-from browser import SCHEMES, find_browser, photograph  # noqa: E402
 
 from tests.hosts import base  # noqa: E402
 from tests.hosts.bookshop import Bookshop  # noqa: E402

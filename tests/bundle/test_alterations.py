@@ -47,7 +47,7 @@ def test_without_its_record(installed):
     assert caught.value.message == (
         "Nobody can tell whether these were changed here, as their RECORD is gone: acme==1.0."
     )
-    assert caught.value.remedy == "Install them again: pip install --ignore-installed --no-deps acme==1.0."
+    assert caught.value.remedy == "Install them again: pip install --ignore-installed --no-deps acme==1.0"
     refuse_alterations(asked, allowed=["acme"])
     # What apt has installed never had one.
     (folder / "acme-1.0.dist-info/INSTALLER").write_text("debian\n")

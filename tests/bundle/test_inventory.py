@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from django_deploy.bundle.inventory import contents_of, of_installed, of_wheel, other_contents, take_inventory
+from django_deploy.bundle.inventory import digests_of, of_installed, of_wheel, other_digests, take_inventory
 from django_deploy.bundle.manifest import Manifest, Pin, Wheel
 from tests.bundle.archives import make_wheel
 from tests.bundle.conftest import TOOLS_PATH
@@ -209,15 +209,15 @@ INVENTORY = {("django", "5.2"): ("py3-none-any", "1" * 32), ("lxml", "6.0"): ("c
 VERSIONS = {"lxml": "6.0", "django": "5.2", "six": "1.17"}
 
 
-def test_contents_are_told_of_what_has_them():
+def test_digests_are_told_of_what_has_them():
     told = {"django": f"py3-none-any {'1' * 32}", "lxml": f"cp311-cp311-linux {'2' * 32}"}
 
-    assert contents_of(VERSIONS, INVENTORY) == told
-    assert other_contents(told, VERSIONS, INVENTORY) == set()
+    assert digests_of(VERSIONS, INVENTORY) == told
+    assert other_digests(told, VERSIONS, INVENTORY) == set()
 
 
 @pytest.mark.parametrize(
-    ("contents", "others"),
+    ("digests", "others"),
     [
         ({"django": f"py3-none-any {'3' * 32}"}, {"django"}),
         ({"lxml": f"cp312-cp312-macosx {'3' * 32}"}, set()),
@@ -225,5 +225,5 @@ def test_contents_are_told_of_what_has_them():
         ({}, set()),
     ],
 )
-def test_what_can_be_compared_is_compared(contents, others):
-    assert other_contents(contents, VERSIONS, INVENTORY) == others
+def test_what_can_be_compared_is_compared(digests, others):
+    assert other_digests(digests, VERSIONS, INVENTORY) == others

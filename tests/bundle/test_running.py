@@ -110,6 +110,7 @@ def test_module_that_was_dropped_into_site_packages(imported, tmp_path):
     packages.joinpath("later.py").touch()  # something may import it one day
     packages.joinpath("left", "__pycache__").mkdir(parents=True)
     packages.joinpath("six.py").touch()
+    packages.joinpath("notes.copy").touch()
 
     found = list(find_unowned_modules(modules, discover([packages]).distributions, [packages]))
 

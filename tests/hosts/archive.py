@@ -5,6 +5,7 @@ Packages never change under their name, so they are kept from run to run; lists 
 
 from __future__ import annotations
 
+import re
 import threading
 import urllib.error
 import urllib.request
@@ -17,21 +18,19 @@ from urllib.parse import quote, urlsplit
 from .base import cache_folder
 from .index import Server, write
 
-#: Where a host may be led to.
-ARCHIVES = {"deb.debian.org", "security.debian.org", "archive.ubuntu.com", "security.ubuntu.com"}
-
 
 class Handler(BaseHTTPRequestHandler):
-    """``GET http://deb.debian.org/debian/…``, as a proxy is asked."""
+    """``GET http://ARCHIVE/debian/…``, as a proxy is asked."""
 
     protocol_version = "HTTP/1.1"
     timeout = 60
     folder: Path
+    archives: set[str]
     guards: defaultdict[str, threading.Lock]
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
-        if parts.scheme != "http" or parts.hostname not in ARCHIVES:
+        if parts.scheme != "http" or parts.hostname not in self.archives:
             self._send(HTTPStatus.FORBIDDEN, b"Only Debian's archive.\n")
             return
         try:
@@ -64,15 +63,24 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Archive:
-    """The proxy, in a thread of this process, on the bridge. ``url`` is what apt takes as its proxy."""
+    """The proxy, in a thread of this process, on the bridge. ``url`` is what apt takes as its proxy.
+
+    It leads to the archives that a host's own list of sources names (``open_to``), and nowhere else.
+    """
 
     def __init__(self, address: str) -> None:
         folder = cache_folder() / "archive"
-        handler = type("Handler", (Handler,), {"folder": folder, "guards": defaultdict(threading.Lock)})
+        self.archives: set[str] = set()
+        parts = {"folder": folder, "archives": self.archives, "guards": defaultdict(threading.Lock)}
+        handler = type("Handler", (Handler,), parts)
         self.server = Server((address, 0), handler)
         self.url = f"http://{address}:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever, name="archive", daemon=True)
         self.thread.start()
+
+    def open_to(self, sources: str) -> None:
+        """``sources`` is text as apt has it (sources.list(5))."""
+        self.archives.update(re.findall(r"\bhttp://([^/:\s]+)", sources))
 
     def close(self) -> None:
         self.server.shutdown()

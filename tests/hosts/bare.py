@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 PURGE = "DEBIAN_FRONTEND=noninteractive apt-get -q -y --autoremove purge 'nginx*' 'libnginx*'"
 
 
+#: Where apt gets packages from, as the host says itself.
+SOURCES = "cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true"
+
+
 class BareMachine(Machine):
     """It has no web server and no user but root; apt reaches the archive."""
 
@@ -33,6 +37,7 @@ class BareMachine(Machine):
         self.chroot("rm", "-rf", "/etc/nginx", "/var/www", "/var/lib/systemd/linger/deploy", self.root)
         self.chroot("gpasswd", "--delete", "www-data", "deploy")
         self.chroot("userdel", "--remove", "deploy")
+        self.archive.open_to(self.chroot("sh", "-c", SOURCES))
         self.put("/etc/apt/apt.conf.d/proxy", f'Acquire::http::Proxy "{self.archive.url}";\n', owner="root")
 
     def journal(self, *, lines: int = 60) -> str:
@@ -48,4 +53,4 @@ class BareMachine(Machine):
 
     def without_root(self) -> None:
         """Root's key is gone."""
-        self.chroot("rm", "/root/.ssh/authorized_keys")
+        self.chroot("sh", "-c", "rm ~root/.ssh/authorized_keys")

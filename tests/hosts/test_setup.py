@@ -197,7 +197,7 @@ def test_bare_host_with_caddy(bare: BareMachine, bookshop: Bookshop) -> None:
 
 def snapshot(machine: BareMachine) -> str:
     """All files of the system that a setup could change, and what is in them."""
-    command = "find /etc /home /root/.ssh -type f -exec sha256sum {} + | sort -k 2; stat -c '%n %a %U' "
+    command = "find /etc /home ~root/.ssh -type f -exec sha256sum {} + | sort -k 2; stat -c '%n %a %U' "
     return machine.run(
         "sh", "-c", f"{command} {machine.root}/* /var/lib/systemd/linger/*", user="root"
     ).stdout
