@@ -1003,3 +1003,18 @@ def test_logs_of_supervisor(shop):
 
     assert (status, err) == (0, ""), out + err
     assert re.search(r"^[-0-9]+ [:0-9]+ web  .*Listening at: unix:", out, re.MULTILINE)
+
+
+def test_a_password_of_here_is_not_sent_and_that_is_said(shop):
+    shop.environment["DJANGO_SUPERUSER_PASSWORD"] = "box-hill-picnic"
+    words = ["createsuperuser", "--noinput", "--username", "emma", "--email", "emma@example.com"]
+    try:
+        status, out, err = shop.run("deploy_run", "demo", "--", *words)
+    finally:
+        del shop.environment["DJANGO_SUPERUSER_PASSWORD"]
+
+    assert status == 0, out + err
+    assert err == (
+        "DJANGO_SUPERUSER_PASSWORD is not sent, as nothing of this environment is. With --noinput nobody has"
+        " a password then: manage.py deploy_run demo -- changepassword NAME.\n"
+    )

@@ -80,6 +80,19 @@ def test_migrations_that_cannot_be_loaded(migrations):
     assert error.startswith(
         "The migrations cannot be loaded: Migration testapp.0002_note_is_read dependencies"
     )
+    assert error.endswith("\nMend it. All of the traceback: manage.py showmigrations")
+
+
+def test_a_migration_that_is_no_python(migrations, tmp_path):
+    with migrations(**{INITIAL: INITIAL}):
+        broken = tmp_path / "other_migrations" / "0002_broken.py"
+        broken.write_text("class Migration(:\n")
+        error = check()
+
+    assert error == (
+        "The migrations cannot be loaded: SyntaxError: invalid syntax (0002_broken.py, line 1)\n"
+        "Mend it. All of the traceback: manage.py showmigrations"
+    )
 
 
 def test_an_app_without_any_migrations():

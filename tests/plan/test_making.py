@@ -445,6 +445,21 @@ def test_a_changed_process_of_one_role_is_a_new_release_for_all():
     assert changing(changed) == (WEB, JOBS)
 
 
+@pytest.mark.parametrize(
+    ("env", "warnings"),
+    [
+        ({"SECRET_KEY": "s3cret"}, ()),
+        ({"SECRET_KEY": ""}, ("ENV: SECRET_KEY is empty. Is what it is made of set here?",)),
+        (
+            {"SECRET_KEY": "", "COLOUR": "red", "TOKEN": ""},
+            ("ENV: SECRET_KEY, TOKEN are empty. Is what it is made of set here?",),
+        ),
+    ],
+)
+def test_variables_that_are_empty_are_told(env, warnings):
+    assert plan(replace(TARGET, env=env)).warnings == warnings
+
+
 def test_what_runs_on_none_of_the_chosen_hosts_is_said():
     found = plan(DIVIDED.limited_to("one.example.com"))
 
