@@ -31,7 +31,7 @@ from .plan.fitness import platform_of
 from .plan.making import make_plan
 from .plan.model import Plan
 from .plan.releases import code_of, find_release
-from .rehearsal import rehearse
+from .rehearsal import Once, rehearse
 from .rollout import Clock, Rollout, is_stale, too_late
 from .shipment import fetch_tools, fit_bundle, fit_bundles, measure_room, shorten
 from .stages import (
@@ -97,16 +97,19 @@ def deploy(
     prompts: Prompts = no_prompts,
     confirm: Callable[[Plan], bool] = lambda plan: True,
     accept: Accept | None = None,
+    is_rehearsed: bool = False,
     skip_unreachable: bool = False,
 ) -> Outcome:
     """Take what runs here, or a bundle of another origin, to every host of the target.
 
     ``skip_unreachable`` leaves out hosts at whose address nothing answers. ``confirm`` is shown the plan
-    before anything changes, ``accept`` the operations of migrations that nobody can look into. Raises
-    ``DeployError``: with ``RolloutFailed`` and ``Interrupted`` every host that can be reached serves what it
-    served before.
+    before anything changes, ``accept`` the operations of migrations that nobody can look into. With
+    ``is_rehearsed`` the plan has what ``preview`` finds; where hosts would refuse it, ``confirm`` only shows
+    it. Raises ``DeployError``: with ``RolloutFailed`` and ``Interrupted`` every host that can be
+    reached serves what it served before.
     """
-    clock = Clock(report)
+    once = Once(report)
+    clock = Clock(once if is_rehearsed else report)
     while True:
         try:
             with interruptible(clock), Fleet(target, report=clock.report, prompts=prompts) as fleet:
@@ -117,6 +120,8 @@ def deploy(
                     clock,
                     skip_unreachable=skip_unreachable,
                 )
+                if is_rehearsed:
+                    plan = _rehearsed(plan, fleet, clock, asks=accept is not None)
                 _announce(plan, clock)
                 return _carry_out(plan, fleet, clock, confirm, accept)
         except RolloutFailed as failure:
@@ -124,6 +129,7 @@ def deploy(
                 raise
             message = "Another deployment ended while this one waited; the plan is made anew."
             report(Event("warning", fields={"message": message, "remedy": ""}))
+            once.forget()
 
 
 def _carry_out(
@@ -133,7 +139,10 @@ def _carry_out(
     unchanged = Outcome("unchanged", previous or "", previous, names_of(target.hosts), (), plan.warnings)
     if plan.is_empty and not plan.deferring:
         return finish(target, clock, unchanged)
-    if not confirm(plan):
+    is_wanted = confirm(plan)
+    if plan.refusals:
+        raise RolloutFailed("Nothing was changed.", errors=plan.refusals)
+    if not is_wanted:
         return finish(target, clock, replace(unchanged, outcome="declined"))
     if plan.is_empty:
         _catch_up(plan, fleet, clock)
@@ -171,9 +180,7 @@ def preview(
     origin, clock = origin or from_environment(target), Clock(report)
     with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
         plan = _make_plan(target, origin, fleet, clock, skip_unreachable=skip_unreachable)
-        if plan.installing:
-            with clock.phase("rehearse"):
-                plan = rehearse(plan, fleet, report)
+        plan = _rehearsed(plan, fleet, clock, asks=False)
         _announce(plan, clock)
         return plan
 
@@ -447,6 +454,14 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, sk
         if not plan.is_empty:
             plan = replace(plan, commits=_commits(manifest, facts))
     return plan
+
+
+def _rehearsed(plan: Plan, fleet: Fleet, clock: Clock, *, asks: bool) -> Plan:
+    """The plan, with what the hosts on which it would be made say to it."""
+    if not plan.installing:
+        return plan
+    with clock.phase("rehearse"):
+        return rehearse(plan, fleet, clock.report, asks=asks)
 
 
 def _announce(plan: Plan, clock: Clock) -> None:

@@ -1,27 +1,54 @@
-"""What the hosts themselves say that a release would change: ``deploy --plan`` makes it there, aside."""
+"""What the hosts themselves say that a release would change: it is made there, aside.
+
+That is ``deploy --plan``, and what a person is shown before a deployment asks whether to go on.
+"""
 
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from .exceptions import DeployError, RolloutFailed
-from .host.protocol import Report
+from .host.protocol import Event, Report
 from .plan.model import Plan
 from .stages import Stage, rehearsal_stages
 from .target import Host
 from .transport.fleet import Courier, Fleet, gather
 from .transport.session import Reply
 
+#: What a rehearsal tells, and the deployment behind it finds again.
+TOLD_ONCE = ("warning", "migrations.planned")
 
-def rehearse(plan: Plan, fleet: Fleet, report: Report) -> Plan:
+
+@dataclass
+class Once:
+    """A ``Report`` to whom nothing of ``TOLD_ONCE`` is told a second time, until it is to ``forget``."""
+
+    report: Report
+    _told: list[tuple[str, str, Any]] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        what = (event.kind, event.host, event.fields)
+        if event.kind in TOLD_ONCE:
+            if what in self._told:
+                return
+            self._told.append(what)
+        self.report(event)
+
+    def forget(self) -> None:
+        self._told.clear()
+
+
+def rehearse(plan: Plan, fleet: Fleet, report: Report, *, asks: bool = False) -> Plan:
     """The plan with each host's answer, or with why it would refuse the release (``refusals``).
 
-    The release is made beside all that serves, and its migrations are looked at and not run.
+    The release is made beside all that serves, and its migrations are looked at and not run. With ``asks``
+    somebody will be asked about those that nobody can look into, so that no warning has to tell of them.
     """
     answers: dict[Host, Reply] = {}
     refusals: list[DeployError] = []
-    for stage in rehearsal_stages(plan, report):
+    for stage in rehearsal_stages(plan, report, asks=asks):
         answers, errors = _ask(stage, fleet)
         refusals += errors
         if stage.then is not None:

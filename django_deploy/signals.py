@@ -8,7 +8,8 @@ All come with ``sender=Target`` and ``target``, the ``django_deploy.target.Targe
 ``post_deploy``
     ``outcome`` (``django_deploy.deployment.Outcome``). A new release is live on all hosts.
 ``deploy_failed``
-    ``error`` (``DeployError``). Whatever failed, building and connecting too, or it was interrupted.
+    ``error`` (``DeployError``) and ``action``: ``"deploy"`` or ``"rollback"``. Whatever failed, from
+    the first look at the project on, or it was interrupted.
 ``post_rollback``
     ``outcome``. An earlier release is live again, by ``deploy_rollback``.
 

@@ -98,7 +98,7 @@ def begin_stages(target: Target, live: Mapping[Host, str | None]) -> list[Stage]
     return [Stage("lock", target.hosts, lock, is_in_turn=True), Stage("lock", target.hosts, begin)]
 
 
-def rehearsal_stages(plan: Plan, report: Report) -> list[Stage]:
+def rehearsal_stages(plan: Plan, report: Report, *, asks: bool) -> list[Stage]:
     """Send the release to all hosts on which it would be made, and ask each what it would change there."""
     target = replace(plan.target, hosts=plan.installing)
     judged = _judged_steps(target)
@@ -109,7 +109,7 @@ def rehearsal_stages(plan: Plan, report: Report) -> list[Stage]:
         _upload(session, host, report)
         commands = [list(step.command) for step in judged.get(session.host, ())]
         fields = _prepare_fields(plan, host) | _check_fields(target)
-        migrations = _migration_fields(target, commands, others, asks=False)
+        migrations = _migration_fields(target, commands, others, asks=asks)
         return [session.request("rehearse", **fields, migrations=migrations)]
 
     return [*_table_stages("rehearse", plan, judged, others), Stage("rehearse", target.hosts, rehearse)]

@@ -26,6 +26,7 @@ import pytest
 
 from tests.bundle.archives import make_wheel
 from tests.error_ids import without_ids
+from tests.hosts.keyboard import Keyboard
 
 CHECKOUT = Path(__file__).parents[1]
 PACKAGE = ("django_deploy", "pyproject.toml", "setup.py", "README.rst", "LICENSE")
@@ -129,6 +130,11 @@ class Shop:
         with self.start(*command) as process:
             out, err = process.communicate(timeout=240)
         return process.returncode, out, without_ids(err)
+
+    def sit_at(self, *command):
+        """The same at a terminal."""
+        argv = [str(self.venv / "bin" / "python"), "manage.py", *command]
+        return Keyboard(argv, self.project, self.environment)
 
     def deploy(self, *options):
         status, out, err = self.run("deploy", "demo", "--json", *options)

@@ -232,15 +232,54 @@ def test_what_a_first_release_would_lose_is_known_ahead(bare):
         assert err.splitlines()[-1] == "Nothing was changed."
 
 
+def test_who_is_asked_is_shown_what_the_plan_shows(shop):
+    change(shop)
+    before, kept = tree(shop), applied(shop)
+
+    with sit_at_wide(shop, "deploy", "demo") as keyboard:
+        shown = keyboard.read_until("Deploy to demo? [Y/n]")
+        keyboard.type("n\n")
+        keyboard.read_until("Nothing was deployed, as you wished.")
+
+    assert "environment: + BOOKSHOP_COLOUR" in shown
+    assert "setting SESSION_COOKIE_AGE: 1209600 -> 60" in shown
+    assert "static files added: catalogue/new.css" in shown
+    assert shown.count("catalogue.0003_pages, before the switch") == 1
+    assert "very secret" not in shown
+    assert (tree(shop), applied(shop)) == (before, kept)
+
+
+def test_who_is_asked_is_not_asked_about_what_the_host_would_refuse(shop):
+    add_pages(shop)
+    drop_restocked(shop)
+
+    with sit_at_wide(shop, "deploy", "demo") as keyboard:
+        shown = keyboard.read_until("Nothing was changed.")
+
+    assert "the release that is live could not go on while these migrations are applied" in shown
+    assert "Deploy to demo?" not in shown
+
+
+@contextmanager
+def sit_at_wide(shop, *command):
+    with shop.sit_at(*command) as keyboard:
+        keyboard.resize(200, 60)
+        yield keyboard
+
+
 def test_the_deployment_is_as_foretold_and_throws_the_rehearsal_away(shop):
     add_pages(shop)
     drop_restocked(shop)
     assert shop.run("deploy", "demo", "--plan")[0] == 1
     assert (shop.root / ".deploy/rehearsal").exists()
 
-    [status, out, err] = shop.run("deploy", "demo", "--allow-breaking")
+    with sit_at_wide(shop, "deploy", "demo", "--allow-breaking") as keyboard:
+        keyboard.read_until("Deploy to demo? [Y/n]")
+        keyboard.type("\n")
+        told = keyboard.read_until("is live: deployed in")
+        assert keyboard.end() == 0
 
-    assert status == 0, out + err
+    assert "0004_no_restocked" not in told  # it was told ahead of the question
     assert applied(shop) == ["0001_initial", "0002_first_books", "0003_pages", "0004_no_restocked"]
     settle(shop)
     assert not (shop.root / ".deploy/rehearsal").exists()

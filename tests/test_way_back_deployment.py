@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.keyboard import Keyboard
 from tests.test_backups_deployment import Keeper
 from tests.test_migrations_deployment import BLURB
 
@@ -22,11 +21,6 @@ class Traveller(Keeper):
 
     def rollback(self, *words):
         return self.run("deploy_rollback", "demo", *words)
-
-    def sit_at(self, *command):
-        """The same at a terminal."""
-        argv = [str(self.venv / "bin" / "python"), "manage.py", *command]
-        return Keyboard(argv, self.project, self.environment)
 
     def applied(self):
         query = "SELECT name FROM django_migrations WHERE app = 'catalogue' ORDER BY id"

@@ -126,7 +126,8 @@ def _alone(layout: Layout) -> Iterator[int]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield descriptor
     except BlockingIOError:
-        raise Failure("Locked", "another deploy --plan is at work there", "Try again in a minute.") from None
+        what = "another deploy --plan, or deploy that will ask, is at work there"
+        raise Failure("Locked", what, "Try again in a minute.") from None
     finally:
         os.close(descriptor)
 

@@ -32,12 +32,12 @@ def tell_of(outcome: Outcome, target: Target, report: Report) -> None:
 
 
 @contextmanager
-def telling_of_failure(target: Target, report: Report) -> Iterator[None]:
+def telling_of_failure(target: Target, report: Report, *, action: str) -> Iterator[None]:
     """``deploy_failed`` when the block raises a ``DeployError``, which goes on."""
     try:
         yield
     except DeployError as error:
-        _send("deploy_failed", deploy_failed, target, report, error=error)
+        _send("deploy_failed", deploy_failed, target, report, error=error, action=action)
         raise
 
 

@@ -59,7 +59,7 @@ def test_static_files():
 def test_one_at_a_time(layout):
     with (
         _alone(layout),
-        pytest.raises(Failure, match="another deploy --plan is at work there"),
+        pytest.raises(Failure, match="another deploy --plan, or deploy that will ask, is at work there"),
         _alone(layout),
     ):
         pass

@@ -9,6 +9,7 @@ import pty
 import subprocess
 import sys
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,13 +52,15 @@ class Deployment:
         self.error = error
         self.events = events
         self.calls = []
+        self.refusals = ()
         self.origin = None
 
-    def deploy(self, target, origin, *, report, prompts, confirm, accept, skip_unreachable):
+    def deploy(self, target, origin, *, report, prompts, confirm, accept, is_rehearsed, skip_unreachable):
         self.calls.append(("deploy", target, skip_unreachable))
-        self.origin = origin
+        self.origin, self.is_rehearsed = origin, is_rehearsed
         self._work(report)
-        outcome = "deployed" if confirm(make_plan(target)) else "declined"
+        plan = replace(make_plan(target), refusals=self.refusals)
+        outcome = "deployed" if confirm(plan) else "declined"
         return Outcome(outcome, "new", "old", ("web1",), seconds=8.3)
 
     def preview(self, target, origin, *, report, prompts, skip_unreachable):
@@ -506,6 +509,19 @@ def test_at_a_terminal_one_is_asked(answer, status, err, monkeypatch, capsys):
 
     assert without_ids(errors.getvalue()) == err
     assert "Deploy to staging? [Y/n] " in capsys.readouterr().out
+    assert command.deployment.is_rehearsed  # whoever is asked is shown all that the hosts know
+
+
+def test_about_what_hosts_would_refuse_nobody_is_asked(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", Keyboard("y\n"))
+    command = deploy.Command(stdout=Screen(), stderr=io.StringIO(), no_color=True)
+    command.deployment = Deployment()
+    command.deployment.refusals = (DeployError("The site does not start."),)
+
+    with pytest.raises(SystemExit, match=r"^1$"):
+        command.run_from_argv(["manage.py", "deploy", "staging"])
+
+    assert (sys.stdin.read(), capsys.readouterr().out) == ("y\n", "")
 
 
 @pytest.mark.parametrize("option", ["--yes", "--json"])
@@ -517,6 +533,7 @@ def test_who_does_not_want_to_be_asked(option, monkeypatch):
     command.run_from_argv(["manage.py", "deploy", "staging", option])
 
     assert sys.stdin.read() == "n\n"
+    assert not command.deployment.is_rehearsed
 
 
 def terminal(answer, monkeypatch, *, is_interactive=True):

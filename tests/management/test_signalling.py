@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 from django.dispatch import Signal
 
@@ -68,8 +70,27 @@ def test_of_a_failure(sent):
 
     assert run(deploy.Command, "staging", "--yes", deployment=Deployment(error))[0] == 1
 
-    assert sent == [("deploy_failed", {"target": sent[0][1]["target"], "error": error})]
+    fields = {"target": sent[0][1]["target"], "error": error, "action": "deploy"}
+    assert sent == [("deploy_failed", fields)]
     assert sent[0][1]["target"].name == "staging"
+
+
+def test_of_a_failure_before_anything_is_built(sent, tmp_path):
+    options = ["--bundle", str(tmp_path / "none.zip")]
+
+    with mock.patch.object(deploy.Command, "find_origin", side_effect=DeployError("There is no such file.")):
+        assert run(deploy.Command, "staging", "--yes", *options)[0] == 1
+
+    assert names(sent) == ["deploy_failed"]
+
+
+def test_of_a_rollback_that_fails(sent):
+    error = DeployError("There is no earlier release to go back to.")
+
+    assert run(deploy_rollback.Command, "staging", deployment=Deployment(error))[0] == 1
+
+    [(name, fields)] = sent
+    assert (name, fields["error"], fields["action"]) == ("deploy_failed", error, "rollback")
 
 
 def test_of_a_rollback(sent):

@@ -88,32 +88,52 @@ class Command(DeployCommand):
         title = f"Deployment of {chosen.name}"
         with self.reporting(json=json, options=options, title=title) as reporter:
             terminal = self.terminal(reporter, json=json)
-            origin = self.find_origin(chosen, options, terminal)
-            for issue in warnings_of(chosen):
-                reporter(Event("warning", fields={"message": str(issue), "remedy": ""}))
-            self.check_models(chosen, options, reporter)
             if plan:
-                found = self.deployment.preview(
-                    chosen, origin, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
-                )
-                reporter.show(found.lines())
-                if found.refusals:
-                    raise RolloutFailed("Nothing was changed.", errors=found.refusals)
-                return None
-            with telling_of_failure(chosen, reporter):
+                return self.preview(chosen, options, reporter, terminal, skip_unreachable=skip_unreachable)
+            asks = terminal.is_interactive and not yes
+            with telling_of_failure(chosen, reporter, action="deploy"):
                 outcome = self.deployment.deploy(
                     chosen,
-                    origin,
+                    self.find_checked_origin(chosen, options, reporter, terminal),
                     report=reporter,
                     prompts=terminal,
-                    confirm=lambda found: self.confirm(found, reporter, terminal, yes=yes),
-                    accept=self.accept(terminal) if terminal.is_interactive and not yes else None,
+                    confirm=lambda found: self.confirm(found, reporter, terminal, asks=asks),
+                    accept=self.accept(terminal) if asks else None,
+                    is_rehearsed=asks,
                     skip_unreachable=skip_unreachable,
                 )
             tell_of(outcome, chosen, reporter)
         if outcome.outcome == "declined":
             raise DeployError("Nothing was deployed, as you wished.")
         return None
+
+    def preview(
+        self,
+        target: Target,
+        options: dict[str, Any],
+        reporter: Reporter,
+        terminal: Terminal,
+        *,
+        skip_unreachable: bool,
+    ) -> None:
+        """Shows the plan; what the hosts would refuse is an error."""
+        origin = self.find_checked_origin(target, options, reporter, terminal)
+        plan = self.deployment.preview(
+            target, origin, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
+        )
+        reporter.show(plan.lines())
+        if plan.refusals:
+            raise RolloutFailed("Nothing was changed.", errors=plan.refusals)
+
+    def find_checked_origin(
+        self, target: Target, options: dict[str, Any], reporter: Reporter, terminal: Terminal
+    ) -> Origin:
+        """Where the bundle comes from, once all that can be said without it is said."""
+        origin = self.find_origin(target, options, terminal)
+        for issue in warnings_of(target):
+            reporter(Event("warning", fields={"message": str(issue), "remedy": ""}))
+        self.check_models(target, options, reporter)
+        return origin
 
     def find_origin(self, target: Target, options: dict[str, Any], terminal: Terminal) -> Origin:
         """Where the bundle comes from: this environment, if the options do not say another place."""
@@ -129,12 +149,12 @@ class Command(DeployCommand):
             origin = self.origins.from_environment(target, options["revision"])
         return origin
 
-    def confirm(self, plan: Plan, reporter: Reporter, terminal: Terminal, *, yes: bool) -> bool:
-        """Shows the plan; whoever sits at a terminal is asked, unless with ``--yes``."""
+    def confirm(self, plan: Plan, reporter: Reporter, terminal: Terminal, *, asks: bool) -> bool:
+        """Shows the plan; whoever is to be asked is asked, unless hosts would refuse it anyway."""
         reporter.show(plan.lines())
-        is_wanted = yes or not terminal.is_interactive
-        if not is_wanted:
-            is_wanted = terminal.confirm(f"Deploy to {plan.target.name}?", default=True)
+        if plan.refusals:
+            return False
+        is_wanted = not asks or terminal.confirm(f"Deploy to {plan.target.name}?", default=True)
         if is_wanted:
             announce(plan)
         return is_wanted

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_deploy.management.base import DeployCommand, Terminal
 from django_deploy.management.help_text import with_examples
-from django_deploy.management.signalling import tell_of
+from django_deploy.management.signalling import tell_of, telling_of_failure
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -72,14 +72,15 @@ class Command(DeployCommand):
         title = f"Rollback of {chosen.name}"
         with self.reporting(json=json, options=options, title=title) as reporter:
             terminal = self.terminal(reporter, json=json)
-            outcome = self.deployment.rollback(
-                chosen,
-                release,
-                report=reporter,
-                prompts=terminal,
-                take_back=None if keep_migrations else self.take_back(terminal, reverse_migrations),
-                skip_unreachable=skip_unreachable,
-            )
+            with telling_of_failure(chosen, reporter, action="rollback"):
+                outcome = self.deployment.rollback(
+                    chosen,
+                    release,
+                    report=reporter,
+                    prompts=terminal,
+                    take_back=None if keep_migrations else self.take_back(terminal, reverse_migrations),
+                    skip_unreachable=skip_unreachable,
+                )
             tell_of(outcome, chosen, reporter)
 
     def take_back(self, terminal: Terminal, is_wanted: bool) -> Callable[[Sequence[Mapping[str, Any]]], bool]:
