@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .bundle.assembly import deployer
 from .bundle.manifest import size_text
 from .deployment import Outcome, finish, interruptible, names_of
-from .exceptions import ConfigError, ConnectionLost, DeployError, Interrupted, RequestFailed, RolloutFailed
+from .exceptions import (
+    ConfigError,
+    ConnectionLost,
+    DeployError,
+    HostError,
+    Interrupted,
+    RequestFailed,
+    RolloutFailed,
+)
 from .host.protocol import Event, Report, ignore
 from .rollout import Clock
 from .stages import begin_stages
 from .target import Target
 from .transport.fleet import Fleet, gather
-from .transport.session import HostSession
+from .transport.session import HostSession, Reply
 from .transport.ssh import Prompts, no_prompts
 from .upkeep import live_processes, one_release
 
@@ -98,22 +106,32 @@ def _rows(number: int) -> str:
 def backups(
     target: Target, *, prompts: Prompts = no_prompts
 ) -> tuple[tuple[Backup, ...], tuple[DeployError, ...]]:
-    """Those of all hosts, newest first; and the errors of hosts that did not answer."""
+    """Those of all hosts, newest first; what is damaged, and hosts that did not answer, as errors."""
     with interruptible(), Fleet(target, report=ignore, prompts=prompts) as fleet:
         outcomes = fleet.outcomes()
-        sessions = [found for _, found in outcomes if isinstance(found, HostSession)]
-        found = sorted(_list(sessions), key=lambda backup: backup.name, reverse=True)
-        return tuple(found), tuple(found for _, found in outcomes if isinstance(found, DeployError))
+        listed = _list([found for _, found in outcomes if isinstance(found, HostSession)])
+        errors = [found for _, found in outcomes if isinstance(found, DeployError)]
+        damaged = [_damage(host, *one) for host, reply in listed for one in reply["damaged"].items()]
+        return _backups(listed), (*errors, *damaged)
 
 
-def _list(sessions: Sequence[HostSession]) -> Iterator[Backup]:
+def _list(sessions: Sequence[HostSession]) -> list[tuple[str, Reply]]:
     asked = gather([session.request("backups") for session in sessions], "")
-    for session, reply in zip(sessions, asked, strict=True):
-        for found in reply["backups"]:
-            fields = {
-                name: found[name] for name in ("name", "alias", "place", "before", "release", "size", "at")
-            }
-            yield Backup(host=session.host.name, **fields)
+    return [(session.host.name, reply) for session, reply in zip(sessions, asked, strict=True)]
+
+
+def _backups(listed: Sequence[tuple[str, Reply]]) -> tuple[Backup, ...]:
+    names = ("name", "alias", "place", "before", "release", "size", "at")
+    found = [
+        Backup(host=host, **{name: backup[name] for name in names})
+        for host, reply in listed
+        for backup in reply["backups"]
+    ]
+    return tuple(sorted(found, key=lambda backup: backup.name, reverse=True))
+
+
+def _damage(host: str, name: str, why: str) -> HostError:
+    return HostError(host, f"The backup {name} is damaged: {why}.")
 
 
 def restore(
@@ -157,13 +175,16 @@ def restore(
 
 def find_backup(target: Target, sessions: Sequence[HostSession], name: str) -> tuple[HostSession, Backup]:
     """The host that has the backup of that name; ``ConfigError`` where not exactly one has it."""
-    found = list(_list(sessions))
+    listed = _list(sessions)
+    found = _backups(listed)
     named = [backup for backup in found if backup.name == name]
     if len(named) > 1:
         hosts = ", ".join(backup.host for backup in named)
         raise ConfigError(f"Several hosts have a backup {name!r}: {hosts}.", remedy="Name one with --hosts.")
     if named:
         return next(s for s in sessions if s.host.name == named[0].host), named[0]
+    if damaged := [_damage(host, name, r["damaged"][name]) for host, r in listed if name in r["damaged"]]:
+        raise damaged[0]
     names = ", ".join(sorted({backup.name for backup in found}, reverse=True)[:10])
     raise ConfigError(
         f"There is no backup {name!r} of {target.name!r}.", remedy=f"There is: {names or 'none'}."

@@ -140,6 +140,24 @@ def test_backups_are_listed(shop):
     assert events[0]["release"] == second["release"]
 
 
+def test_a_damaged_backup_is_listed_as_such(shop):
+    first, second = shop.backups()
+    dump = shop.folder / first["file"]
+    content = dump.read_bytes()
+    dump.write_bytes(content[:100])
+    why = (
+        f"CommandError: local: The backup {first['name']} is damaged:"
+        f" its dump {dump.name} has 100 bytes, and had {len(content)}.\n"
+    )
+
+    status, out, err = shop.run("deploy_restore", "demo")
+    refused = shop.run("deploy_restore", "demo", first["name"], "--yes")
+    dump.write_bytes(content)
+
+    assert (status, [line.split()[0] for line in out.splitlines()], err) == (1, [second["name"]], why)
+    assert (refused[0], refused[2]) == (1, why)
+
+
 def test_nothing_is_put_back_unasked(shop):
     content = shop.content()
 

@@ -98,6 +98,10 @@ CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 Ask = Callable[[dict[str, Any], Optional[float]], dict[str, Any]]
 
 
+class _Damaged(Exception):
+    """A backup was made, and is none any more."""
+
+
 class Backups:
     """Those of one ROOT."""
 
@@ -109,22 +113,51 @@ class Backups:
     def all(self) -> list[dict[str, Any]]:
         """What each backup is, oldest first. What is damaged or half there is none."""
         found = []
-        for file in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else ():
-            with suppress(OSError, ValueError, ProtocolError):
-                backup = json.loads(file.read_text())
-                check(backup, BACKUP, file.name)
-                if backup["name"] == file.stem and self.file(backup).stat().st_size == backup["size"]:
-                    found.append(backup)
+        for file in self._descriptions():
+            with suppress(_Damaged):
+                found.append(self._read(file))
         return found
+
+    def damaged(self) -> dict[str, str]:
+        """By the name of a backup, why it is none any more."""
+        found = {}
+        for file in self._descriptions():
+            try:
+                self._read(file)
+            except _Damaged as damage:
+                found[file.stem] = str(damage)
+        return found
+
+    def _descriptions(self) -> list[Path]:
+        found = sorted(self.folder.glob("*.json")) if self.folder.is_dir() else []
+        return [file for file in found if NAME.fullmatch(file.stem)]
+
+    def _read(self, file: Path) -> dict[str, Any]:
+        try:
+            backup: dict[str, Any] = json.loads(file.read_text())
+            check(backup, BACKUP, file.name)
+        except (OSError, ValueError, ProtocolError):
+            raise _Damaged(f"{file.name} cannot be read") from None
+        if backup["name"] != file.stem:
+            raise _Damaged(f"{file.name} tells of another one, {backup['name']}")
+        dump = self.file(backup)
+        try:
+            size = dump.stat().st_size
+        except OSError:
+            raise _Damaged(f"its dump {dump.name} is not there") from None
+        if size != backup["size"]:
+            raise _Damaged(f"its dump {dump.name} has {size} bytes, and had {backup['size']}")
+        return backup
 
     def find(self, name: str) -> dict[str, Any]:
         """Raises ``Failure`` where there is no backup of that name."""
         for backup in self.all():
             if backup["name"] == name:
                 return backup
-        raise Failure(
-            "NoSuchBackup", f"there is no backup {name!r} on the host", "deploy_restore lists them."
-        )
+        message = f"there is no backup {name!r} on the host"
+        if why := self.damaged().get(name):
+            message = f"the backup {name} is damaged: {why}"
+        raise Failure("NoSuchBackup", message, "deploy_restore lists them.")
 
     def file(self, backup: dict[str, Any]) -> Path:
         return self.folder / Path(backup["file"]).name

@@ -38,7 +38,7 @@ class Planned:
     """What one ``migrate`` command does: before the switch, ``now``; after confirm, what is ``deferred``.
 
     ``now`` leaves out what others of them bring along, ``early`` does not. ``is_lossy``: something in it
-    takes away, or does what nobody can look into.
+    takes away, or does what nobody can look into. Of those in ``torn``, a part stays where they fail.
     """
 
     command: list[str]
@@ -47,12 +47,25 @@ class Planned:
     deferred: list[str]
     early: list[str]
     is_lossy: bool = False
+    place: str = ""
+    torn: tuple[str, ...] = ()
 
     def commands(self) -> list[list[str]]:
         """Those that run before the switch."""
         if not self.deferred:
             return [self.command]
         return [[*self.command, *name.split(".", 1)] for name in self.now]
+
+    def tell_what_is_torn(self, failure: Failure) -> None:
+        """Behind those that it says were applied one has failed: a part of that may have stayed."""
+        # Behind a space stands the database, where it is another one.
+        done = {name.partition(" ")[0] for name in failure.details["applied"]}
+        failed = next((name for name in self.early if name not in done), "")
+        if failed in self.torn:
+            failure.remedy = (
+                f"A part of {failed} may have been applied, which nothing takes back in {self.place}. Look at"
+                f" its tables, take that part back by hand or from a backup, and deploy again."
+            )
 
 
 class Migrations:
@@ -197,7 +210,11 @@ class Migrations:
         now = [migration["name"] for migration in early if migration["name"] not in needed]
         is_lossy = any(operation["category"] != EXPAND for m in early for operation in m["operations"])
         names = [migration["name"] for migration in early]
-        self._planned.append(Planned(command, plan["database"], now, verdict.deferred, names, is_lossy))
+        torn = tuple(migration["name"] for migration in early if not migration.get("is_whole", True))
+        planned = Planned(
+            command, plan["database"], now, verdict.deferred, names, is_lossy, plan["place"], torn
+        )
+        self._planned.append(planned)
 
     def _report(self, plan: dict[str, Any], verdict: Verdict, running: Sequence[Code]) -> None:
         for migrations in _pieces(verdict.planned):

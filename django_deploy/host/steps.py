@@ -70,6 +70,7 @@ _MIGRATIONS: Shape = [
     {
         "name": str,
         "needs": [str],
+        "is_whole?": bool,
         "operations": [
             {**dict.fromkeys(("words", "category", "hint"), str), "reversible": bool, "effects": [_EFFECT]},
         ],

@@ -236,19 +236,23 @@ class Transaction:
         with migrations.guard(self._steps.ask, planned.database):
             migrations.back_up(self._steps.ask_until_lost, planned)
             for command in planned.commands():
-                result = self._run_also(applied, {**message, "command": command})
+                result = self._run_also(applied, {**message, "command": command}, planned)
                 applied += result.get("result", {}).get("applied", ())
         if message["isolated"]:
-            applied = planned.early  # such a process does not say what it applied
+            applied = planned.early
         done = {**result.get("result", {}), "applied": applied}
         return {**result, "result": done, "deferred": planned.deferred}
 
-    def _run_also(self, applied: list[str], message: dict[str, Any]) -> dict[str, Any]:
+    def _run_also(
+        self, applied: list[str], message: dict[str, Any], planned: Optional[Planned] = None
+    ) -> dict[str, Any]:
         """A failure tells of what was applied before as well: it stays."""
         try:
             return self._steps.run(message)
         except Failure as failure:
             failure.details["applied"] = [*applied, *failure.details.get("applied", ())]
+            if planned and not message["isolated"]:  # such a process does not say what it applied
+                planned.tell_what_is_torn(failure)
             raise
 
     def _warn_of_clearing(self, command: list[str]) -> None:

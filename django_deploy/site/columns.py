@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import ModelState
+from django.db.migrations.utils import resolve_relation
 
 from .effects import CONTRACT, EXPAND, INDEX, REWRITE, SCAN, Effect, changed, renamed, unique
 
@@ -19,9 +20,12 @@ _TEXTS = frozenset({"CharField", "SlugField", "FileField", "FilePathField", "Tex
 
 
 def bound(model: ModelState, name: str) -> Any:
-    """The field as a part of the model: it knows its name and its column."""
-    field = model.fields[name].clone()
+    """The field as a part of the model: it knows its name, its column, and the app of what it points to."""
+    field: Any = model.fields[name].clone()
     field.set_attributes_from_name(name)
+    if field.remote_field:
+        label = resolve_relation(field.remote_field.model, model.app_label, model.name.lower())
+        field.remote_field.model = ".".join(label)
     return field
 
 

@@ -33,7 +33,7 @@ class MigrationLock:
         self._connection: BaseDatabaseWrapper | None = None
 
     def take(self, wait: float) -> None:
-        """Get it within ``wait`` seconds; raises ``LockTaken``."""
+        """Get it within ``wait`` seconds, and print whom it waits for; raises ``LockTaken``."""
         vendor = connections[self.alias].vendor
         if vendor not in _TRIES:
             return
@@ -44,9 +44,13 @@ class MigrationLock:
             self._connection.set_autocommit(False)
             with self._connection.cursor() as cursor:
                 cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        is_told = False
         while not _TRIES[vendor](self._connection):
+            holder = _HOLDERS[vendor](self._connection)
+            if not is_told:
+                print(f"Waiting for another migration of this database to end: {holder}", flush=True)
+                is_told = True
             if time.monotonic() > deadline:
-                holder = _HOLDERS[vendor](self._connection)
                 self.release()
                 message = f"another migration of this database did not end within {wait:g} s: {holder}"
                 raise LockTaken(message)

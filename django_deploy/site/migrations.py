@@ -63,7 +63,8 @@ def plan_migrations(command: Sequence[str]) -> dict[str, Any]:
 
     ``database`` (alias), ``place``, ``owners``; ``is_for_all``; ``conflicts``: by app, leaf nodes that are
     several; ``ahead``: migrations that are applied and that this code lacks; ``migrations``: in order, each
-    with ``name``, ``needs`` (others of them) and ``operations``.
+    with ``name``, ``needs`` (others of them), ``operations`` and ``is_whole``: should it fail, nothing of it
+    stays.
     """
     request = read_command(command)
     connection = connections[request.alias]
@@ -114,6 +115,7 @@ def _pending(executor: MigrationExecutor, request: Request) -> list[dict[str, An
         {
             "name": f"{migration.app_label}.{migration.name}",
             "needs": _needs(executor.loader, migration, keys),
+            "is_whole": migration.atomic and executor.connection.features.can_rollback_ddl,
             "operations": [operation.as_dict() for operation in operations],
         }
         for migration, operations in judged

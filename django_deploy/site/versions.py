@@ -9,7 +9,7 @@ from typing import Any
 VERSION = re.compile(
     r"(?:(?P<epoch>\d+)!)?(?P<release>\d+(?:\.\d+)*)"
     r"(?:(?P<pre>a|b|rc)(?P<pre_number>\d+))?(?:\.post(?P<post>\d+))?(?:\.dev(?P<dev>\d+))?"
-    r"(?:\+(?P<local>[a-z0-9]+(?:[._-][a-z0-9]+)*))?",
+    r"(?:\+[a-z0-9]+(?:[._-][a-z0-9]+)*)?",
     re.IGNORECASE,
 )
 
@@ -20,7 +20,7 @@ Key = tuple[Any, ...]
 
 
 def is_downgrade(before: str, after: str) -> bool | None:
-    """None where one of them is no version, or they are the same."""
+    """None where one of them is no version, or they differ at most in their local part: it may be a hash."""
     old, new = _key(before), _key(after)
     return None if old is None or new is None or old == new else new < old
 
@@ -41,15 +41,8 @@ def _key(version: str) -> Key | None:
         _pre(part) if part["pre"] else ("", 0) if is_final and part["dev"] else ("z", 0),
         FIRST if part["post"] is None else int(part["post"]),
         LAST if part["dev"] is None else int(part["dev"]),
-        _local(part["local"]),
     )
 
 
 def _pre(part: dict[str, str | None]) -> tuple[str, int]:
     return (part["pre"] or "").lower(), int(part["pre_number"] or 0)
-
-
-def _local(text: str | None) -> list[tuple[int, int, str]]:
-    """Numbers come after words, and both after nothing."""
-    pieces = re.split(r"[._-]", text.lower()) if text else []
-    return [(1, int(piece), "") if piece.isdigit() else (0, 0, piece) for piece in pieces]

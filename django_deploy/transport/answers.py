@@ -122,7 +122,7 @@ _REPLIES: Mapping[str, Shape] = {
     "reach_databases": {"databases": {str: {"vendor": str, "place": str, "error?": str}}},
     "environment": {"settings": [str], "host": [str]},
     "history": {"entries": [ENTRY]},
-    "backups": {"backups": [BACKUP]},
+    "backups": {"backups": [BACKUP], "damaged": {str: str}},
     "rehearse": REHEARSAL,
     "copy_database": {"copy": COPY},
     "find_copy": {"copy": (None, COPY)},

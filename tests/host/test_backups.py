@@ -189,6 +189,27 @@ def test_a_dump_that_was_changed_is_not_put_back(backups):
     )
 
 
+def test_damage_is_told_by_name(backups):
+    """Whoever looks for a backup in need is not told that there was none."""
+    short, gone, broken, other = [make(backups, keep=9) for _ in range(4)]
+    (backups.folder / f"{short}.sqlite3").write_bytes(b"")
+    (backups.folder / f"{gone}.sqlite3").unlink()
+    (backups.folder / f"{broken}.json").write_text("{")
+    size = json.loads((backups.folder / f"{short}.json").read_text())["size"]
+    (backups.folder / f"{other}.json").write_text((backups.folder / f"{short}.json").read_text())
+
+    assert backups.all() == []
+    assert backups.damaged() == {
+        short: f"its dump {short}.sqlite3 has 0 bytes, and had {size}",
+        gone: f"its dump {gone}.sqlite3 is not there",
+        broken: f"{broken}.json cannot be read",
+        other: f"{other}.json tells of another one, {short}",
+    }
+    with pytest.raises(Failure) as caught:
+        backups.find(short)
+    assert caught.value.message == f"the backup {short} is damaged: {backups.damaged()[short]}"
+
+
 def test_an_unknown_one(backups):
     with pytest.raises(Failure) as caught:
         backups.find("../../etc/passwd")

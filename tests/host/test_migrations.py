@@ -186,6 +186,29 @@ def test_what_can_never_be_planned_is_refused(migrations, link):
     assert migrations.find(COMMAND) is None
 
 
+@pytest.mark.parametrize(
+    ("applied", "is_torn"),
+    [
+        ([], False),  # the first one is taken back by its transaction
+        (["shop.0002 (other)"], True),
+        (["shop.0002", "shop.0003"], False),  # what failed comes behind the migrations
+    ],
+)
+def test_a_part_of_a_migration_may_stay_where_it_fails(migrations, applied, is_torn):
+    plan = [migration("shop.0002", ADD), {**migration("shop.0003", ADD, ADD), "is_whole": False}]
+    migrations.plan(Site(*plan).ask, MESSAGE)
+    failure = Failure("StepFailed", "step 'migrate' failed", "Mend it.", applied=applied)
+
+    migrations.find(COMMAND).tell_what_is_torn(failure)
+
+    assert failure.remedy == (
+        "A part of shop.0003 may have been applied, which nothing takes back in postgresql shop on db1. Look"
+        " at its tables, take that part back by hand or from a backup, and deploy again."
+        if is_torn
+        else "Mend it."
+    )
+
+
 def test_a_site_without_a_database(migrations, link):
     site = Site()
     site.plan = None

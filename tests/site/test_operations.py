@@ -113,6 +113,7 @@ EXPAND = [
     ),
     (alter("notes", models.TextField(null=True, db_index=True)), "adds an index to shop_book.notes"),
     (alter("shelf", models.ForeignKey("shop.shelf", models.PROTECT, db_constraint=False)), ""),
+    (alter("shelf", models.ForeignKey("Shelf", models.CASCADE, db_constraint=False)), ""),
     (alter("tags", models.ManyToManyField("shop.shelf", related_name="tagged")), ""),
     (migrations.RenameField("foreign", "name", "title"), ""),
     (migrations.AddIndex("book", models.Index(fields=["count"], name="i")), "adds an index to shop_book"),
