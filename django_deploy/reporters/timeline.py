@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -76,9 +77,9 @@ class Timeline:
     @property
     def spans(self) -> tuple[Span, ...]:
         """All that have ended: this machine's first, then host by host, each in the order of time."""
-        hosts = list(dict.fromkeys(span.host for span in self._spans if span.host != HERE))
-        order = {host: number for number, host in enumerate([HERE, *hosts])}
-        return tuple(sorted(self._spans, key=lambda span: (order[span.host], span.began)))
+        return tuple(
+            sorted(self._spans, key=lambda span: (span.host != HERE, _with_numbers(span.host), span.began))
+        )
 
     def _begin(self, host: str, name: str, at: float) -> None:
         self._open.setdefault((host, name), at)
@@ -92,6 +93,11 @@ class Timeline:
         for place, name in [key for key in self._open if host in (None, key[0])]:
             self._end(place, name, at)
             self._spans[-1] = replace(self._spans[-1], is_failed=is_failed)
+
+
+def _with_numbers(name: str) -> list[str | int]:
+    """For sorting: ``web2`` comes before ``web10``."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def timeline_lines(spans: Sequence[Span], width: int, bar: str) -> Iterator[str]:

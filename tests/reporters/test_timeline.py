@@ -49,6 +49,14 @@ def test_what_a_host_does():
     ]
 
 
+def test_hosts_stand_in_the_order_of_their_numbers():
+    timeline = Timeline()
+    for host in ("web10", "db1", "web2"):
+        take(timeline, 1.0, "host.connected", host, seconds=1.0)
+
+    assert [span.host for span in timeline.spans] == ["db1", "web2", "web10"]
+
+
 def test_a_host_waits_until_it_does_something():
     timeline = Timeline()
     take(timeline, 0.0, "lock.waiting", "web1", holder={})

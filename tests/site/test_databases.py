@@ -181,6 +181,8 @@ def test_one_migration_at_a_time(server, databases, start):
     assert guard(start(1, databases["two"]), "production") == {"ok": True}
     first.ask(do="unguard")
     assert guard(second, "production") == {"ok": True}
+    _, out, _ = second.end()
+    assert re.match("Waiting for another migration of this database to end: (process|connection) ", out), out
 
 
 def test_the_lock_ends_with_its_process(databases, start):
