@@ -39,6 +39,11 @@ class Answers:
     domain: str = ""
 
     @property
+    def has_web_server(self) -> bool:
+        """Whether ``deploy_setup`` is to make one; that of several hosts may be elsewhere."""
+        return bool(self.domain) and len(self.hosts) == 1 and LOCAL not in self.hosts
+
+    @property
     def visited(self) -> str:
         """What visitors type: the domain, else the first host's address."""
         address = self.hosts[0].rpartition("@")[2]
@@ -131,7 +136,7 @@ def target_entry(facts: Survey, answers: Answers, health_path: str) -> dict[str,
     if any("@" not in host and host != LOCAL for host in answers.hosts):
         entry["USER"] = _user(facts.name)
     entry["ROOT"] = answers.root
-    if answers.domain and len(answers.hosts) == 1 and LOCAL not in answers.hosts:
+    if answers.has_web_server:
         entry |= {"WEB": "caddy", "DOMAIN": answers.domain}
     if env := {name: _value(name, answers) for name in environment_names(facts)}:
         entry["ENV"] = env
@@ -182,7 +187,8 @@ def extend_settings(
 ) -> str:
     """The settings with what they need on a server, once, and the target at their end."""
     end = _line_end(source)
-    lines = [] if has_targets else [*_server_lines(facts)]
+    is_secure = answers.has_web_server and "COOKIE_SECURE" not in source
+    lines = [] if has_targets else [*_server_lines(facts, is_secure=is_secure)]
     if has_targets:
         lines += ["", f"DEPLOY_TARGETS[{_string(answers.target)}] = {_python(entry)}"]
     else:
@@ -193,7 +199,7 @@ def extend_settings(
     return f"{source.rstrip()}{end}{end}{text}{end}"
 
 
-def _server_lines(facts: Survey) -> Iterator[str]:
+def _server_lines(facts: Survey, *, is_secure: bool) -> Iterator[str]:
     yield ""
     yield 'if "DJANGO_DEPLOY_RELEASE_DIR" in os.environ:  # on a server'
     if "DEBUG" in facts.constants:
@@ -203,6 +209,8 @@ def _server_lines(facts: Survey) -> Iterator[str]:
     if "ALLOWED_HOSTS" in facts.constants:
         yield '    ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split()'
     yield '    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")'
+    if is_secure:
+        yield "    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True"
     if facts.needs_static_root:
         yield '    STATIC_ROOT = os.path.join(os.environ["DJANGO_DEPLOY_RELEASE_DIR"], "static")'
     if facts.media:

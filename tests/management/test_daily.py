@@ -37,6 +37,18 @@ def test_what_stands_behind_the_dashes_is_for_the_site():
     assert (found["all"], found["verbosity"]) == (True, 1)
 
 
+def test_options_of_the_sites_command_without_the_dashes(capsys):
+    with pytest.raises(SystemExit):
+        load_command_class("django_deploy", "deploy_run").run_from_argv(
+            ["manage.py", "deploy_run", "staging", "createsuperuser", "--noinput"]
+        )
+
+    usage = "manage.py deploy_run [--hosts PATTERN | --role ROLE | --all]\n       target [-- COMMAND ...]\n"
+    assert capsys.readouterr().err == (
+        f"usage: {usage}manage.py deploy_run: error: unrecognized arguments: --noinput\n"
+    )
+
+
 def test_options_may_stand_between_the_target_and_the_process():
     assert options("deploy_logs", "staging", "-f", "web")["process"] == "web"
     assert options("deploy_restart", "staging", "--wait", "3", "worker")["process"] == "worker"

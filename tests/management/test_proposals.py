@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,7 @@ if "DJANGO_DEPLOY_RELEASE_DIR" in os.environ:  # on a server
     SECRET_KEY = os.environ["SECRET_KEY"]
     ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split()
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     STATIC_ROOT = os.path.join(os.environ["DJANGO_DEPLOY_RELEASE_DIR"], "static")
     MEDIA_ROOT = os.path.join(os.environ["DJANGO_DEPLOY_SHARED"], "media")
     DATABASES["default"]["NAME"] = os.path.join(os.environ["DJANGO_DEPLOY_SHARED"], "db.sqlite3")
@@ -143,6 +145,22 @@ DEPLOY_TARGETS = {
 }
 """
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "changes"),
+    [
+        ("SESSION_COOKIE_SECURE = not DEBUG\n", {}),  # whoever wrote that has thought of it
+        ("DEBUG = True\n", {"domain": ""}),  # nothing says that visitors come by HTTPS
+        ("DEBUG = True\n", {"hosts": ("local",)}),
+    ],
+)
+def test_cookies_are_secure_where_https_is_sure(source, changes):
+    answers, found = replace(ANSWERS, **changes), facts()
+
+    extended = extend_settings(source, found, answers, target_entry(found, answers, ""), False)
+
+    assert "SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True" not in extended
 
 
 def test_a_second_target():

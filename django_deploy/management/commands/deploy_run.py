@@ -49,6 +49,8 @@ class Command(DeployCommand):
     create_parser = with_examples(EXAMPLES)
 
     def add_arguments(self, parser: CommandParser) -> None:
+        # argparse does not show what stands ahead of the command's own options.
+        parser.usage = "%(prog)s [--hosts PATTERN | --role ROLE | --all]\n       target [-- COMMAND ...]"
         parser.add_argument("target", help="A key of DEPLOY_TARGETS.")
         parser.add_argument(
             "words", nargs="*", metavar="COMMAND", help="Behind a --: the command (default: shell)."
