@@ -5,6 +5,7 @@ Two real hosts behind a third one, whose nginx shares out the requests and hides
 
     python -m benchmarks.load                     # 50 deployments, 32 connections
     python -m benchmarks.load --deployments 12    # a look at it
+    python -m benchmarks.load --batch 1           # one host starts its new processes at a time
 
 Visitors, balancer, hosts and deployer share the machine's cores.
 """
@@ -84,7 +85,7 @@ class Course:
 
 
 @contextmanager
-def open_course(connections: int) -> Iterator[Course]:
+def open_course(connections: int, batch: int) -> Iterator[Course]:
     with ExitStack() as stack:
         disk = base.build()
         network = stack.enter_context(Network())
@@ -99,13 +100,14 @@ def open_course(connections: int) -> Iterator[Course]:
         *hosts, balancer = machines
         bookshop.aim(hosts, STEPS=["collectstatic", {"COMMAND": "migrate", "ON": "each"}, "compress --force"])
         bookshop.target["PROCESSES"]["web"] = WEB
+        bookshop.target["BATCH"] = batch
         bookshop.deployed()
         balance(balancer, hosts)
         yield Course(bookshop, hosts, balancer, connections)
 
 
-def measure(deployments: int, connections: int) -> list[Figure]:
-    with open_course(connections) as course:
+def measure(deployments: int, connections: int, batch: int) -> list[Figure]:
+    with open_course(connections, batch) as course:
         course.stay_quiet()
         course.deploy(min(WARM, deployments - 1))
         before = [take_stock(host) for host in course.hosts]
@@ -151,13 +153,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description="Deployments under load.")
     parser.add_argument("--deployments", type=int, default=50, help="how many in a row (default: 50)")
     parser.add_argument("--connections", type=int, default=32, help="of visitors (default: 32)")
+    parser.add_argument("--batch", type=int, default=2, help="hosts that switch at once (default: 2)")
     arguments = parser.parse_args()
     if problems := base.missing():
         print("Nothing can be measured here.", *problems, sep="\n", file=sys.stderr)
         return 2
     deployer.LONGEST = 600.0  # this is no test, and the machine is busy
     load = os.getloadavg()[0]
-    found = measure(arguments.deployments, arguments.connections)
+    found = measure(arguments.deployments, arguments.connections, arguments.batch)
     print(f"\n{os.cpu_count()} cores; load {load:.1f} before.\n{table(found)}")
     return 1 if any(figure.is_missed for figure in found) else 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 #: How many changes of a host's distributions are listed for people.
 CHANGES_SHOWN = 60
+
+#: Hosts that are named, of those on which the same would happen.
+HOSTS_SHOWN = 8
 
 #: Static files of a kind that are named.
 STATIC_SHOWN = 5
@@ -82,8 +85,8 @@ def lines_of(plan: Plan) -> list[str]:
         return [*lines, f"Nothing would change: {plan.hosts[0].live} is live on every host."]
     lines += _commit_lines(plan.commits)
     lines.append(f"Release {plan.release} on {plan.target.name}:")
-    for host in plan.hosts:
-        lines += _host_lines(host)
+    for names, found in _alike(plan.hosts):
+        lines += [f"  {names}: {found[0]}", *found[1:]]
     if plan.installing:
         lines.append(f"  steps: {', '.join(map(_step_line, plan.target.steps)) or 'none'}")
         lines += _backup_lines(plan.target)
@@ -96,17 +99,27 @@ def lines_of(plan: Plan) -> list[str]:
     return lines
 
 
+def _alike(hosts: Sequence[HostPlan]) -> Iterator[tuple[str, Sequence[str]]]:
+    """What would happen, with the names of all hosts on which it would."""
+    names: dict[tuple[str, ...], list[str]] = {}
+    for host in hosts:
+        names.setdefault(tuple(_host_lines(host)), []).append(host.host.name)
+    for lines, alike in names.items():
+        more = len(alike) - HOSTS_SHOWN
+        yield f"{', '.join(alike[:HOSTS_SHOWN])}{f' and {more} more' if more > 0 else ''}", lines
+
+
 def _host_lines(host: HostPlan) -> list[str]:
     if host.is_current and host.deferred:
-        return [f"  {host.host.name}: serves it already; still to be migrated: {', '.join(host.deferred)}"]
+        return [f"serves it already; still to be migrated: {', '.join(host.deferred)}"]
     if host.is_current:
-        return [f"  {host.host.name}: serves it already"]
+        return ["serves it already"]
     if host.is_installed:
-        return [f"  {host.host.name}: {host.live or 'nothing'}, has it from before: it is made live again"]
+        return [f"{host.live or 'nothing'}, has it from before: it is made live again"]
     size = f"{size_text(host.bytes_to_send)} to send" if host.bytes_to_send else "nothing to send"
     if host.deltas:
         size += f" instead of {size_text(sum(wheel.size for wheel in host.send))}"
-    lines = [f"  {host.host.name}: {host.live or 'first release'}, {size}, installed with {host.installer}"]
+    lines = [f"{host.live or 'first release'}, {size}, installed with {host.installer}"]
     lines += _interpreter_lines(host.bundle)
     if host.live is not None:
         lines += _difference_lines(host)

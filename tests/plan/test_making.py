@@ -290,6 +290,20 @@ def test_two_hosts_get_the_same_release():
     assert {found.record(host)["id"] for host in found.hosts} == {found.release}
 
 
+def test_hosts_on_which_the_same_would_happen_are_told_together():
+    fleet = tuple(replace(TWO, address=f"web{number}") for number in range(1, 65))
+
+    pair = plan(replace(TARGET, hosts=(ONE, TWO))).lines()
+    many = plan(replace(TARGET, hosts=fleet)).lines()
+
+    (line,) = [line for line in pair if "first release" in line]
+    assert (
+        line == "  deploy@one.example.com, two.example.com: first release, 2.0 MB to send, installed with uv"
+    )
+    (line,) = [line for line in many if "first release" in line]
+    assert line.startswith("  web1, web2, web3, web4, web5, web6, web7, web8 and 56 more: first release, ")
+
+
 PAIR = replace(TARGET, hosts=(ONE, TWO))
 
 
