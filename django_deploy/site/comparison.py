@@ -24,6 +24,9 @@ LONGEST_VALUE = 200
 SHORTEST_SECRET = 6
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+#: What targets set on their hosts, this one and the others: DEPLOY_TARGETS is a setting of the site as well.
+_ENVIRONMENT = re.compile(r"DEPLOY_TARGETS\..*\bENV\b")
+
 _PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
 #: A text, a list of texts, or ``{"hidden": DIGEST}``, which is compared and never shown.
@@ -33,8 +36,9 @@ Leaf = Any
 def settings_of_site() -> dict[str, Leaf]:
     """Every setting, those in dicts by their path (``DATABASES.default.HOST``).
 
-    Hidden is what Django's debug page hides, what has a password or a value of the site's environment in it,
-    and what is long. The release's own folder is told without its name, as each release has another one.
+    Hidden is what Django's debug page hides, also within lists, what has a password or a value of the site's
+    environment in it, or is a part of one, the ``ENV`` of targets, and what is long. The release's own folder
+    is told without its name, as each release has another one.
     """
     view = _View()
     names = sorted(name for name in dir(settings) if name.isupper())
@@ -53,16 +57,23 @@ class _View:
             for name, item in value.items():
                 yield from self.leaves(f"{path}.{name}", str(name), item)
         else:
-            yield path, self._leaf(key, value)
+            yield path, self._leaf(path, key, value)
 
     def _hides(self, key: str) -> bool:
         """Whether Django's debug page shows nothing of what has such a name."""
         return bool(self._filter.cleanse_setting(key, "some value") != "some value")
 
-    def _leaf(self, key: str, value: object) -> Leaf:
+    def _hides_within(self, value: object) -> bool:
+        """Whether it shows not all of what a value is made of."""
+        if isinstance(value, Mapping):
+            return any(self._hides(str(key)) or self._hides_within(item) for key, item in value.items())
+        return isinstance(value, (list, tuple, set, frozenset)) and any(map(self._hides_within, value))
+
+    def _leaf(self, path: str, key: str, value: object) -> Leaf:
         is_list = isinstance(value, (list, tuple))
         texts = [self._text(item) for item in (value if isinstance(value, (list, tuple)) else [value])]
-        if self._hides(key) or any(map(self._is_private, texts)):
+        is_hidden = self._hides(key) or self._hides_within(value) or _ENVIRONMENT.match(path)
+        if is_hidden or any(map(self._is_private, texts)):
             return {"hidden": hashlib.sha256("\0".join(texts).encode(errors="replace")).hexdigest()}
         return texts if is_list else texts[0]
 
@@ -74,8 +85,11 @@ class _View:
         return text
 
     def _is_private(self, text: str) -> bool:
-        has_secret = _PASSWORD_IN_URL.search(text) or any(secret in text for secret in self._secrets)
-        return bool(has_secret) or len(text) > LONGEST_VALUE
+        if len(text) > LONGEST_VALUE or _PASSWORD_IN_URL.search(text):
+            return True
+        said = text.strip("'\"")
+        is_part = len(said) >= SHORTEST_SECRET and any(said in secret for secret in self._secrets)
+        return is_part or any(secret in text for secret in self._secrets)
 
 
 def _environment_values() -> list[str]:

@@ -52,6 +52,11 @@ def test_what_is_told_is_the_same_each_time(release):
         {"X": "redis://user:password@cache/0"},
         {"X": "long " * 50},
         {"X_PASSWORDS": {"a": "b"}},
+        {"X": [{"name": "acme", "password": "x"}]},
+        {"X": (("acme", {"token": "x"}),)},
+        {"X": [[{"deep": {"API_KEY": "x"}}]]},
+        {"X": "secret green"},
+        {"X": ["paint", "secret"]},
     ],
 )
 def test_what_may_be_secret_is_hidden(settings):
@@ -69,6 +74,15 @@ def test_a_password_in_a_dict_is_hidden():
 
     assert found["SERVERS.default.HOST"] == "'db1'"
     assert list(found["SERVERS.default.PASSWORD"]) == ["hidden"]
+
+
+def test_the_environments_of_all_targets_are_hidden():
+    found = told(
+        DEPLOY_TARGETS={"here": {"ROOT": "/srv/shop"}, "prod": {"ENV": {"SMTP": "mailuser:mailpw77"}}}
+    )
+
+    assert found["DEPLOY_TARGETS.here.ROOT"] == "'/srv/shop'"
+    assert list(found["DEPLOY_TARGETS.prod.ENV.SMTP"]) == ["hidden"]
 
 
 def test_without_static_files():
