@@ -31,7 +31,7 @@ from .plan.fitness import platform_of
 from .plan.making import make_plan
 from .plan.model import Plan
 from .plan.releases import code_of, find_release
-from .rehearsal import Once, rehearse
+from .rehearsal import Once, after_rehearsal, rehearse
 from .rollout import Clock, Rollout, is_stale, too_late
 from .shipment import fetch_tools, fit_bundle, fit_bundles, measure_room, shorten
 from .stages import (
@@ -150,7 +150,7 @@ def _carry_out(
     fleet.dismiss([host for host in target.hosts if host not in plan.changing])
     live = {host.host: host.live for host in plan.hosts}
     rollout = Rollout(replace(target, hosts=plan.changing), fleet, clock, plan.release, live)
-    rollout.run(deploy_stages(plan, clock.report, accept))
+    rollout.run(deploy_stages(after_rehearsal(plan), clock.report, accept))
     if deferring := rollout.deferring():
         rollout.finish(deferred_stages(rollout.target, deferring))
     deployed = replace(unchanged, outcome="deployed", release=plan.release, checked=rollout.checked())

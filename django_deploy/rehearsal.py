@@ -57,6 +57,12 @@ def rehearse(plan: Plan, fleet: Fleet, report: Report, *, asks: bool = False) ->
     return replace(plan, hosts=tuple(found), refusals=tuple(refusals))
 
 
+def after_rehearsal(plan: Plan) -> Plan:
+    """The plan without what a rehearsal has sent already."""
+    found = (host if host.rehearsal is None else replace(host, send=(), deltas={}) for host in plan.hosts)
+    return replace(plan, hosts=tuple(found))
+
+
 def _ask(stage: Stage, fleet: Fleet) -> tuple[dict[Host, Reply], list[DeployError]]:
     """One reply of each host, or what it has against that."""
     replies: dict[Host, Reply] = {}

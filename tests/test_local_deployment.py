@@ -397,6 +397,17 @@ def test_what_cannot_be_written_down_after_confirm_is_a_warning(shop):
     shop.check()
 
 
+def test_a_lost_link_to_the_socket_is_made_again(shop):
+    before, link = shop.live, shop.root / "run" / "web.sock"
+    link.unlink()
+
+    assert shop.deploy()["outcome"] == "deployed"
+
+    assert shop.live != before
+    assert link.is_symlink()
+    shop.check()
+
+
 def test_a_folder_in_the_place_of_current_is_put_aside_though_nothing_else_changes(shop):
     before = shop.live
     shop.root.joinpath("current").unlink()

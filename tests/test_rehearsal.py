@@ -11,10 +11,13 @@ import sqlite3
 import tempfile
 import time
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from django_deploy.rehearsal import after_rehearsal
+from tests.plan.test_making import ONE, TARGET, TWO, plan
 from tests.test_local_deployment import Shop
 
 #: What is sent and made ahead of a deployment, what tools keep, and what the site itself writes meanwhile.
@@ -258,6 +261,13 @@ def test_who_is_asked_is_not_asked_about_what_the_host_would_refuse(shop):
 
     assert "the release that is live could not go on while these migrations are applied" in shown
     assert "Deploy to demo?" not in shown
+
+
+def test_what_a_rehearsal_has_sent_is_not_sent_again():
+    first, second = plan(replace(TARGET, hosts=(ONE, TWO))).hosts
+    rehearsed = replace(plan(), hosts=(replace(first, rehearsal={}), second))
+
+    assert [len(host.send) for host in after_rehearsal(rehearsed).hosts] == [0, 1]
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def check_release(subject: Subject) -> Finding:
     if subject.live is None:
         return warning("release", "nothing is live yet", f"manage.py deploy {target}")
     if not facts["linked"]:
-        message = f"{subject.target.root}/current is no link of ours"
+        message = f"{subject.target.root}: current, or a socket in run, is no link of ours"
         return error("release", message, f"The next deployment mends it: manage.py deploy {target}")
     if facts["deferred"]:
         message = f"{subject.live} is live, and migrations wait: {', '.join(facts['deferred'])}"

@@ -73,17 +73,25 @@ def durations(layout: Layout) -> list[dict[str, float]]:
 
 
 def given_up(layout: Layout) -> set[str]:
-    """The releases that somebody went back from, and that did not become live again since."""
+    """The releases that somebody went back from, or past, and that did not become live again since."""
     try:
         entries = list(islice(_newest_first(layout), MAX_ENTRIES))[::-1]
     except OSError:
         return set()
-    found: set[str] = set()
+    # Which releases were live on the way to each, those that somebody went back from left out.
+    ways: dict[str, list[str]] = {}
+    way: list[str] = []
     for entry in entries:
-        if entry.get("action") == "rollback" and entry.get("previous"):
-            found.add(entry["previous"])
-        found.discard(entry.get("release", ""))  # also where it was live, and something else was being tried
-    return found
+        release, previous = entry.get("release"), entry.get("previous")
+        if not release:
+            continue
+        if previous and not way:
+            way = ways[previous] = [previous]
+        if release in ways:
+            way = ways[release]
+        elif release != previous:
+            way = ways[release] = [*way, release] if entry.get("action") != "rollback" else [release]
+    return ways.keys() - way
 
 
 def _newest_first(layout: Layout) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from .layout import Layout, Release
 from .lock import Lock
 from .processes import choose_manager, has_systemd, lingers, open_manager
 from .protocol import Failure
+from .serving import names_with_sockets
 from .store import Store
 from .transaction import CONFIRM, read_journal
 
@@ -30,7 +31,8 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
     """Facts only; nothing is created or changed.
 
     ``live`` is what a transaction that begins now finds live: it undoes one that was cut off. Until then
-    ``current`` is served; ``linked`` tells whether the link of that name is as we made it.
+    ``current`` is served; ``linked`` tells whether the link of that name, and those of the sockets, are as we
+    made them.
     """
     journal, holder = read_journal(layout), lock.holder()
     is_cut_off = bool(journal) and journal["phase"] != CONFIRM and holder is None
@@ -47,7 +49,7 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
         "maintenance": maintenance.notice(layout),
         "live": journal["previous"] if is_cut_off else layout.live(),
         "current": layout.live(),
-        "linked": layout.links_to(layout.live()),
+        "linked": layout.links_to(layout.live()) and _leads_to_sockets(layout),
         "releases": _releases(layout),
         "deferred": _deferred(layout),
         "durations": history.durations(layout),
@@ -60,6 +62,22 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
         "transaction": {name: journal.get(name) for name in ("release", "phase")},
         "cleanup_failed": _read(layout, "cleanup-failed"),
     }
+
+
+def _leads_to_sockets(layout: Layout) -> bool:
+    """Whether web servers find the live release, or the page that is shown instead."""
+    live = layout.live()
+    if live is None:
+        return True
+    is_hidden = maintenance.notice(layout) is not None
+    try:
+        for name in names_with_sockets(layout.release(live).record["processes"]):
+            socket = maintenance.socket(layout) if is_hidden else layout.socket(name, live)
+            if os.readlink(layout.socket_link(name)) != socket.name:
+                return False
+    except (Failure, OSError):
+        return False
+    return True
 
 
 def _is_unfinished(journal: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from . import cache
+from . import cache, history
 from .layout import FAILED, LIVE, RELEASE_ID, RENEWED, RETIRED, Layout, Release
 from .store import Store
 
@@ -23,8 +23,9 @@ IN_RELEASE = re.compile(rf"/releases/({RELEASE_ID.pattern})\b")
 def prune(layout: Layout, store: Store, keep: int) -> list[str]:
     """Bury old releases; gives the ids that went.
 
-    ``keep`` counts the releases that were live once; failed ones never push them out. The live one, its
-    predecessor, and those that any program still runs in, stay.
+    ``keep`` counts the releases that were live once; neither failed ones nor those that somebody went back
+    from push others out. The live one, the one to which ``deploy_rollback`` would go back, and those that any
+    program still runs in, stay.
     """
     doomed = _doomed(layout, keep)
     ids = [release.id for release in doomed]
@@ -45,8 +46,11 @@ def _doomed(layout: Layout, keep: int) -> list[Release]:
     good = [release for release in releases if release.state in (LIVE, RETIRED)]
     failed = [release for release in releases if release.state == FAILED]
     renewed = [release for release in releases if release.state == RENEWED]
-    before_live = [release.id for release in good if release.id < live]
-    needed = {live, *before_live[-1:], *(release.id for release in good[-keep:])} | in_use()
+    given_up = history.given_up(layout)
+    sound = [release.id for release in good if release.id not in given_up]
+    before_live = [name for name in sound if name < live]
+    newest = [*sound[-keep:], *(release.id for release in good[-keep:])]
+    needed = {live, *before_live[-1:], *newest} | in_use()
     return [release for release in good + renewed + failed[:-KEEP_FAILED] if release.id not in needed]
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,9 @@ from .store import Store
 
 #: Files and settings of one kind that are named, at most.
 MOST_NAMES = 200
+
+#: Seconds to wait for another one: a deployment that has just ended throws the last one away.
+PATIENCE = 5.0
 
 #: Names, of which there may be more than are told.
 NAMES: Shape = {"count": int, "names": [str]}
@@ -59,7 +63,7 @@ class Rehearsal:
         name = self._layout.live()
         live = self._layout.release(name) if name else None
         self._layout.create()
-        with _alone(self._layout) as lock:
+        with _alone(self._layout, PATIENCE) as lock:
             before = ReleaseSteps(self._link, lock)
             after = ReleaseSteps(self._link, lock)
             try:
@@ -119,17 +123,26 @@ def _folder(layout: Layout) -> Path:
 
 
 @contextmanager
-def _alone(layout: Layout) -> Iterator[int]:
-    """While no other rehearsal is at it; gives the descriptor of its lock."""
+def _alone(layout: Layout, patience: float = 0.0) -> Iterator[int]:
+    """While no other rehearsal is at it, for which it waits so many seconds; gives its lock's descriptor."""
     descriptor = os.open(layout.private / "rehearsal.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(descriptor, patience)
         yield descriptor
-    except BlockingIOError:
-        what = "another deploy --plan, or deploy that will ask, is at work there"
-        raise Failure("Locked", what, "Try again in a minute.") from None
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int, patience: float) -> None:
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                what = "another deploy --plan, or deploy that will ask, is at work there"
+                raise Failure("Locked", what, "Try again in a minute.") from None
+        time.sleep(0.1)
 
 
 def _settings_of(steps: ReleaseSteps) -> Optional[dict[str, Any]]:

@@ -30,7 +30,7 @@ from .subjects import FACTS, LIVE, SOCKET, bare, subject
         (
             {"linked": False},
             "error",
-            "/srv/shop/current is no link of ours",
+            "/srv/shop: current, or a socket in run, is no link of ours",
             "The next deployment mends it: manage.py deploy staging",
         ),
         (

@@ -167,17 +167,40 @@ def test_durations_of_the_last_deployments_only(layout):
 
 def test_what_somebody_went_back_from(layout):
     one, two, three = (f"20261122T17450{second}Z-3f9c2a1" for second in (1, 2, 3))
+    for action, release, previous, given_up in (
+        ("deploy", two, one, set()),
+        ("rollback", one, two, {two}),
+        ("restore", one, one, {two}),
+        ("deploy", three, one, {two}),
+        ("rollback", one, three, {two, three}),
+        ("rollback", three, one, {two}),  # forward again, and the way back is the one of before
+        ("rollback", three, three, {two}),
+    ):
+        history.append(layout, {"action": action, "release": release, "previous": previous})
+        assert history.given_up(layout) == given_up
+
+
+def test_what_somebody_went_past_is_given_up_as_well(layout):
+    one, two, three, four, again = (f"20261122T17450{second}Z-3f9c2a1" for second in range(1, 6))
     for action, release, previous in (
+        ("deploy", one, None),
         ("deploy", two, one),
-        ("rollback", one, two),
-        ("deploy", three, one),
+        ("deploy", three, two),
         ("rollback", one, three),
-        ("rollback", three, one),
-        ("rollback", three, three),
+        ("deploy", four, one),
+        ("restart", again, four),
     ):
         history.append(layout, {"action": action, "release": release, "previous": previous})
 
-    assert history.given_up(layout) == {one, two}
+    assert history.given_up(layout) == {two, three}
+
+
+def test_of_a_history_whose_beginning_is_gone(layout):
+    one, two, three = (f"20261122T17450{second}Z-3f9c2a1" for second in (1, 2, 3))
+    history.append(layout, {"action": "deploy", "release": three, "previous": two})
+    history.append(layout, {"action": "rollback", "release": one, "previous": three})
+
+    assert history.given_up(layout) == {two, three}
 
 
 def test_nothing_was_given_up_where_the_history_cannot_be_read(layout):

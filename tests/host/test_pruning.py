@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from django_deploy.host import history
 from django_deploy.host.layout import FAILED, LIVE, RETIRED, Layout
 from django_deploy.host.pruning import prune
 from django_deploy.host.store import Store
@@ -66,6 +67,21 @@ def test_the_live_release_and_its_predecessor_stay_after_a_rollback(site):
     prune(site, Store(site), 2)
 
     assert kept(site) == [ids[1], ids[2], ids[6], ids[7]]
+
+
+def test_releases_that_somebody_went_back_from_push_nothing_out(site):
+    first = add(site, 0, RETIRED)
+    bad = []
+    for hour in (1, 2, 3):
+        bad.append(add(site, hour, RETIRED))
+        history.append(site, {"action": "deploy", "release": bad[-1], "previous": first})
+        history.append(site, {"action": "rollback", "release": first, "previous": bad[-1]})
+    live = add(site, 4, LIVE)
+    history.append(site, {"action": "deploy", "release": live, "previous": first})
+
+    prune(site, Store(site), 2)
+
+    assert kept(site) == [first, bad[-1], live]
 
 
 def test_one_release_to_keep_is_two(site):
