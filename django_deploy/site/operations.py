@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from django.conf import settings
 from django.db import models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import strip_quotes, truncate_name
@@ -18,7 +19,7 @@ from django.db.migrations import RunPython, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
-from .columns import alterations, bound, constraint_mark, is_optional, related
+from .columns import alterations, bound, compared_fields, constraint_mark, is_filled, is_optional, related
 from .effects import (
     CONTRACT,
     EXPAND,
@@ -90,14 +91,25 @@ class Reading:
     def model(self, state: ProjectState, name: str) -> ModelState | None:
         """The model, if it has a table in this database that Django looks after."""
         model = state.models[self.app_label, name.lower()]
-        is_real = model.options.get("managed", True) and not model.options.get("proxy")
-        return model if is_real and self._is_here(state, model) else None
+        return model if self._is_real(model) and self._is_here(state, model) else None
+
+    def _is_real(self, model: ModelState) -> bool:
+        """As Django's ``Options.can_migrate``, without rendering the model."""
+        options, features = model.options, self.connection.features
+        swapped = getattr(settings, options.get("swappable") or "", None)
+        return (
+            options.get("managed", True)
+            and not options.get("proxy")
+            and (not swapped or swapped.lower() == f"{model.app_label}.{model.name}".lower())
+            and options.get("required_db_vendor") in (None, self.connection.vendor)
+            and all(getattr(features, name, False) for name in options.get("required_db_features", ()))
+        )
 
     def _is_here(self, state: ProjectState, model: ModelState) -> bool:
-        name = model.name.lower()
+        app, name = model.app_label, model.name.lower()
         # Rendering takes long: without a router nobody asks for it.
-        hints = {"model": state.apps.get_model(self.app_label, name)} if router.routers else {}
-        return bool(router.allow_migrate(self.connection.alias, self.app_label, model_name=name, **hints))
+        hints = {"model": state.apps.get_model(app, name)} if router.routers else {}
+        return bool(router.allow_migrate(self.connection.alias, app, model_name=name, **hints))
 
     def table(self, model: ModelState) -> str:
         given = model.options.get("db_table")
@@ -133,6 +145,24 @@ class Reading:
         new = self.model(self.after, self.operation.new_name)
         if old and new:
             yield from self._rename_table(self.table(old), self.table(new))
+            yield from self._rename_between(old, new)
+
+    def _rename_between(self, renamed_model: ModelState, new: ModelState) -> Iterator[Effect]:
+        """Tables of many-to-many fields have the names of both models in their own, or in their columns."""
+        old_name, new_name = renamed_model.name.lower(), new.name.lower()
+        label = f"{self.app_label}.{old_name}"
+        for key, model in self.before.models.items():
+            is_own = model is renamed_model
+            after = new if is_own else self.after.models[key]
+            for name in model.fields:
+                was, is_now = bound(model, name), bound(after, name)
+                is_target = was.many_to_many and related(was) == label
+                if not (was.many_to_many and (is_own or is_target) and self._is_real(model)):
+                    continue
+                if table := self.between(model, name, was):
+                    yield from self._rename_table(table, self.between(after, name, is_now))
+                    for prefix in ("from_", "to_") if is_own and is_target else ("",):
+                        yield from renamed(table, f"{prefix}{old_name}_id", f"{prefix}{new_name}_id")
 
     def alter_table(self) -> Iterator[Effect]:
         old, new = (self.model(state, self.operation.name) for state in (self.before, self.after))
@@ -167,7 +197,7 @@ class Reading:
             work = REWRITE if getattr(added, "db_persist", False) else ""
             what = f"adds the column {table}.{added.column}"
             yield Effect(EXPAND, what, table, (added.column,), is_needed=True, work=work)
-            if added.unique and added.has_db_default():
+            if added.unique and is_filled(added):
                 yield unique(table, (added.column,), f"{added.column} unique", is_for_all=True)
         else:
             yield self._required(table, added.column)
@@ -252,7 +282,8 @@ class Reading:
         for names in sorted(is_now - was):
             columns = tuple(self.column(new, name) for name in names)
             if operation.option_name == "unique_together":
-                yield unique(table, columns, f"unique {' '.join(columns)}")
+                mark, is_for_all = f"unique {' '.join(columns)}", any(is_filled(bound(new, n)) for n in names)
+                yield unique(table, columns, mark, is_for_all=is_for_all)
             else:
                 yield Effect(EXPAND, f"adds an index to {table}", table, columns, work=INDEX)
         if was - is_now:
@@ -266,14 +297,24 @@ class Reading:
         is_unique = isinstance(constraint, models.UniqueConstraint)
         names = constraint.fields if is_unique and constraint.nulls_distinct is not False else ()
         mark = constraint_mark(constraint)
-        has_defaults = any(bound(model, name).has_db_default() for name in names)
-        if names:  # who leaves them out inserts nulls, and those differ; or their defaults, which do not
+        if names:  # who leaves one out inserts null, and nulls differ; or what the database has for it
             columns = tuple(self.column(model, name) for name in names)
-            yield unique(table, columns, mark, is_for_all=has_defaults)
+            is_for_all = any(is_filled(bound(model, name)) for name in names)
+            yield unique(table, columns, mark, is_for_all=is_for_all)
         else:
             work = INDEX if is_unique else SCAN
             what = f"lets {table} accept only what fits the constraint {constraint.name}"
-            yield Effect(CONTRACT, what, table, mark=mark, work=work)
+            columns = () if is_unique else self._checked(model, constraint)
+            yield Effect(CONTRACT, what, table, columns, mark, work=work)
+
+    def _checked(self, model: ModelState, constraint: Any) -> tuple[str, ...]:
+        """The columns of a check that null passes, so that it is nothing to code which knows none of them."""
+        condition = getattr(constraint, "condition", None) or getattr(constraint, "check", None)
+        names = compared_fields(condition) if isinstance(condition, models.Q) else None
+        fields = [bound(model, name) for name in names or () if name in model.fields]
+        if not fields or len(fields) != len(names or ()) or any(map(is_filled, fields)):
+            return ()
+        return tuple(field.column for field in fields)
 
     def remove_constraint(self) -> Iterator[Effect]:
         if model := self.model(self.before, self.operation.model_name):

@@ -57,6 +57,17 @@ def test_what_nobody_uses_goes():
     assert judge([migration("shop.0002", gone, other, known)], [LIVE], "refuse").refusals == []
 
 
+def test_what_is_unique_together_is_for_who_writes_all_of_it():
+    """The others leave one out, and two nulls are never the same."""
+    columns = ["isbn", "blurb"]
+    together = {**effect("contract", "isbn, blurb unique", columns=columns), "is_together": True}
+
+    assert judge([migration("shop.0002", together)], [LIVE], "refuse").refusals == []
+    for change in ({"columns": ["isbn", "id"]}, {"is_for_all": True}):
+        found = judge([migration("shop.0002", {**together, **change})], [LIVE], "refuse")
+        assert len(found.refusals) == 1
+
+
 def test_each_release_that_runs_is_asked():
     other = Code("the live release of web2", {"shop_book": {**TABLES["shop_book"], "columns": {}}})
 

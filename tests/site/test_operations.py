@@ -8,6 +8,8 @@ from django.contrib.postgres.operations import AddIndexConcurrently, TrigramExte
 from django.db import connection, migrations, models
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
+from django.db.models import lookups
+from django.db.models.functions import Lower
 
 from django_deploy.host.judgement import Code, judge
 from django_deploy.site.columns import constraint_mark
@@ -42,7 +44,16 @@ MODELS = [
     ),
     migrations.CreateModel("Foreign", [ID, ("name", models.TextField())], options={"managed": False}),
     migrations.CreateModel("Special", [], options={"proxy": True}, bases=("shop.book",)),
-    migrations.CreateModel("Named", [ID], options={"db_table": "names"}),
+    migrations.CreateModel(
+        "Named",
+        [
+            ID,
+            ("places", models.ManyToManyField("shop.shelf", db_table="shop_named_places", related_name="+")),
+            ("like", models.ManyToManyField("self", db_table="shop_named_like")),
+        ],
+        options={"db_table": "names"},
+    ),
+    migrations.CreateModel("Other", [ID], options={"db_table": "others"}),
 ]
 
 
@@ -83,7 +94,10 @@ EXPAND = [
     (migrations.CreateModel("New", [], options={"proxy": True}, bases=("shop.book",)), ""),
     (migrations.DeleteModel("Foreign"), ""),
     (migrations.DeleteModel("Special"), ""),
-    (migrations.RenameModel("Named", "Renamed"), ""),
+    (migrations.RenameModel("Other", "Renamed"), ""),
+    (migrations.CreateModel("New", [ID], options={"swappable": "AUTH_USER_MODEL"}), ""),
+    (migrations.CreateModel("New", [ID], options={"required_db_vendor": "oracle"}), ""),
+    (migrations.CreateModel("New", [ID], options={"required_db_features": ["gis_enabled"]}), ""),
     (migrations.AlterModelTable("Named", "names"), ""),
     (add("blurb", models.TextField(null=True)), "adds the column shop_book.blurb"),
     (add("stock", models.IntegerField(db_default=3)), "adds the column shop_book.stock"),
@@ -129,7 +143,22 @@ EXPAND = [
 
 CONTRACT = [
     (migrations.DeleteModel("Book"), "drops the table shop_book"),
-    (migrations.RenameModel("Book", "Volume"), "renames the table shop_book to shop_volume"),
+    (
+        migrations.RenameModel("Book", "Volume"),
+        "renames the table shop_book to shop_volume; renames the table shop_book_tags to shop_volume_tags;"
+        " renames shop_book_tags.book_id to volume_id",
+    ),
+    (
+        migrations.RenameModel("Shelf", "Rack"),
+        "renames the table shop_shelf to shop_rack; renames shop_book_tags.shelf_id to rack_id;"
+        " renames shop_named_places.shelf_id to rack_id",
+    ),
+    # Its table keeps its name, and not all that belongs to it.
+    (
+        migrations.RenameModel("Named", "Renamed"),
+        "renames shop_named_places.named_id to renamed_id; renames shop_named_like.from_named_id to"
+        " from_renamed_id; renames shop_named_like.to_named_id to to_renamed_id",
+    ),
     (migrations.AlterModelTable("Book", "books"), "renames the table shop_book to books"),
     (
         migrations.AlterOrderWithRespectTo("book", "shelf"),
@@ -219,6 +248,18 @@ CONTRACT = [
     (
         add("code", models.CharField(max_length=9, db_default="", unique=True)),
         "adds the column shop_book.code; lets shop_book.code have no value twice",
+    ),
+    (
+        add(
+            "twice",
+            models.GeneratedField(
+                expression=models.F("count") * 2,
+                output_field=models.IntegerField(),
+                db_persist=True,
+                unique=True,
+            ),
+        ),
+        "adds the column shop_book.twice; lets shop_book.twice have no value twice",
     ),
     (
         alter("sizes", ArrayField(models.CharField(max_length=10), null=True)),
@@ -386,3 +427,38 @@ def settings_router(monkeypatch):
         monkeypatch.setitem(router.__dict__, "routers", [Router()])
 
     return keep
+
+
+@pytest.mark.parametrize(
+    ("condition", "columns"),
+    [
+        (models.Q(notes__lt="m"), ("notes",)),
+        (models.Q(isbn=models.F("notes")) | ~models.Q(notes="x"), ("isbn", "notes")),
+        # Null does not pass these, or nobody knows.
+        (models.Q(notes__isnull=False), ()),
+        (models.Q(notes=None), ()),
+        (models.Q(notes__lt="m") & models.Q(isbn__isnull=True), ()),
+        (models.Q(notes=Lower("isbn")), ()),
+        (models.Q(notes__length__lt=3), ()),
+        (models.Q(lookups.Exact(models.F("notes"), "x")), ()),
+        # The database fills it in for whoever does not know it.
+        (models.Q(count__gt=0), ()),
+        (models.Q(notes__lt=models.F("shelf__name")), ()),
+    ],
+)
+def test_a_check_that_null_passes_is_for_who_knows_its_columns(before, condition, columns):
+    constraint = models.CheckConstraint(condition=condition, name="c")
+
+    (effect,) = judge_operation(
+        migrations.AddConstraint("book", constraint), "shop", before, connection
+    ).effects
+
+    assert effect.columns == columns
+
+
+def test_what_is_unique_by_what_the_database_fills_in_is_for_all(before):
+    for fields in (["count"], ["title", "sum"]):
+        constraint = models.UniqueConstraint(fields=fields, name="u")
+        operation = migrations.AddConstraint("book", constraint)
+        (effect,) = judge_operation(operation, "shop", before, connection).effects
+        assert effect.is_for_all
