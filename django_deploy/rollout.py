@@ -220,8 +220,8 @@ class Rollout:
 
     def _what_is_so(self, errors: Sequence[DeployError] = ()) -> str:
         """What is served, and which migrations stay, or were taken back in vain: with what that has lost."""
-        applied, undone = (self._migrations(kind, errors) for kind in ("applied", "unapplied"))
-        sentences = [self._what_is_served(is_all_as_before=not (applied or undone))]
+        applied, undone, torn = (self._migrations(kind, errors) for kind in ("applied", "unapplied", "torn"))
+        sentences = [self._what_is_served(is_all_as_before=not (applied or undone or torn))]
         if applied:
             sentences.append(f"These migrations were applied and stay: {', '.join(applied)}.")
         if undone:
@@ -248,7 +248,7 @@ class Rollout:
         return "every host serves" if len(hosts) > 1 else "the host serves"
 
     def _migrations(self, kind: str, errors: Sequence[DeployError]) -> list[str]:
-        """The names of those that were ``applied`` or ``unapplied``."""
+        """The names of those that were ``applied`` or ``unapplied``, or of which a part stays: ``torn``."""
         results = [reply.get("result", {}) for replies in self.replies.values() for reply in replies]
         results += [error.details for error in errors if isinstance(error, RequestFailed)]
         return [str(name) for result in results for name in result.get(kind, ())]

@@ -62,6 +62,7 @@ class Planned:
         done = {name.partition(" ")[0] for name in failure.details["applied"]}
         failed = next((name for name in self.early if name not in done), "")
         if failed in self.torn:
+            failure.details["torn"] = [failed]
             failure.remedy = (
                 f"A part of {failed} may have been applied, which nothing takes back in {self.place}. Look at"
                 f" its tables, take that part back by hand or from a backup, and deploy again."

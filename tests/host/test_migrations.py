@@ -201,6 +201,7 @@ def test_a_part_of_a_migration_may_stay_where_it_fails(migrations, applied, is_t
 
     migrations.find(COMMAND).tell_what_is_torn(failure)
 
+    assert failure.details.get("torn") == (["shop.0003"] if is_torn else None)
     assert failure.remedy == (
         "A part of shop.0003 may have been applied, which nothing takes back in postgresql shop on db1. Look"
         " at its tables, take that part back by hand or from a backup, and deploy again."

@@ -45,6 +45,21 @@ def test_failing_migration_tells_what_stays_applied(database, capsys, monkeypatc
     assert reply["result"] == {"applied": ["testapp.0001_initial"]}
 
 
+def test_what_the_rows_of_sqlite_do_not_fit_to_was_not_applied(database, capsys):
+    run("migrate", "testapp", "0001")
+    with database.cursor() as cursor:
+        cursor.execute("PRAGMA foreign_keys = OFF")
+        cursor.execute("CREATE TABLE shelf (id integer PRIMARY KEY)")
+        shelf = "shelf integer REFERENCES shelf (id) DEFERRABLE INITIALLY DEFERRED"
+        cursor.execute(f"CREATE TABLE book (id integer PRIMARY KEY, {shelf})")
+        cursor.execute("INSERT INTO book VALUES (1, 1)")
+
+    reply = run("migrate", "testapp")
+
+    assert reply["error"].startswith("django.db.utils.IntegrityError: The row in table 'book'")
+    assert reply["result"] == {"applied": []}
+
+
 def test_database_that_cannot_be_reached(database, capsys, tmp_path):
     database.settings_dict["NAME"] = str(tmp_path / "no" / "folder" / "database.sqlite3")
 
