@@ -18,6 +18,7 @@ from django.db.migrations.state import ModelState, ProjectState
 
 from .columns import bound
 from .databases import place
+from .effects import Judged
 from .operations import Reading, judge_operation, words
 from .row_counts import COUNT, value
 
@@ -45,24 +46,41 @@ class CannotMove(Exception):
 def judge_applied(alias: str, names: Sequence[str]) -> dict[str, Any]:
     """What these migrations have done, as of those that are pending (``migrations.plan_migrations``).
 
-    ``lacks``: those whose files this code does not have.
+    ``lacks``: those whose files this code does not have. What one of them has squashed is told with that one,
+    which cannot be taken back where a part of it is to stay.
     """
     connection = connections[alias]
     executor = MigrationExecutor(connection)
     wanted = set(names) & _names(executor.loader)
+    parts = {name: _replaced(executor.loader, name) for name in wanted}
+
+    def is_whole(migration: Migration) -> bool:
+        return parts[_name(migration)] <= set(names)
+
     found = [
         {
             "name": _name(migration),
             "needs": _needs(executor.loader, migration, wanted),
             "operations": [
-                judge_operation(operation, migration.app_label, state, connection).as_dict()
-                for operation, state in _states(migration, before)
+                {**judged.as_dict(), "reversible": judged.is_reversible and is_whole(migration)}
+                for judged in _judged(migration, before, connection)
             ],
         }
         for migration, before in _walk(executor, wanted)
     ]
-    lacks = [name for name in names if name not in wanted]
+    lacks = [name for name in names if name not in wanted.union(*parts.values())]
     return {"place": place(connection), "lacks": lacks, "migrations": found}
+
+
+def _replaced(loader: MigrationLoader, name: str) -> set[str]:
+    """What a migration has squashed."""
+    app, _, migration = name.partition(".")
+    return {".".join(key) for key in loader.graph.nodes[app, migration].replaces}
+
+
+def _judged(migration: Migration, before: ProjectState, connection: BaseDatabaseWrapper) -> Iterator[Judged]:
+    for operation, state in _states(migration, before):
+        yield judge_operation(operation, migration.app_label, state, connection)
 
 
 def losses(alias: str, names: Sequence[str]) -> list[dict[str, Any]]:

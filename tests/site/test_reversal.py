@@ -6,6 +6,7 @@ import pytest
 
 from tests.library.editions import MIGRATIONS
 from tests.site.test_backups import library  # noqa: F401 - a fixture
+from tests.site.test_migrations import SQUASHED
 
 NAMES = [f"library.{name.removesuffix('.py')}" for name in MIGRATIONS]
 
@@ -38,6 +39,25 @@ def test_what_migrations_have_done(shelf):
         "adds the column library_book.subtitle",
         "adds the column library_book.copies",
     ]
+
+
+def test_what_was_squashed_is_told_with_the_whole(shelf):
+    library, _ = shelf  # noqa: F811
+    first, second = (name.removeprefix("library.") for name in NAMES[:2])
+    name = f"{first}_squashed_{second}"
+    text = SQUASHED.format(first=first, second=second)
+    both_ways = "operations = [migrations.RunPython(migrations.RunPython.noop, migrations.RunPython.noop)]"
+    (library.folder / "edition_2" / f"{name}.py").write_text(text.replace("operations = []", both_ways))
+    with library.edition(2) as squashed:
+        squashed.migrate()
+        parted = ask(squashed, "judge_applied", [NAMES[1], f"library.{name}"])["applied"]
+        whole = ask(squashed, "judge_applied", [*NAMES[:2], f"library.{name}"])["applied"]
+
+    assert (parted["lacks"], whole["lacks"]) == ([], [])
+    for applied, is_reversible in ((parted, False), (whole, True)):
+        [migration] = applied["migrations"]
+        assert migration["name"] == f"library.{name}"
+        assert {operation["reversible"] for operation in migration["operations"]} == {is_reversible}
 
 
 def test_what_is_lost_is_counted(shelf):
