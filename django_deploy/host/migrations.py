@@ -98,7 +98,16 @@ class Migrations:
                 self.unplanned[tuple(command)] = reply["error"]
             elif reply["plan"]:
                 plans.append((command, reply["plan"]))
-        return self._judge(plans)
+        found = self._judge(plans)
+        self._tell_unmigrated(ask, message["commands"])
+        return found
+
+    def _tell_unmigrated(self, ask: Ask, commands: Sequence[Sequence[str]]) -> None:
+        reply = ask({"do": "unmigrated", "commands": commands})
+        for database, names in reply.get("unmigrated", {}).items():
+            message = f"the database {database!r} has migrations that no step applies: {', '.join(names)}"
+            remedy = f'If it is to be migrated, add it to STEPS: "migrate --noinput --database {database}".'
+            self._link.report("warning", message=message, remedy=remedy)
 
     def plan_return(self, ask: Ask, message: dict[str, Any], look: Look) -> dict[str, Any]:
         """The same for an earlier release that is to be live again; ``look`` judges what it lacks.

@@ -104,6 +104,7 @@ REPLY: Shape = {
         name: [str]
         for name in ("errors?", "warnings?", "templates?", "lines?", "installed_apps?", "allowed_hosts?")
     },
+    "unmigrated?": {str: [str]},
     "result?": {"applied?": [str], "unapplied?": [str]},
     "applied?": _APPLIED,
     "losses?": [_LOSS],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.apps import apps
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
@@ -71,6 +72,34 @@ def plan_migrations(command: Sequence[str]) -> dict[str, Any]:
     where = place(connection)
     with _unmade(connection):
         return {"database": request.alias, "place": where, **_plan(connection, request)}
+
+
+def unmigrated(commands: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    """By alias, what is pending in databases to which none of these ``migrate`` commands goes.
+
+    Only where routers send models there and to no database that is migrated: of another one nobody knows
+    whether it is the site's to change. One that does not answer is left out.
+    """
+    migrated = {read_command(command).alias for command in commands}
+    found = {}
+    for alias in connections if router.routers else ():
+        if alias not in migrated and (apps_there := _apps_only_in(alias, migrated)):
+            with suppress(DatabaseError), _unmade(connections[alias]):
+                executor = MigrationExecutor(connections[alias])
+                plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+                if names := [f"{m.app_label}.{m.name}" for m, _ in plan if m.app_label in apps_there]:
+                    found[alias] = names
+    return found
+
+
+def _apps_only_in(alias: str, others: Collection[str]) -> set[str]:
+    return {
+        model._meta.app_label
+        for model in apps.get_models()
+        if model._meta.can_migrate(connections[alias])
+        and router.allow_migrate_model(alias, model)
+        and not any(router.allow_migrate_model(other, model) for other in others)
+    }
 
 
 @contextmanager

@@ -36,6 +36,10 @@ input. End of input ends the process with status 0.
     ``{"ok": true, "plan": {...} | null}``: what a ``migrate`` command would do, see ``migrations.py``; null
     where the site has no database.
 
+``{"do": "unmigrated", "commands": [[NAME, ARGUMENT...]...]}``
+    ``{"ok": true, "unmigrated": {ALIAS: [NAME...]}}``: what is pending in databases to which none of these
+    ``migrate`` commands goes.
+
 ``{"do": "guard", "database": ALIAS, "owner": {"target": T, "root": R, "host": H}, "wait": SECONDS}``
     Takes the lock of a database's migrations, and writes down whose it is. ``{"ok": true}``.
 
@@ -102,7 +106,7 @@ from .description import describe
 from .dumps import DumpFailed, dumper
 from .explanation import explain
 from .migration_lock import LockTaken, MigrationLock
-from .migrations import plan_migrations, read_command
+from .migrations import plan_migrations, read_command, unmigrated
 from .owners import Owner, sign
 from .preflight import preflight
 from .results import Results
@@ -262,6 +266,10 @@ def _identify(request: dict[str, Any]) -> Reply:
     return {"ok": True, "databases": identify(aliases, request["salt"]) if _has_database() else {}}
 
 
+def _unmigrated(request: dict[str, Any]) -> Reply:
+    return {"ok": True, "unmigrated": unmigrated(request["commands"]) if _has_database() else {}}
+
+
 def _guard(request: dict[str, Any]) -> Reply:
     lock = MigrationLock(request["database"])
     try:
@@ -321,6 +329,7 @@ REQUESTS: dict[str, Callable[[dict[str, Any]], Reply]] = {
     "identify": _identify,
     "reach": lambda request: {"ok": True, "databases": reach()},
     "plan_migrations": _plan,
+    "unmigrated": _unmigrated,
     "guard": _guard,
     "unguard": _unguard,
     "describe_database": lambda request: {"ok": True, "database": describe_database(request["database"])},

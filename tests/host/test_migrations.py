@@ -28,6 +28,7 @@ class Site:
     def __init__(self, *migrations, errors=(), **changes):
         self.asked = []
         self.errors = list(errors)
+        self.unmigrated = {}
         self.plan = {
             "database": "default",
             "place": "postgresql shop on db1",
@@ -40,6 +41,8 @@ class Site:
         }
 
     def ask(self, request):
+        if request["do"] == "unmigrated":
+            return {"ok": True, "unmigrated": self.unmigrated}
         self.asked.append(request["do"])
         if self.errors:
             return {"ok": False, "error": self.errors.pop(0)}
@@ -170,6 +173,24 @@ def test_a_database_that_an_earlier_step_makes(migrations, link):
 
     migrations.plan_late(site.ask, COMMAND)
     assert site.asked == ["plan_migrations", "plan_migrations"]
+
+
+def test_a_database_that_no_step_migrates_is_told(migrations, link):
+    site = Site()
+    site.unmigrated = {"logs": ["shop.0002_a", "audit.0001_initial"]}
+
+    migrations.plan(site.ask, MESSAGE)
+
+    assert link.events == [
+        (
+            "warning",
+            {
+                "message": "the database 'logs' has migrations that no step applies:"
+                " shop.0002_a, audit.0001_initial",
+                "remedy": 'If it is to be migrated, add it to STEPS: "migrate --noinput --database logs".',
+            },
+        )
+    ]
 
 
 def test_what_can_never_be_planned_is_refused(migrations, link):

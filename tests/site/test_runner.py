@@ -26,6 +26,30 @@ def run(*command, **request):
     return reply
 
 
+class Apart:
+    """Keeps the notes in a database of their own."""
+
+    def allow_migrate(self, db, app_label, **hints):
+        return (db == "other") == (app_label == "testapp")
+
+
+@pytest.mark.parametrize(
+    ("routers", "commands", "unmigrated"),
+    [
+        (
+            ["tests.site.test_runner.Apart"],
+            [["migrate"]],
+            {"other": ["testapp.0001_initial", "testapp.0002_note_is_read"]},
+        ),
+        (["tests.site.test_runner.Apart"], [["migrate"], ["migrate", "--database", "other"]], {}),
+        ([], [["migrate"]], {}),  # nobody knows what that database is for
+    ],
+)
+def test_databases_that_no_step_migrates(database, routers, commands, unmigrated):
+    with override_settings(DATABASE_ROUTERS=routers):
+        assert ask(do="unmigrated", commands=commands) == {"ok": True, "unmigrated": unmigrated}
+
+
 def test_describe():
     with override_settings(
         SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https"), SECURE_SSL_REDIRECT=True, MEDIA_ROOT=""
