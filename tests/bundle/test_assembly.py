@@ -102,6 +102,7 @@ def test_wheels_hold_modules_and_data(bundle):
 def test_lost_templates_are_told(bundle):
     assert bundle["warnings"] == [
         "The wheel of acme-src lacks files of its packages: src/acme_src/templates/acme_src/lost.html."
+        " If the site needs them, name them in its build settings (setuptools: package-data).",
     ]
 
 

@@ -455,7 +455,10 @@ def _lost_files(wheel: Path, distribution: Distribution, tree: Tree) -> tuple[st
             remedy=f"Let the build of {distribution.source} find all packages (setuptools: include ="
             " ['shop*'], not ['shop']), and have an __init__.py in each.",
         )
-    return (f"The wheel of {distribution.name} lacks files of its packages: {_some(lost)}.",)
+    return (
+        f"The wheel of {distribution.name} lacks files of its packages: {_some(lost)}. If the site needs"
+        " them, name them in its build settings (setuptools: package-data).",
+    )
 
 
 def _some(names: Sequence[str]) -> str:

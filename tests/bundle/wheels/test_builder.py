@@ -250,7 +250,8 @@ def test_assets_that_git_ignores_and_hatchling_too_are_told(sample, build_cache)
     project.joinpath(".gitignore").write_text("static/\n")
 
     assert build(editable("acme-hatch", project), build_cache).warnings == (
-        "The wheel of acme-hatch lacks files of its packages: acme_hatch/static/acme_hatch/app.js.",
+        "The wheel of acme-hatch lacks files of its packages: acme_hatch/static/acme_hatch/app.js."
+        " If the site needs them, name them in its build settings (setuptools: package-data).",
     )
 
 

@@ -113,5 +113,6 @@ def test_file_that_git_begins_to_ignore_is_another_wheel(project, build_cache):
 
     assert first.wheel.sha256 != second.wheel.sha256
     assert second.warnings == (
-        "The wheel of acme-x lacks files of its packages: acme_x/templates/acme_x/a [new] one.html.",
+        "The wheel of acme-x lacks files of its packages: acme_x/templates/acme_x/a [new] one.html."
+        " If the site needs them, name them in its build settings (setuptools: package-data).",
     )
