@@ -75,18 +75,27 @@ class Proposal:
             raise DeployError(f"{self.file} cannot be written: {error.strerror}.") from None
 
 
-def propose(facts: Survey, answers: Answers, *, has_targets: bool) -> Iterator[Proposal]:
+@dataclass(frozen=True)
+class Proposed:
+    """The target, as DEPLOY_TARGETS would have it, and all that changes."""
+
+    entry: Mapping[str, Any]
+    changes: tuple[Proposal, ...]
+
+
+def propose(facts: Survey, answers: Answers, *, has_targets: bool) -> Proposed:
     """What the project lacks to be deployed; ``has_targets``: there is a DEPLOY_TARGETS already."""
-    health_path = facts.health_path
+    changes, health_path = [], facts.health_path
     if not health_path and facts.urls_file is not None:
         before = _read(facts.urls_file)
         after = add_health_view(before)
         if after is not None:
             health_path = f"/{HEALTH_PATH}"
-            yield Proposal(facts.urls_file, before, after)
+            changes.append(Proposal(facts.urls_file, before, after))
     before = _read(facts.settings_file)
     entry = target_entry(facts, answers, health_path)
-    yield Proposal(facts.settings_file, before, extend_settings(before, facts, answers, entry, has_targets))
+    after = extend_settings(before, facts, answers, entry, has_targets)
+    return Proposed(entry, (*changes, Proposal(facts.settings_file, before, after)))
 
 
 def _read(file: Path) -> str:
@@ -134,7 +143,8 @@ def target_entry(facts: Survey, answers: Answers, health_path: str) -> dict[str,
     """The target as DEPLOY_TARGETS has it; values that are ``Code`` are written as they are."""
     entry: dict[str, Any] = {"HOSTS": list(answers.hosts)}
     if any("@" not in host and host != LOCAL for host in answers.hosts):
-        entry["USER"] = _user(facts.name)
+        users = {host.partition("@")[0] for host in answers.hosts if "@" in host}
+        entry["USER"] = users.pop() if len(users) == 1 else _user(facts.name)
     entry["ROOT"] = answers.root
     if answers.has_web_server:
         entry |= {"WEB": "caddy", "DOMAIN": answers.domain}

@@ -171,6 +171,49 @@ def test_a_target_that_would_be_refused_is_not_written(project):
     assert project.files == before
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("--host", "web1", "--domain", "x y"),
+            "DEPLOY_TARGETS['staging']['DOMAIN']: must be the name that visitors type, as in"
+            " 'shop.example.com', not 'x y'",
+        ),
+        (
+            ("--host", "web1", "--host", "web2", "--domain", "x y"),
+            "DEPLOY_TARGETS['staging']['DOMAIN']: must be the name that visitors type",
+        ),
+        (("a b", "--host", "web1"), "is not a name for a target: use letters, digits, '.', '-' and '_'."),
+        (
+            ("--host", "ann@web1", "--host", "bob@web2", "--host", "web3"),
+            "DEPLOY_TARGETS['staging']['USER']: is 'shop', and HOSTS logs in as another",
+        ),
+    ],
+)
+def test_what_the_checks_refuse_is_not_written(project, words, message):
+    before = project.files
+
+    status, _, err = project.run("deploy_init", *words, "--yes")
+
+    assert status == 2
+    assert message in err
+    assert project.files == before
+
+
+def test_targets_do_not_share_a_folder_on_a_host(project):
+    project.run("deploy_init", "--host", "web1", "--yes")
+    before = project.files
+
+    status, _, err = project.run("deploy_init", "production", "--host", "web1", "--yes")
+
+    assert status == 2
+    assert (
+        "DEPLOY_TARGETS['production']['ROOT']: is that of 'staging', too, on the same host (web1): each would"
+        " replace the other. Give each target a ROOT of its own."
+    ) in " ".join(err.split())
+    assert project.files == before
+
+
 def test_what_the_settings_tell(project):
     project.append('SECRET_KEY = os.environ["DJANGO_KEY"] if False else os.environ["MY_KEY"]')
     project.settings.write_text(f"import os\n{project.settings.read_text()}")

@@ -10,9 +10,15 @@ from django_deploy import conf
 from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.management.base import DeployCommand, Terminal
 from django_deploy.management.help_text import with_examples
-from django_deploy.management.proposals import Answers, Proposal, environment_names, propose, variable_here
+from django_deploy.management.proposals import (
+    Answers,
+    Proposal,
+    Proposed,
+    environment_names,
+    propose,
+    variable_here,
+)
 from django_deploy.management.survey import Survey, survey
-from django_deploy.reading.keys import read_target
 from django_deploy.target import LOCAL
 
 if TYPE_CHECKING:
@@ -70,9 +76,9 @@ class Command(DeployCommand):
             hosts = hosts or self.ask_for_host(target, terminal)
             root = root or f"/srv/{facts.name}"
             answers = Answers(target, tuple(map(_without_root, hosts)), root, domain or "")
-            self.validate(answers, facts)
-            proposals = [*propose(facts, answers, has_targets=hasattr(settings, "DEPLOY_TARGETS"))]
-            written = [self.offer(proposal, terminal, yes=yes) for proposal in proposals]
+            proposed = propose(facts, answers, has_targets=hasattr(settings, "DEPLOY_TARGETS"))
+            self.validate(answers, proposed)
+            written = [self.offer(change, terminal, yes=yes) for change in proposed.changes]
             self.conclude(facts, answers, written)
 
     def ask_for_host(self, target: str, terminal: Terminal) -> list[str]:
@@ -81,10 +87,10 @@ class Command(DeployCommand):
             raise ConfigError("Where does it go?", remedy="Say it with --host USER@HOST, or --host local.")
         return [host]
 
-    def validate(self, answers: Answers, facts: Survey) -> None:
-        """A target that ``deploy`` would refuse is not written."""
-        entry = {"HOSTS": list(answers.hosts), "ROOT": answers.root, "PROCESSES": dict(facts.processes)}
-        read_target(answers.target, entry, settings_module=facts.settings_module)
+    def validate(self, answers: Answers, proposed: Proposed) -> None:
+        """A target that the system checks would refuse is not written; also not for its visitors' domain."""
+        domain = {"DOMAIN": answers.domain} if answers.domain else {}
+        conf.check_entry(answers.target, {**proposed.entry, **domain})
 
     def offer(self, proposal: Proposal, terminal: Terminal, *, yes: bool) -> bool:
         """Show a change and make it if it is wanted; gives whether it was made."""
