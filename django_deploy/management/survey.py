@@ -162,8 +162,16 @@ def _web(package: str) -> tuple[str, tuple[str, ...]]:
     """The site's server, and what has to be installed for it."""
     asgi = _module(getattr(settings, "ASGI_APPLICATION", None))
     if asgi is not None:  # only those who want it name it
-        return _serve(ASGI_SERVERS, asgi)
+        return _serve(_fitting(ASGI_SERVERS), asgi)
     return _serve(WSGI_SERVERS, _module(settings.WSGI_APPLICATION) or f"{package}.wsgi")
+
+
+def _fitting(servers: Mapping[str, str]) -> dict[str, str]:
+    """First the server that is one of the apps; with Channels no uvicorn that knows no WebSockets."""
+    if apps.is_installed("daphne"):
+        return {"daphne": servers["daphne"], **servers}
+    is_mute = apps.is_installed("channels") and not (find_spec("websockets") or find_spec("wsproto"))
+    return {name: command for name, command in servers.items() if not (is_mute and name == "uvicorn")}
 
 
 def _serve(servers: Mapping[str, str], module: str) -> tuple[str, tuple[str, ...]]:
@@ -178,18 +186,30 @@ def _module(application: str | None) -> str | None:
 
 def _workers(package: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if find_spec("celery") and _file_of(f"{package}.celery"):
+    celery = _file_of(f"{package}.celery")
+    if find_spec("celery") and celery is not None:
         found["worker"] = f"celery -A {package} worker"
         if apps.is_installed("django_celery_beat"):
             scheduler = "--scheduler django_celery_beat.schedulers:DatabaseScheduler"
             found["beat"] = {"COMMAND": f"celery -A {package} beat {scheduler}", "SINGLETON": True}
-        elif getattr(settings, "CELERY_BEAT_SCHEDULE", None):
+        elif getattr(settings, "CELERY_BEAT_SCHEDULE", None) or _has_schedule(celery):
             schedule = "--schedule {shared}/celerybeat-schedule"
             found["beat"] = {"COMMAND": f"celery -A {package} beat {schedule}", "SINGLETON": True}
     for app, command in WORKERS.items():
         if apps.is_installed(app):
             found.setdefault("worker", command)
     return found
+
+
+def _has_schedule(celery: Path) -> bool:
+    """Whether the file of the Celery app says of tasks when they are due; ``app.conf.beat_schedule`` say."""
+    words = {"beat_schedule", "add_periodic_task"}
+    nodes = ast.walk(ast.parse(celery.read_bytes()))
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr in words)
+        or (isinstance(node, ast.keyword) and node.arg in words)
+        for node in nodes
+    )
 
 
 # Files

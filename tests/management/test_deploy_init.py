@@ -237,6 +237,47 @@ def test_what_the_settings_tell(project):
     assert f"                {beat}" in added
 
 
+@pytest.mark.parametrize(
+    ("installed", "apps", "server"),
+    [
+        (("uvicorn", "daphne", "channels"), ("daphne", "channels"), "daphne"),
+        (("uvicorn", "daphne", "channels"), ("channels",), "daphne"),  # that uvicorn knows no WebSockets
+        (("uvicorn", "daphne", "channels", "websockets"), ("channels",), "uvicorn"),
+        (("uvicorn", "daphne", "channels"), (), "uvicorn"),
+    ],
+)
+def test_the_server_of_channels(project, installed, apps, server):
+    for name in installed:
+        (project.folder / name).mkdir()
+        (project.folder / name / "__init__.py").touch()
+    project.append(f'ASGI_APPLICATION = "mysite.asgi.application"\nINSTALLED_APPS += {list(apps)}')
+
+    _, out, _ = project.run("deploy_init", "--host", "web1")
+
+    assert f'+            "web": "{server} ' in out
+
+
+@pytest.mark.parametrize(
+    ("celery", "has_beat"),
+    [
+        ("app.conf.beat_schedule = {}", True),
+        ("app.conf.update(beat_schedule={})", True),
+        ("@app.on_after_finalize.connect\ndef plan(sender, **_):\n    sender.add_periodic_task(10, x)", True),
+        ("app.autodiscover_tasks()", False),
+    ],
+)
+def test_the_schedule_of_a_celery_app(project, celery, has_beat):
+    (project.folder / "mysite/celery.py").write_text(f"{celery}\n")
+    (project.folder / "celery.py").touch()  # as if it were installed
+
+    _, out, _ = project.run("deploy_init", "--host", "web1")
+
+    command = "celery -A mysite beat --schedule /srv/shop/shared/celerybeat-schedule"
+    beat = f'+                "COMMAND": "{command}",\n+                "SINGLETON": True,\n'
+    assert '+            "worker": "celery -A mysite worker",' in out
+    assert (beat in out) is has_beat
+
+
 class Fresh(Site):
     """A project of which nothing is written but that the app is installed."""
 
