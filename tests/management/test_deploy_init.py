@@ -278,6 +278,101 @@ def test_the_schedule_of_a_celery_app(project, celery, has_beat):
     assert (beat in out) is has_beat
 
 
+def split(folder, *, wsgi="mysite.settings.production"):
+    """Settings for here and for servers, with what they share; gives the three files."""
+    package = folder / "mysite/settings"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    base, dev, production = (package / f"{name}.py" for name in ("base", "dev", "production"))
+    (folder / "mysite/settings.py").rename(base)
+    base.write_text(base.read_text().replace("parent.parent", "parent.parent.parent"))
+    dev.write_text("from .base import *\n\nDEBUG = True\n")
+    production.write_text("from .base import *\n\nDEBUG = False\n")
+    for name, module in (("manage.py", "mysite.settings.dev"), ("mysite/wsgi.py", wsgi)):
+        file = folder / name
+        file.write_text(
+            file.read_text()
+            .replace('MODULE", "mysite.settings"', f'MODULE", "{module}"')
+            .replace("MODULE', 'mysite.settings'", f"MODULE', '{module}'")
+        )
+    return base, dev, production
+
+
+def test_what_is_in_files_that_the_settings_import(project):
+    base, dev, production = split(project.folder, wsgi="mysite.settings.dev")
+    before = base.read_text(), production.read_text()
+
+    status, out, err = project.run("deploy_init", "--host", "web1", "--yes")
+
+    assert (status, err) == (0, ""), out
+    assert '    SECRET_KEY = os.environ["SECRET_KEY"]\n' in dev.read_text()
+    assert '    ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split()\n' in dev.read_text()
+    assert '            "SECRET_KEY": os.environ.get("STAGING_SECRET_KEY", ""),\n' in dev.read_text()
+    assert "SETTINGS_MODULE" not in dev.read_text()
+    assert (base.read_text(), production.read_text()) == before
+
+
+def test_settings_that_only_servers_run(project):
+    base, dev, production = split(project.folder)
+    production.write_text(
+        f'{production.read_text()}DATABASES["default"]["NAME"] = "x"\nLOGGING = {{"version": 1}}\n'
+    )
+    before = base.read_text()
+
+    status, out, err = project.run("deploy_init", "--host", "web1", "--yes")
+
+    assert (status, err) == (0, ""), out
+    assert out.startswith(
+        "mysite/wsgi.py names the settings mysite.settings.production, manage.py mysite.settings.dev.\n"
+        "The target gets the former; DEPLOY_TARGETS stands in the latter.\n\n"
+    )
+    assert production.read_text().startswith("import os\nfrom .base import *\n")
+    assert '    SECRET_KEY = os.environ["SECRET_KEY"]\n' in production.read_text()
+    assert '    ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split()\n' in production.read_text()
+    assert "DEBUG = False\n" in production.read_text() and "    DEBUG" not in production.read_text()
+    assert "    LOGGING" not in production.read_text()
+    assert '        "SETTINGS_MODULE": "mysite.settings.production",\n' in dev.read_text()
+    assert "DJANGO_DEPLOY_RELEASE_DIR" not in dev.read_text()
+    assert base.read_text() == before
+    assert project.run("check", "--tag", "django_deploy")[0] == 0
+
+    second = project.run("deploy_init", "production", "--host", "web2", "--yes")
+
+    assert second[0] == 0
+    assert production.read_text().count("DJANGO_DEPLOY_RELEASE_DIR") == 2  # the first time's
+    assert dev.read_text().count('"SETTINGS_MODULE": "mysite.settings.production"') == 2
+
+
+def test_hosts_that_a_servers_settings_name_are_meant_so(project):
+    _, dev, production = split(project.folder)
+    production.write_text(f'{production.read_text()}ALLOWED_HOSTS = ["shop.example.com"]\n')
+
+    project.run("deploy_init", "--host", "web1", "--yes")
+
+    assert "ALLOWED_HOSTS" not in dev.read_text()
+    assert production.read_text().count("ALLOWED_HOSTS") == 1
+
+
+@pytest.mark.parametrize("wsgi", ["mysite.settings", "mysite.settings.nowhere"])
+def test_settings_that_are_none(project, wsgi):
+    """An ``wsgi.py`` that names the package still: servers get the settings that the command runs with."""
+    _, dev, _ = split(project.folder, wsgi=wsgi)
+
+    assert project.run("deploy_init", "--host", "web1", "--yes")[0] == 0
+    assert "SETTINGS_MODULE" not in dev.read_text()
+
+
+def test_settings_that_somebody_chose(project):
+    _, _, production = split(project.folder)
+
+    status, _, _ = project.run(
+        "deploy_init", "--host", "web1", "--yes", "--settings", "mysite.settings.production"
+    )
+
+    assert status == 0
+    assert "DEPLOY_TARGETS" in production.read_text() and "SETTINGS_MODULE" not in production.read_text()
+
+
 class Fresh(Site):
     """A project of which nothing is written but that the app is installed."""
 
@@ -287,17 +382,21 @@ class Fresh(Site):
         self.append('INSTALLED_APPS += ["django_deploy"]')
 
 
-def test_a_new_project_goes_live_by_what_was_proposed(monkeypatch):
+@pytest.mark.parametrize("is_split", [False, True])
+def test_a_new_project_goes_live_by_what_was_proposed(monkeypatch, is_split):
     # Not pytest's own folder: its path is too long for a Unix socket.
     with tempfile.TemporaryDirectory(prefix="init-") as folder:
         site = Fresh(Path(folder))
+        if is_split:
+            split(site.project)
         monkeypatch.setenv("HERE_SECRET_KEY", "long enough to please everybody, and not a secret at all")
 
         status, out, err = site.run(
             "deploy_init", "here", "--host", "local", "--root", str(site.root), "--yes"
         )
         assert (status, err) == (0, ""), out
-        site.append('DEPLOY_TARGETS["here"]["PROCESS_MANAGER"] = "supervisor"')
+        file = "mysite/settings/dev.py" if is_split else "mysite/settings.py"
+        site.append('DEPLOY_TARGETS["here"]["PROCESS_MANAGER"] = "supervisor"', file)
         try:
             status, out, err = site.run("deploy", "here")
             assert status == 0, out + err
@@ -305,8 +404,10 @@ def test_a_new_project_goes_live_by_what_was_proposed(monkeypatch):
             connection.request("GET", "/healthz/", headers={"Host": "localhost"})
             answer = connection.getresponse().read().decode()
             connection.close()
+            record = json.loads((site.root / "current" / "release.json").read_text())
         finally:
             site.stop()
 
+    assert record["settings_module"] == ("mysite.settings.production" if is_split else "mysite.settings")
     live = re.search(r"(?m)^(20\S+) is live", out)[1]
     assert json.loads(answer) == {"ok": True, "release": live}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -78,6 +79,7 @@ class Command(DeployCommand):
             answers = Answers(target, tuple(map(_without_root, hosts)), root, domain or "")
             proposed = propose(facts, answers, has_targets=hasattr(settings, "DEPLOY_TARGETS"))
             self.validate(answers, proposed)
+            self.tell_of(facts)
             written = [self.offer(change, terminal, yes=yes) for change in proposed.changes]
             self.conclude(facts, answers, written)
 
@@ -91,6 +93,15 @@ class Command(DeployCommand):
         """A target that the system checks would refuse is not written; also not for its visitors' domain."""
         domain = {"DOMAIN": answers.domain} if answers.domain else {}
         conf.check_entry(answers.target, {**proposed.entry, **domain})
+
+    def tell_of(self, facts: Survey) -> None:
+        """Which settings servers run, where these are others."""
+        if facts.server is not None:
+            name = os.path.relpath(facts.server.named_by)
+            text = f"{name} names the settings {facts.server.module}, manage.py {facts.settings_module}."
+            self.say(self.presentable(text))
+            self.say("The target gets the former; DEPLOY_TARGETS stands in the latter.")
+            self.say()
 
     def offer(self, proposal: Proposal, terminal: Terminal, *, yes: bool) -> bool:
         """Show a change and make it if it is wanted; gives whether it was made."""
