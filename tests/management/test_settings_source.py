@@ -45,7 +45,7 @@ def test_the_package_itself_may_be_the_settings(package, tmp_path):
 def test_what_is_not_of_the_project_is_not_read(package, tmp_path):
     name = package(
         base='SECRET_KEY = "x"\n',
-        live="from .base import *\nfrom .nowhere import *\nfrom .... import *\nfrom os import *\nDEBUG = True\n",
+        live="from .base import *\nfrom .no import *\nfrom .... import *\nfrom os import *\nDEBUG = True\n",
     )
 
     assert read(f"{name}.live", tmp_path) == ({"SECRET_KEY", "DEBUG"}, set())
