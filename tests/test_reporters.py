@@ -565,6 +565,19 @@ def test_what_moves_to_several_hosts_is_summed_up_beside_the_phase():
     assert view([phase, *both, *ended], now=108.0)[0] == " ⠋ prepare        8.0 s  80.0 MB sent"
 
 
+def test_the_sum_over_many_hosts():
+    hosts = [f"web{number}" for number in range(1, 45)]
+    phase = (100.0, event("phase.started", phase="prepare"))
+    events = [one for host in hosts for one in sending(host, 1_000_000, 4, 10_000_000)]
+    events.sort(key=lambda one: one[0])
+    first = (104.0, event("upload.progress", "web1", done=10_000_000, total=10_000_000))
+
+    lines = view([phase, *events, first], now=104.0)
+
+    assert lines[0] == " ⠋ prepare        4.0 s  182.0 MB of 440.0 MB  43.0 MB/s  6 s left"
+    assert lines[2].startswith("     ⠋ 43 hosts   ━━━━━━──────────  41 %  web2, web3,")
+
+
 def test_what_a_rehearsal_sends_is_not_said_of_the_deployment():
     events = [
         event("phase.started", phase="rehearse"),
