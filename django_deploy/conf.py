@@ -63,6 +63,16 @@ def get_target(name: str) -> Target:
     )
 
 
+def check_entry(name: str, entry: Mapping[str, object]) -> None:
+    """``ConfigError`` with what would be wrong if DEPLOY_TARGETS had this target, too. Calls nothing."""
+    if issue := _name_issue(name):
+        raise ConfigError("A target's name is not fit for one.", issues=[issue])
+    read_target(name, entry, settings_module=_settings_module())
+    entries = {**_read_entries(), name: entry}
+    if issues := [issue for issue in _taken_roots(entries) if issue.where == setting_path(name, "ROOT")]:
+        raise ConfigError(f"The target {name!r} has mistakes.", issues=issues)
+
+
 def nothing_configured() -> ConfigError:
     """What to say where there is no target at all."""
     return ConfigError("No target is configured.", remedy=f"In the settings, say:\n\n{EXAMPLE}")

@@ -420,19 +420,23 @@ def test_a_stream_that_lacks_a_character():
     assert raw.getvalue() == b"warning: na?ve\n"
 
 
-def view(events, width=80, height=24, encoding="utf-8", failed=None):
-    """The lines of the live view after these events; ``failed`` is whether it ended, and how."""
+def view(events, width=80, height=24, encoding="utf-8", failed=None, now=100.0):
+    """The lines of the live view after these events; ``failed`` is whether it ended, and how.
+
+    An event may stand behind the seconds at which it came.
+    """
     from rich.console import Console
 
     board = _Board()
     for one in events:
-        board.take(one, 100.0)
+        came, one = one if isinstance(one, tuple) else (100.0, one)
+        board.take(one, came)
     if failed is not None:
-        board.close(100.0, is_failed=failed)
+        board.close(now, is_failed=failed)
     file = Terminal()
     file.encoding = encoding
     drawing = _View(board, Console(file=file, width=width, height=height))
-    drawing._now = 100.0
+    drawing._now = now
     return [line.plain for line in drawing.lines()]
 
 
@@ -440,7 +444,7 @@ def test_the_view_while_it_runs():
     assert view(DEPLOYMENT[:9]) == [
         " ✓ bundle         1.2 s  53 distributions, 2 wheels, 1.3 MB, git 3f9c2a1 (main)",
         " ⠋ prepare",
-        "     ⠋ web1  ━━━━━━──────────────────  25 %  sent 5.0 MB of 20.0 MB",
+        "     ⠋ web1  ━━━━────────────  25 %  5.0 MB of 20.0 MB",
     ]
     assert view(DEPLOYMENT[:18])[-1] == "     ⠋ web1  migrate --noinput ...  Applying shop.0002... OK"
 
@@ -495,6 +499,111 @@ def test_the_view_fits_the_terminal(width, height):
         assert max(map(len, lines)) <= width
 
 
+def sending(host, rate, seconds, total=200_000_000):
+    """What a host is sent, ``rate`` bytes a second, with the seconds; from 100.0 on."""
+    moments = [number / 10 for number in range(round(10 * seconds) + 1)]
+    return [
+        (100.0 + t, event("upload.progress", host, done=min(rate * t, total), total=total)) for t in moments
+    ]
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (100, "     ⠋ web1  ━━━─────────────────────  15 %  30.0 MB of 200.0 MB  10.0 MB/s  17 s left"),
+        (80, "     ⠋ web1  ━━──────────────  15 %  30.0 MB of 200.0 MB  10.0 MB/s  17 s left"),
+        (50, "     ⠋ web1   15 %  10.0 MB/s  17 s left"),
+        (40, "     ⠋ web1   15 %  10.0 MB/s  17 s left"),
+        (30, "     ⠋ web1   15 %  17 s left"),
+    ],
+)
+def test_rate_and_time_left_of_what_moves(width, line):
+    assert view(sending("web1", 10_000_000, 3), width, now=103.0) == [line]
+
+
+def test_time_left_is_not_told_before_one_can_know():
+    begun = sending("web1", 10_000_000, 1.5)
+
+    assert view(begun, now=101.5) == ["     ⠴ web1  ━───────────────   7 %  15.0 MB of 200.0 MB"]
+
+
+def test_the_rate_is_that_of_the_last_seconds():
+    slow = sending("web1", 1_000_000, 10)
+    fast = [
+        (110 + t, event("upload.progress", "web1", done=1e7 + 9e6 * t, total=200_000_000)) for t in range(7)
+    ]
+
+    assert view([*slow, *fast], now=116.0)[0].endswith("  9.0 MB/s  15 s left")
+    assert view([*slow, *fast], now=119.0)[0].endswith("  3.6 MB/s  38 s left")
+    assert view([*slow, *fast], now=140.0)[0].endswith("  64.0 MB of 200.0 MB  0 B/s")
+
+
+def test_what_was_there_before_is_no_rate():
+    fetched = [
+        (100 + t, event("fetch.progress", "web1", done=5e8 + 1e6 * t, total=1_000_000_000)) for t in range(4)
+    ]
+
+    assert view(fetched, now=103.0)[0].endswith("  503.0 MB of 1.00 GB  1.0 MB/s  8 min left")
+
+
+def test_what_moves_to_several_hosts_is_summed_up_beside_the_phase():
+    phase = (100.0, event("phase.started", phase="prepare"))
+    both = [*sending("web1", 10_000_000, 4, 40_000_000), *sending("web2", 5_000_000, 4, 40_000_000)]
+    both.sort(key=lambda one: one[0])
+    ended = sending("web2", 5_000_000, 8, 40_000_000)
+
+    assert view([phase, *both], now=104.0) == [
+        " ⠋ prepare        4.0 s  60.0 MB of 80.0 MB  5.0 MB/s  4 s left",
+        "     · web1  sent 40.0 MB of 40.0 MB",
+        "     ⠋ web2  ━━━━━━━━────────  50 %  20.0 MB of 40.0 MB  5.0 MB/s  4 s left",
+    ]
+    assert view([phase, *both], 40, now=104.0) == [
+        " ⠋ prepare        4.0 s  4 s left",
+        "     · web1  sent 40.0 MB of 40.0 MB",
+        "     ⠋ web2   50 %  5.0 MB/s  4 s left",
+    ]
+    assert view([phase, *both, *ended], now=108.0)[0] == " ⠋ prepare        8.0 s  80.0 MB sent"
+
+
+def test_the_sum_over_many_hosts():
+    hosts = [f"web{number}" for number in range(1, 45)]
+    phase = (100.0, event("phase.started", phase="prepare"))
+    events = [one for host in hosts for one in sending(host, 1_000_000, 4, 10_000_000)]
+    events.sort(key=lambda one: one[0])
+    first = (104.0, event("upload.progress", "web1", done=10_000_000, total=10_000_000))
+
+    lines = view([phase, *events, first], now=104.0)
+
+    assert lines[0] == " ⠋ prepare        4.0 s  182.0 MB of 440.0 MB  43.0 MB/s  6 s left"
+    assert lines[2].startswith("     ⠋ 43 hosts   ━━━━━━──────────  41 %  web2, web3,")
+
+
+def test_what_a_rehearsal_sends_is_not_said_of_the_deployment():
+    events = [
+        event("phase.started", phase="rehearse"),
+        event("upload.progress", "web1", done=18_200_000, total=18_200_000),
+        event("phase.finished", phase="rehearse", seconds=2.0),
+        event("phase.started", phase="prepare"),
+    ]
+    more = event("upload.progress", "web1", done=100_000, total=400_000)
+
+    assert view(events)[:2] == [" ✓ rehearse       2.0 s  18.2 MB sent", " ⠋ prepare"]
+    assert view([*events, more])[2].endswith("  25 %  100 kB of 400 kB")
+
+
+def test_an_address_that_is_long_is_not_cut():
+    url = "https://a-shop-of-a-long-name.staging.example.com"
+    end = event(
+        "rollout.finished", outcome="deployed", release="20261129-120000-abcdef", seconds=6.3, url=url
+    )
+
+    assert view([end], failed=False) == [
+        "",
+        " ✓ 20261129-120000-abcdef is live at",
+        "   https://a-shop-of-a-long-name.staging.example.com: deployed in 6.3 s.",
+    ]
+
+
 def test_wheels_that_are_fetched_are_seen():
     begun = [event("phase.started", phase="plan"), event("vendor.started", distributions=58)]
     ended = event("vendor.finished", distributions=58, bytes=74_100_000, seconds=8.25)
@@ -526,7 +635,7 @@ def test_what_is_fetched_is_seen():
 
     assert view([copying]) == ["     ⠋ web1  copying postgresql shop on db1, at most about 9.0 MB ..."]
     [line] = view([copying, *moving[:2]])
-    assert line.startswith("     ⠋ web1  ━━━") and line.endswith("  50 %  fetched 4.0 MB of 8.0 MB")
+    assert line.startswith("     ⠋ web1  ━━━") and line.endswith("  50 %  4.0 MB of 8.0 MB")
     assert view([copying, *moving]) == ["     · web1  fetched 8.0 MB of 8.0 MB"]
     assert view([phase, *moving, ended])[0] == (
         " ⠋ fetch                 shop.dump is here, 8.0 MB; 4.0 MB of that came now"
@@ -540,7 +649,7 @@ def test_many_hosts_are_grouped():
     events += [event("host.failed", "web3", message="no.")]
 
     assert view(events, height=24) == [
-        "     ⠋ 17 hosts   ━━━━━━━━━━──────────────  45 %  web1, web2, web4, web5, web6,…",
+        "     ⠋ 17 hosts   ━━━━━━━─────────  45 %  web1, web2, web4, web5, web6, web7, w…",
         "     ✗ 1 host     failed  web3",
         "     · 2 hosts    connected  web19, web20",
     ]

@@ -14,10 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from django_deploy import conf
 from django_deploy.exceptions import ConfigError, DeployError, Interrupted, ids_of
+from django_deploy.management.colors import ColoredCommand
 from django_deploy.reporters.choice import reporter_for
 from django_deploy.reporters.plain import Reporter
 from django_deploy.reporters.record import RecordingReporter
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 PIPE_STATUS = 141
 
 
-class DeployCommand(BaseCommand):
+class DeployCommand(ColoredCommand):
     """A command about one target.
 
     A ``DeployError`` becomes a message on standard error and its exit status; anything else is a
@@ -177,10 +178,6 @@ class DeployCommand(BaseCommand):
         has_keyboard = sys.stdin is not None and sys.stdin.isatty()
         is_interactive = not json and has_keyboard and self.stdout.isatty()
         return Terminal(reporter.paused, is_interactive=is_interactive)
-
-    def has_color(self) -> bool:
-        """Django's own choice for standard output; ``NO_COLOR`` is heard as well."""
-        return not os.environ.get("NO_COLOR") and self.style.SUCCESS(".") != "."
 
     def say(self, line: str = "") -> None:
         self.stdout.write(line, ending="\n")

@@ -6,13 +6,14 @@ import ast
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from django_deploy.exceptions import DeployError
 from django_deploy.host.layout import write_atomically
+from django_deploy.management.settings_source import imports_os
 from django_deploy.management.survey import Survey, os_is_imported
 from django_deploy.target import LOCAL
 
@@ -75,18 +76,30 @@ class Proposal:
             raise DeployError(f"{self.file} cannot be written: {error.strerror}.") from None
 
 
-def propose(facts: Survey, answers: Answers, *, has_targets: bool) -> Iterator[Proposal]:
+@dataclass(frozen=True)
+class Proposed:
+    """The target, as DEPLOY_TARGETS would have it, and all that changes."""
+
+    entry: Mapping[str, Any]
+    changes: tuple[Proposal, ...]
+
+
+def propose(facts: Survey, answers: Answers, *, has_targets: bool) -> Proposed:
     """What the project lacks to be deployed; ``has_targets``: there is a DEPLOY_TARGETS already."""
-    health_path = facts.health_path
+    changes, health_path = [], facts.health_path
     if not health_path and facts.urls_file is not None:
         before = _read(facts.urls_file)
         after = add_health_view(before)
         if after is not None:
             health_path = f"/{HEALTH_PATH}"
-            yield Proposal(facts.urls_file, before, after)
+            changes.append(Proposal(facts.urls_file, before, after))
+    if facts.server is not None and not has_targets:
+        before = _read(facts.server.file)
+        changes.append(Proposal(facts.server.file, before, extend_server_settings(before, facts, answers)))
     before = _read(facts.settings_file)
     entry = target_entry(facts, answers, health_path)
-    yield Proposal(facts.settings_file, before, extend_settings(before, facts, answers, entry, has_targets))
+    after = extend_settings(before, facts, answers, entry, has_targets)
+    return Proposed(entry, (*changes, Proposal(facts.settings_file, before, after)))
 
 
 def _read(file: Path) -> str:
@@ -134,8 +147,11 @@ def target_entry(facts: Survey, answers: Answers, health_path: str) -> dict[str,
     """The target as DEPLOY_TARGETS has it; values that are ``Code`` are written as they are."""
     entry: dict[str, Any] = {"HOSTS": list(answers.hosts)}
     if any("@" not in host and host != LOCAL for host in answers.hosts):
-        entry["USER"] = _user(facts.name)
+        users = {host.partition("@")[0] for host in answers.hosts if "@" in host}
+        entry["USER"] = users.pop() if len(users) == 1 else _user(facts.name)
     entry["ROOT"] = answers.root
+    if facts.server is not None:
+        entry["SETTINGS_MODULE"] = facts.server.module
     if answers.has_web_server:
         entry |= {"WEB": "caddy", "DOMAIN": answers.domain}
     if env := {name: _value(name, answers) for name in environment_names(facts)}:
@@ -186,20 +202,29 @@ def extend_settings(
     source: str, facts: Survey, answers: Answers, entry: Mapping[str, Any], has_targets: bool
 ) -> str:
     """The settings with what they need on a server, once, and the target at their end."""
-    end = _line_end(source)
-    is_secure = answers.has_web_server and "COOKIE_SECURE" not in source
-    lines = [] if has_targets else [*_server_lines(facts, is_secure=is_secure)]
+    is_there = has_targets or facts.server is not None
+    lines = [] if is_there else [*_server_lines(facts, answers, source)]
     if has_targets:
         lines += ["", f"DEPLOY_TARGETS[{_string(answers.target)}] = {_python(entry)}"]
     else:
         lines += ["", f"DEPLOY_TARGETS = {_python({answers.target: entry})}"]
-    if not os_is_imported(facts.settings_module):
+    return _extended(source, lines, has_os=os_is_imported(facts.settings_module))
+
+
+def extend_server_settings(source: str, facts: Survey, answers: Answers) -> str:
+    """The settings that only servers run, with what they need there."""
+    return _extended(source, [*_server_lines(facts, answers, source)], has_os=imports_os(source))
+
+
+def _extended(source: str, lines: Sequence[str], *, has_os: bool) -> str:
+    end = _line_end(source)
+    if not has_os:
         source = _with_import(source, end)
     text = "\n".join(lines).replace("\n", end)
     return f"{source.rstrip()}{end}{end}{text}{end}"
 
 
-def _server_lines(facts: Survey, *, is_secure: bool) -> Iterator[str]:
+def _server_lines(facts: Survey, answers: Answers, source: str) -> Iterator[str]:
     yield ""
     yield 'if "DJANGO_DEPLOY_RELEASE_DIR" in os.environ:  # on a server'
     if "DEBUG" in facts.constants:
@@ -209,7 +234,7 @@ def _server_lines(facts: Survey, *, is_secure: bool) -> Iterator[str]:
     if "ALLOWED_HOSTS" in facts.constants:
         yield '    ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split()'
     yield '    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")'
-    if is_secure:
+    if answers.has_web_server and "COOKIE_SECURE" not in source:
         yield "    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True"
     if facts.needs_static_root:
         yield '    STATIC_ROOT = os.path.join(os.environ["DJANGO_DEPLOY_RELEASE_DIR"], "static")'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,16 @@ from django.urls import get_resolver
 from django.urls.resolvers import URLPattern
 
 from django_deploy.exceptions import DeployError
+from django_deploy.management.settings_source import (
+    ServerSettings,
+    constants,
+    file_of,
+    own_values,
+    server_settings,
+    statements,
+    values,
+    variables,
+)
 from django_deploy.site.health import health
 
 #: How each server takes the socket, by its package; the first one that is installed is proposed.
@@ -48,7 +58,8 @@ class Survey:
     distributions that they need and that are not installed. ``constants`` are settings that say the same
     everywhere, and should not; ``variables`` are read from the environment and have to be there.
     ``sqlite_files`` are names of files by alias, of databases that lie in the project's folder; ``media`` is
-    MEDIA_ROOT where that lies there. ``has_logging``: it is said where messages go.
+    MEDIA_ROOT where that lies there. ``has_logging``: it is said where messages go. ``server``: the settings
+    that servers run, where these are others; then all of this is true of them, as far as it can be known.
     """
 
     name: str
@@ -66,46 +77,40 @@ class Survey:
     needs_static_root: bool
     has_logging: bool
     has_vcs: bool
+    server: ServerSettings | None = None
 
 
 def survey() -> Survey:
     """Look at the project whose settings are loaded; raises ``DeployError`` when they come from no file."""
     settings_module = settings.SETTINGS_MODULE
-    settings_file = _file_of(settings_module)
+    settings_file = file_of(settings_module)
     if settings_file is None:
         remedy = "Write DEPLOY_TARGETS where they are made."
         raise DeployError("The settings come from no file.", remedy=remedy)
-    folder, tree = _project_folder(settings_file), ast.parse(settings_file.read_bytes())
+    folder = _project_folder(settings_file)
     package = settings_module.partition(".")[0]
     web, lacking = _web(package)
+    server = server_settings(settings_module, _application(package), folder)
+    found, names = _understood(settings_module, server, folder)
+    unknown = _unknown(settings_module, server)
     return Survey(
         name=folder.name,
         folder=folder,
         settings_module=settings_module,
         settings_file=settings_file,
-        urls_file=_file_of(getattr(settings, "ROOT_URLCONF", "")),
+        urls_file=file_of(getattr(settings, "ROOT_URLCONF", "")),
         health_path=_health_path(),
         processes={"web": web, **_workers(package)},
         lacking=lacking,
-        constants=frozenset(_constants(tree)),
-        variables=tuple(sorted({*_variables(tree)})),
-        sqlite_files=_sqlite_files(folder),
-        media=_relative(settings.MEDIA_ROOT, folder),
-        needs_static_root=apps.is_installed("django.contrib.staticfiles") and _is_lost(folder),
-        has_logging=bool(settings.LOGGING),
-        has_vcs=any(
-            (place / kind).exists() for place in (folder, *folder.parents) for kind in (".git", ".hg")
-        ),
+        constants=found,
+        variables=names,
+        sqlite_files={} if "DATABASES" in unknown else _sqlite_files(folder),
+        media="" if "MEDIA_ROOT" in unknown else _relative(settings.MEDIA_ROOT, folder),
+        needs_static_root="STATIC_ROOT" not in unknown and _needs_static_root(folder),
+        has_logging=bool(settings.LOGGING) or "LOGGING" in unknown,
+        has_vcs=_has_vcs(folder),
+        server=server,
     )
-
-
-def _file_of(module: str) -> Path | None:
-    try:
-        spec = find_spec(module) if module else None
-    except (ImportError, ValueError):
-        return None
-    origin = Path(spec.origin) if spec and spec.origin else None
-    return origin if origin is not None and origin.suffix == ".py" and origin.is_file() else None
 
 
 def _project_folder(settings_file: Path) -> Path:
@@ -124,35 +129,21 @@ def _has_vcs(folder: Path) -> bool:
 # Settings
 
 
-def _constants(tree: ast.Module) -> Iterator[str]:
-    """Those of DEBUG, SECRET_KEY and ALLOWED_HOSTS that a server must have other values of."""
-    values = {
-        target.id: node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    for name in ("DEBUG", "SECRET_KEY", "ALLOWED_HOSTS"):
-        if name in values and _is_constant(values[name]) and ast.unparse(values[name]) != "False":
-            yield name
+def _understood(
+    here: str, server: ServerSettings | None, folder: Path
+) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The constants that a server must have other values of, and the variables, of the settings it runs."""
+    there = [*statements(server.module if server else here, folder)]
+    found = {*constants(values(there))}
+    hosts = own_values(server.module).get("ALLOWED_HOSTS") if server else None
+    if isinstance(hosts, (ast.List, ast.Tuple)) and hosts.elts:  # of a server, and hence meant so
+        found.discard("ALLOWED_HOSTS")
+    return frozenset(found), tuple(sorted({*variables(there)}))
 
 
-def _is_constant(value: ast.expr) -> bool:
-    try:
-        ast.literal_eval(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _variables(tree: ast.Module) -> Iterator[str]:
-    """The names in ``os.environ["NAME"]``, but for those that every release has."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Subscript) and ast.unparse(node.value) in {"os.environ", "environ"}:
-            name = node.slice.value if isinstance(node.slice, ast.Constant) else None
-            if isinstance(name, str) and not name.startswith("DJANGO_"):
-                yield name
+def _unknown(here: str, server: ServerSettings | None) -> frozenset[str]:
+    """What one of the two says for itself: what is loaded here need not be true of it there."""
+    return frozenset({*own_values(here), *own_values(server.module)} if server else ())
 
 
 # Processes
@@ -160,10 +151,23 @@ def _variables(tree: ast.Module) -> Iterator[str]:
 
 def _web(package: str) -> tuple[str, tuple[str, ...]]:
     """The site's server, and what has to be installed for it."""
+    if getattr(settings, "ASGI_APPLICATION", None):  # only those who want it name it
+        return _serve(_fitting(ASGI_SERVERS), _application(package))
+    return _serve(WSGI_SERVERS, _application(package))
+
+
+def _application(package: str) -> str:
+    """The module that the server loads."""
     asgi = _module(getattr(settings, "ASGI_APPLICATION", None))
-    if asgi is not None:  # only those who want it name it
-        return _serve(ASGI_SERVERS, asgi)
-    return _serve(WSGI_SERVERS, _module(settings.WSGI_APPLICATION) or f"{package}.wsgi")
+    return asgi or _module(settings.WSGI_APPLICATION) or f"{package}.wsgi"
+
+
+def _fitting(servers: Mapping[str, str]) -> dict[str, str]:
+    """First the server that is one of the apps; with Channels no uvicorn that knows no WebSockets."""
+    if apps.is_installed("daphne"):
+        return {"daphne": servers["daphne"], **servers}
+    is_mute = apps.is_installed("channels") and not (find_spec("websockets") or find_spec("wsproto"))
+    return {name: command for name, command in servers.items() if not (is_mute and name == "uvicorn")}
 
 
 def _serve(servers: Mapping[str, str], module: str) -> tuple[str, tuple[str, ...]]:
@@ -178,18 +182,30 @@ def _module(application: str | None) -> str | None:
 
 def _workers(package: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if find_spec("celery") and _file_of(f"{package}.celery"):
+    celery = file_of(f"{package}.celery")
+    if find_spec("celery") and celery is not None:
         found["worker"] = f"celery -A {package} worker"
         if apps.is_installed("django_celery_beat"):
             scheduler = "--scheduler django_celery_beat.schedulers:DatabaseScheduler"
             found["beat"] = {"COMMAND": f"celery -A {package} beat {scheduler}", "SINGLETON": True}
-        elif getattr(settings, "CELERY_BEAT_SCHEDULE", None):
+        elif getattr(settings, "CELERY_BEAT_SCHEDULE", None) or _has_schedule(celery):
             schedule = "--schedule {shared}/celerybeat-schedule"
             found["beat"] = {"COMMAND": f"celery -A {package} beat {schedule}", "SINGLETON": True}
     for app, command in WORKERS.items():
         if apps.is_installed(app):
             found.setdefault("worker", command)
     return found
+
+
+def _has_schedule(celery: Path) -> bool:
+    """Whether the file of the Celery app says of tasks when they are due; ``app.conf.beat_schedule`` say."""
+    words = {"beat_schedule", "add_periodic_task"}
+    nodes = ast.walk(ast.parse(celery.read_bytes()))
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr in words)
+        or (isinstance(node, ast.keyword) and node.arg in words)
+        for node in nodes
+    )
 
 
 # Files
@@ -210,8 +226,9 @@ def _relative(path: object, folder: Path) -> str:
     return str(Path(str(path)).absolute().relative_to(folder))
 
 
-def _is_lost(folder: Path) -> bool:
-    return not settings.STATIC_ROOT or bool(_relative(settings.STATIC_ROOT, folder))
+def _needs_static_root(folder: Path) -> bool:
+    is_lost = not settings.STATIC_ROOT or bool(_relative(settings.STATIC_ROOT, folder))
+    return is_lost and apps.is_installed("django.contrib.staticfiles")
 
 
 def _health_path() -> str:

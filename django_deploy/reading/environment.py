@@ -16,6 +16,9 @@ LONGEST_WORD = 128 * 1024 - 1
 
 LARGEST_ENVIRONMENT = 1024 * 1024
 
+#: What each release is given about itself (docs/reference/environment.rst).
+OF_THE_RELEASE = frozenset(f"DJANGO_DEPLOY_{name}" for name in ("ROOT", "SHARED", "RELEASE", "RELEASE_DIR"))
+
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -47,6 +50,9 @@ def _check_variable(name: object, value: object) -> None:
     if name == "DJANGO_SETTINGS_MODULE":
         hint = "Write that key instead."
         raise Mistake(Kind.ENVIRONMENT, "is set from the target's SETTINGS_MODULE.", hint)
+    if name in OF_THE_RELEASE:
+        hint = "Use another name for what you mean."
+        raise Mistake(Kind.ENVIRONMENT, "is set for each release, and says where that is.", hint)
     text: str = expect(value, str, "a string")
     if "\0" in text:
         raise Mistake(Kind.ENVIRONMENT, "must not contain a NUL character.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,11 +11,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from django_deploy.host.protocol import Event
+from django_deploy.reporters.flow import Flow, movement
 from django_deploy.reporters.migrations import migration_lines, reversal_lines
 from django_deploy.reporters.plain import Reporter, Stream
 from django_deploy.reporters.secrets import Secrets
-from django_deploy.reporters.sentences import in_words, sentence
-from django_deploy.reporters.text import count, duration
+from django_deploy.reporters.sentences import sentence
+from django_deploy.reporters.text import count, duration, size
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -40,14 +42,14 @@ class _Row:
     """What one host does just now.
 
     ``doing`` is a word for it, by which hosts are grouped; ``text`` says it in full; ``output`` is the
-    last line of what runs; ``sent`` is the part of the upload that is done, 0 to 1.
+    last line of what runs; ``flow`` is what moves to or from it in this phase.
     """
 
     doing: str = ""
     state: str = "idle"
     text: str = ""
     output: str = ""
-    sent: float | None = None
+    flow: Flow | None = None
 
 
 #: What a host does after an event, in a word, and whether it is busy with that.
@@ -89,6 +91,7 @@ class _Board:
     steps: list[str] = field(default_factory=list)
     end: Event | None = None
     is_over: bool = False
+    moving_in: str = ""
     all_sent: float = 0.0
 
     def take(self, event: Event, now: float) -> None:
@@ -98,7 +101,7 @@ class _Board:
         elif event.kind == "rollout.finished":
             self.end = event
         elif event.host:
-            self._take_host(event)
+            self._take_host(event, now)
         self._take_note(event)
 
     def close(self, now: float, *, is_failed: bool) -> None:
@@ -124,7 +127,7 @@ class _Board:
         phase.seconds += seconds if isinstance(seconds, (int, float)) else 0.0
         phase.began = None
 
-    def _take_host(self, event: Event) -> None:
+    def _take_host(self, event: Event, now: float) -> None:
         row = self.rows.setdefault(event.host, _Row())
         if event.kind in {"step.output", "install.output"}:
             row.output = str(event.fields.get("line", ""))
@@ -134,16 +137,30 @@ class _Board:
         elif event.kind in _DOING and row.state != "failed":
             (row.doing, row.state), row.text, row.output = _DOING[event.kind], sentence(event), ""
         if event.kind in _MOVING:
-            self._take_bytes(row, event.kind, event.fields.get("done"), event.fields.get("total"))
+            self._take_bytes(row, event, now)
 
-    def _take_bytes(self, row: _Row, kind: str, done: object, total: object) -> None:
-        """A bar never goes back."""
+    def _take_bytes(self, row: _Row, event: Event, now: float) -> None:
+        """A bar never goes back, but what another phase moves is another one."""
+        phase = next((name for name, phase in self.phases.items() if phase.began is not None), "")
+        if phase != self.moving_in:
+            self.moving_in, self.all_sent = phase, 0.0
+            for other in self.rows.values():
+                other.flow = None
+        row.flow = row.flow or Flow()
+        done, total = event.fields.get("done"), event.fields.get("total")
         if isinstance(done, (int, float)) and isinstance(total, (int, float)) and total > 0:
-            row.sent = max(row.sent or 0.0, min(done / total, 1.0))
-        if row.sent == 1.0:
-            row.doing, row.state = _MOVING[kind], "idle"
-        sent = [other.sent or 0.0 for other in self.rows.values()]
+            row.flow.take(done, total, now)
+            if row.flow.is_done:
+                row.doing, row.state = _MOVING[event.kind], "idle"
+        sent = [other.flow.part if other.flow else 0.0 for other in self.rows.values()]
         self.all_sent = max(self.all_sent, sum(sent) / len(sent))
+        if event.kind == "upload.progress" and all(flow.is_done for flow in self.flows()):
+            self.notes[phase] = f"{size(sum(flow.done for flow in self.flows()))} sent"
+
+    def flows(self) -> list[Flow]:
+        """What moves in this phase, without that of hosts that failed meanwhile."""
+        rows = self.rows.values()
+        return [row.flow for row in rows if row.flow and (row.state != "failed" or row.flow.is_done)]
 
     def _take_note(self, event: Event) -> None:
         """The one fact beside a phase's time."""
@@ -153,8 +170,6 @@ class _Board:
             self.notes["plan"] = sentence(event)
         elif event.kind == "host.connected":
             self.notes["connect"] = count("host", str(len(self.rows)))
-        elif event.kind == "upload.progress" and event.fields.get("done") == event.fields.get("total"):
-            self.notes["prepare"] = f"{in_words(event.fields)['total']} sent"
         elif event.kind == "fetch.finished":
             self.notes["fetch"] = sentence(event)
         elif event.kind == "step.finished":
@@ -240,7 +255,10 @@ class _View:
         if self._board.is_over and self._width >= 60:
             length = round(_BAR * seconds / (longest or 1))
             line.append(f"  {self._glyphs.full * length}", _STYLES[state]).append(" " * (_BAR - length))
-        if note := self._board.notes.get(phase.name):
+        flows = self._board.flows() if phase.name == self._board.moving_in else []
+        if state == "busy" and len(flows) > 1 and not all(flow.is_done for flow in flows):
+            self._add_movement(line, flows)
+        elif note := self._board.notes.get(phase.name):
             line.append(f"  {note}", "dim")
         return line
 
@@ -259,9 +277,10 @@ class _View:
     def _host(self, name: str, row: _Row, name_width: int) -> Text:
         shown = name if len(name) <= name_width else f"{name[: name_width - 1]}…"
         line = self._line("     ", self._glyph(row.state), f" {shown:{name_width}}  ")
-        if row.doing in _WITH_BAR:
-            self._add_bar(line, row.sent or 0.0)
-            line.append("  ")
+        if row.doing in _WITH_BAR and row.flow:
+            self._add_bar(line, row.flow.part)
+            self._add_movement(line, [row.flow])
+            return line
         line.append(row.text, "" if row.state == "busy" else _STYLES[row.state])
         if row.output:
             line.append(f"  {row.output}", "dim")
@@ -284,20 +303,31 @@ class _View:
         return line
 
     def _add_bar(self, line: Text, part: float) -> None:
-        width = max(min(self._width - 50, 24), 4)
-        full = int(width * part)
-        line.append(self._glyphs.full * full, "cyan")
-        line.append(self._glyphs.empty * (width - full), "dim")
-        line.append(f" {int(100 * part):3} %")
+        """As long as the terminal allows, not the words behind it: else it would go back by these."""
+        if self._width >= 60:
+            width = max(min(self._width - 64, 24), 4)
+            full = int(width * part)
+            line.append(self._glyphs.full * full, "cyan")
+            line.append(f"{self._glyphs.empty * (width - full)} ", "dim")
+        line.append(f"{int(100 * part):3} %")
+
+    def _add_movement(self, line: Text, flows: Sequence[Flow]) -> None:
+        """What has room of it; the time left stays longest."""
+        parts = movement(flows, self._now)
+        while len(parts) > 1 and line.cell_len + len("  ".join(["", *parts])) > self._width:
+            del parts[0]
+        line.append("  ".join(["", *parts]))
 
     def _ending(self) -> list[Text]:
         end = self._board.end
         if end is None:
             return []
-        lines = [self._line(), self._line(" ", self._glyph("done"), (f" {sentence(end)}.", "bold"))]
+        first, *others = textwrap.wrap(f"{sentence(end)}.", max(self._width - 3, 1), break_on_hyphens=False)
+        lines = [self._line(), self._line(" ", self._glyph("done"), (f" {first}", "bold"))]
+        lines += [self._line((f"   {more}", "bold")) for more in others]
         lines += [self._line((f"   {answer}", "dim")) for answer in self._board.checked]
-        if (others := self._board.answers - _ANSWERS) > 0:
-            lines.append(self._line((f"   and {count('other', str(others))}", "dim")))
+        if (unnamed := self._board.answers - _ANSWERS) > 0:
+            lines.append(self._line((f"   and {count('other', str(unnamed))}", "dim")))
         return lines
 
     def _glyph(self, state: str) -> tuple[str, str]:

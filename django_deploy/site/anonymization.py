@@ -19,7 +19,7 @@ from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.module_loading import import_string
 
-from .dumps import DumpFailed, dumper
+from .dumps import DumpFailed, connection_to, dumper
 
 #: Called with the alias of the database that it is to change.
 Anonymize = Callable[[str], object]
@@ -34,7 +34,7 @@ _DROPS_WITH_FORCE = 130000
 def check_anonymizer(alias: str, path: str) -> None:
     """Raises ``DumpFailed`` where that callable cannot anonymize this database. Nothing is made."""
     find_anonymizer(path)
-    connection = connections[alias]
+    connection = connection_to(alias)
     if connection.vendor not in VENDORS:
         raise DumpFailed(f"it is not known here how to anonymize a database of {connection.vendor}")
     if connection.vendor == "postgresql":

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from .databases import place
-from .dumps import dumper
+from .dumps import connection_to, dumper
 from .owners import owners
 from .row_counts import count, differences
 
@@ -20,9 +19,10 @@ def describe_database(alias: str) -> dict[str, Any]:
     """What is written down beside a dump that is made now.
 
     Beside that: ``estimate``, about how large it is, in bytes; ``suffix``, that of the dump's file;
-    ``served``, folders whose files visitors may read. Raises ``DumpFailed`` where there is no tool.
+    ``served``, folders whose files visitors may read. Raises ``DumpFailed`` where there is no such
+    database, or no tool.
     """
-    connection = connections[alias]
+    connection = connection_to(alias)
     connection.prepare_database()
     tool = dumper(connection)
     return {
@@ -48,9 +48,10 @@ def compare(alias: str, migrations: Sequence[str], tables: Mapping[str, Mapping[
     """The database now, against what was written down of it beside a dump.
 
     ``owners``: who has migrated it; ``tables``: see ``row_counts.differences``; ``newer``: migrations that
-    were applied since, ``older``: those that were taken back since.
+    were applied since, ``older``: those that were taken back since. Raises ``DumpFailed`` where there is no
+    such database.
     """
-    connection = connections[alias]
+    connection = connection_to(alias)
     now = applied(connection)
     return {
         "engine": connection.vendor,

@@ -18,6 +18,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, ClassVar, cast
 
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 #: Seconds that a restoration waits for those who use the database to let go of it.
@@ -286,6 +287,16 @@ _DUMPERS: dict[str, Callable[[BaseDatabaseWrapper], Dumper]] = {
     "mysql": _MySQL,
     "sqlite": _SQLite,
 }
+
+
+def connection_to(alias: str) -> BaseDatabaseWrapper:
+    """The site's database of that alias; raises ``DumpFailed`` where it has none."""
+    aliases = list(connections)
+    if alias not in aliases:
+        raise DumpFailed(
+            f"the site has no database {alias!r}", f"Its settings, in DATABASES, have: {', '.join(aliases)}."
+        )
+    return connections[alias]
 
 
 def dumper(connection: BaseDatabaseWrapper) -> Dumper:

@@ -103,7 +103,7 @@ from .backups import compare, describe_database
 from .comparison import settings_of_site, static_files
 from .databases import has_engine, identify, reach
 from .description import describe
-from .dumps import DumpFailed, dumper
+from .dumps import DumpFailed, connection_to, dumper
 from .explanation import explain
 from .migration_lock import LockTaken, MigrationLock
 from .migrations import plan_migrations, read_command, unmigrated
@@ -288,12 +288,12 @@ def _unguard(request: dict[str, Any]) -> Reply:
 
 
 def _dump(request: dict[str, Any]) -> Reply:
-    dumper(connections[request["database"]]).dump(Path(request["file"]))
+    dumper(connection_to(request["database"])).dump(Path(request["file"]))
     return {"ok": True}
 
 
 def _restore(request: dict[str, Any]) -> Reply:
-    dumper(connections[request["database"]]).restore(Path(request["file"]))
+    dumper(connection_to(request["database"])).restore(Path(request["file"]))
     return {"ok": True}
 
 

@@ -100,6 +100,15 @@ def test_options_may_stand_between_the_target_and_the_process():
             "MY-NAME is not the name of an environment variable.",
         ),
         (
+            ("deploy_env", "staging", "--set", "DJANGO_DEPLOY_SHARED"),
+            "DJANGO_DEPLOY_SHARED is set for each release, and says where that is.\n"
+            "Use another name for what you mean.",
+        ),
+        (
+            ("deploy_env", "staging", "--set", "DJANGO_SETTINGS_MODULE"),
+            "DJANGO_SETTINGS_MODULE is set from the target's SETTINGS_MODULE.\nWrite that key instead.",
+        ),
+        (
             ("deploy_restart", "staging", "web"),
             "web answers requests: alone it cannot be restarted without losing any.\n"
             "Restart all that there is, blue and green: manage.py deploy_restart staging",

@@ -200,6 +200,12 @@ def test_the_folder_that_releases_share():
     }
 
 
+def test_who_logs_in_to_one_host_does_so_to_all():
+    answers = Answers("staging", ("ann@web1", "web2"), "/srv/shop")
+
+    assert target_entry(facts(), answers, "")["USER"] == "ann"
+
+
 @pytest.mark.parametrize(
     ("source", "start"),
     [

@@ -362,6 +362,10 @@ ONE_MISTAKE = {
         {"ENV": {"DJANGO_SETTINGS_MODULE": "x"}}, "E011", "['ENV']['DJANGO_SETTINGS_MODULE']",
         "is set from the target's SETTINGS_MODULE. Write that key instead.",
     ),
+    "variable of the release": (
+        {"ENV": {"DJANGO_DEPLOY_SHARED": "x"}}, "E011", "['ENV']['DJANGO_DEPLOY_SHARED']",
+        "is set for each release, and says where that is. Use another name for what you mean.",
+    ),
     "no dotted path": ({"ENV": "vault!"}, "E012", "['ENV']", "is a string, but not the dotted path of a callable."),
     "requirements": (
         {"REQUIREMENTS": "enviroment"}, "E005", "['REQUIREMENTS']",

@@ -265,3 +265,28 @@ def test_what_a_database_has_beside_tables(library, tmp_path):
         assert edition.ask(do="restore", database="default", file=str(file)) == {"ok": True}
 
     assert library.content() == before
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"do": "describe_database"},
+        {"do": "dump", "file": "dump"},
+        {"do": "restore", "file": "dump"},
+        {"do": "compare", "migrations": [], "tables": {}},
+        {"do": "check_anonymizer", "callable": "os.getcwd"},
+    ],
+    ids=lambda request_: request_["do"],
+)
+def test_a_database_that_the_site_does_not_have(tmp_path, request_):
+    with closing(
+        Edition(1, {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "db")}, tmp_path)
+    ) as edition:
+        reply = edition.ask(database="nope", **request_)
+
+    assert reply == {
+        "ok": False,
+        "error": "the site has no database 'nope'",
+        "remedy": "Its settings, in DATABASES, have: default.",
+        "damaged": False,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -10,9 +11,15 @@ from django_deploy import conf
 from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.management.base import DeployCommand, Terminal
 from django_deploy.management.help_text import with_examples
-from django_deploy.management.proposals import Answers, Proposal, environment_names, propose, variable_here
+from django_deploy.management.proposals import (
+    Answers,
+    Proposal,
+    Proposed,
+    environment_names,
+    propose,
+    variable_here,
+)
 from django_deploy.management.survey import Survey, survey
-from django_deploy.reading.keys import read_target
 from django_deploy.target import LOCAL
 
 if TYPE_CHECKING:
@@ -70,9 +77,10 @@ class Command(DeployCommand):
             hosts = hosts or self.ask_for_host(target, terminal)
             root = root or f"/srv/{facts.name}"
             answers = Answers(target, tuple(map(_without_root, hosts)), root, domain or "")
-            self.validate(answers, facts)
-            proposals = [*propose(facts, answers, has_targets=hasattr(settings, "DEPLOY_TARGETS"))]
-            written = [self.offer(proposal, terminal, yes=yes) for proposal in proposals]
+            proposed = propose(facts, answers, has_targets=hasattr(settings, "DEPLOY_TARGETS"))
+            self.validate(answers, proposed)
+            self.tell_of(facts)
+            written = [self.offer(change, terminal, yes=yes) for change in proposed.changes]
             self.conclude(facts, answers, written)
 
     def ask_for_host(self, target: str, terminal: Terminal) -> list[str]:
@@ -81,10 +89,19 @@ class Command(DeployCommand):
             raise ConfigError("Where does it go?", remedy="Say it with --host USER@HOST, or --host local.")
         return [host]
 
-    def validate(self, answers: Answers, facts: Survey) -> None:
-        """A target that ``deploy`` would refuse is not written."""
-        entry = {"HOSTS": list(answers.hosts), "ROOT": answers.root, "PROCESSES": dict(facts.processes)}
-        read_target(answers.target, entry, settings_module=facts.settings_module)
+    def validate(self, answers: Answers, proposed: Proposed) -> None:
+        """A target that the system checks would refuse is not written; also not for its visitors' domain."""
+        domain = {"DOMAIN": answers.domain} if answers.domain else {}
+        conf.check_entry(answers.target, {**proposed.entry, **domain})
+
+    def tell_of(self, facts: Survey) -> None:
+        """Which settings servers run, where these are others."""
+        if facts.server is not None:
+            name = os.path.relpath(facts.server.named_by)
+            text = f"{name} names the settings {facts.server.module}, manage.py {facts.settings_module}."
+            self.say(self.presentable(text))
+            self.say("The target gets the former; DEPLOY_TARGETS stands in the latter.")
+            self.say()
 
     def offer(self, proposal: Proposal, terminal: Terminal, *, yes: bool) -> bool:
         """Show a change and make it if it is wanted; gives whether it was made."""

@@ -7,8 +7,9 @@ import os
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from django_deploy.management.colors import ColoredCommand
 from django_deploy.management.help_text import with_examples
 from django_deploy.site.permissions import (
     NAMED,
@@ -27,7 +28,7 @@ EXAMPLES = """
 """
 
 
-class Command(BaseCommand):
+class Command(ColoredCommand):
     """Fixes what there is to fix; ``outcome`` keeps account of it."""
 
     help = (
