@@ -39,7 +39,7 @@ def sqlite_file(connection: BaseDatabaseWrapper) -> Path | None:
 
 
 def make_private(connection: BaseDatabaseWrapper) -> None:
-    """Make the file of SQLite if it is not there yet, for its owner only: SQLite itself would let all read it.
+    """Make the file of SQLite if it is not there yet, for its owner only: SQLite itself lets all read it.
 
     What SQLite keeps beside it gets the same mode. A file that is there is left as it is.
     """
