@@ -121,6 +121,21 @@ def test_folder_that_the_web_server_may_not_enter(host: Machine, bookshop: Books
     assert found["permissions"]["remedy"] == ("On the host, as its owner or as root: chmod o+x /srv/site/run")
 
 
+def test_folder_of_another_user(host: Machine, bookshop: Bookshop) -> None:
+    folder = f"{host.root}/releases"
+    host.run("chown", "root", folder, user="root")
+
+    _, found, red = examine(bookshop)
+    remedy = found["folders"]["remedy"]
+    host.run("sh", "-c", remedy.removeprefix("On the host, as root: "), user="root")
+    _, mended, _ = examine(bookshop)
+
+    assert red == ["folders"]
+    assert found["folders"]["message"] == f"cannot write to {folder}: Permission denied"
+    assert remedy == f"On the host, as root: chown deploy: {folder}"
+    assert mended["folders"]["outcome"] == "ok"
+
+
 def test_lingering_is_off(host: Machine, bookshop: Bookshop) -> None:
     def linger(word: str) -> None:
         host.run("loginctl", f"{word}-linger", "deploy", user="root")
