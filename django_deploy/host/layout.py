@@ -95,7 +95,7 @@ class Layout:
             self.private.mkdir(mode=0o700, exist_ok=True)
             self._keep_reserve()
         except OSError as error:
-            raise self._unfit("create", Path(error.filename), error.strerror) from None
+            raise self._unfit("cannot create", Path(error.filename), error.strerror) from None
 
     def obstacle(self) -> Failure | None:
         """Why a deployment could not write here, as far as one sees without trying."""
@@ -104,13 +104,13 @@ class Layout:
             while not os.path.exists(there):
                 there = there.parent
             if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-                what = "write to" if there == folder else "create"
+                what = "cannot write to" if there == folder else "cannot create"
                 return self._unfit(what, folder, _why_not_writable(there))
         return None
 
     def _unfit(self, what: str, path: Path, why: str | None) -> Failure:
         remedy = READ_ONLY_REMEDY if why == os.strerror(errno.EROFS) else self._remedy(path)
-        return Failure("HostUnfit", f"cannot {what} {path}: {why}", remedy)
+        return Failure("HostUnfit", f"{what} {path}: {why}", remedy)
 
     def _remedy(self, path: Path) -> str:
         """The command that lets us use ``path``: of ROOT itself, or of what is in the way below it."""
@@ -167,7 +167,7 @@ class Layout:
             name = Path(os.readlink(self.current)).name
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOENT):
-                raise self._unfit("read", self.current, error.strerror) from None
+                raise self._unfit("cannot read", self.current, error.strerror) from None
             marked = [release.id for release in self.all_releases() if release.state == LIVE]
             if not marked and error.errno == errno.EINVAL:
                 raise Failure(

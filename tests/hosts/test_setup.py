@@ -195,6 +195,33 @@ def test_bare_host_with_caddy(bare: BareMachine, bookshop: Bookshop) -> None:
     assert browser.get("/").status == 503
 
 
+def test_site_that_caddy_does_not_read(bare: BareMachine, bookshop: Bookshop) -> None:
+    """Its file lies there under another name."""
+    aim(bookshop, bare, WEB="caddy", TLS="internal")
+    set_up(bookshop)
+    bookshop.deployed()
+    file = f"/etc/caddy/sites/{DOMAIN}.caddy"
+    reload = "caddy reload --config /etc/caddy/Caddyfile --force"
+
+    def finding() -> dict[str, object]:
+        events = bookshop.run("deploy_doctor", "--json").events
+        return next(event for event in events if event.get("check") == "web server")
+
+    well = finding()
+    bare.run("sh", "-c", f"mv {file} {file}.before && {reload}", user="root")
+    ill = finding()
+    set_up(bookshop)
+
+    message = f"caddy runs, and its configuration is sound: {file}"
+    assert (well["outcome"], well["message"]) == ("ok", message)
+    socket = f"{bare.root}/run/web.sock"
+    assert ill["outcome"] == "error"
+    assert ill["message"] == f"caddy runs, and no file that it reads names {socket}"
+    assert str(ill["remedy"]).startswith("manage.py deploy_setup staging mends it. ")
+    assert finding() == well
+    assert Browser(bare, caddys_authority(bare)).get("/").status == 200
+
+
 def snapshot(machine: BareMachine) -> str:
     """All files of the system that a setup could change, and what is in them."""
     command = "find /etc /home ~root/.ssh -type f -exec sha256sum {} + | sort -k 2; stat -c '%n %a %U' "
