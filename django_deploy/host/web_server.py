@@ -108,7 +108,8 @@ def _texts(server: str) -> Iterator[tuple[Path, str]]:
     What lies beside that is not: sites that are not enabled, and what a setup has kept of an earlier file.
     """
     first = SERVERS[server][0]
-    waiting, seen = [str(first)], set()
+    waiting = [str(first)]
+    seen: set[str] = set()
     while waiting and len(seen) < MAX_FILES:
         path = waiting.pop(0)
         if path in seen or not os.path.isfile(path):

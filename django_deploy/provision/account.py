@@ -75,8 +75,9 @@ need() {{
 }}
 if ! folder 755 {root} 2>/dev/null; then
     for part in {way}; do
-        [ "$(stat -c %U "$part" 2>/dev/null)" != {user} ] ||
-            stop "$part belongs to {user}, and {user} cannot make {root}: root makes nothing there."
+        owner=$(stat -c %U "$part" 2>/dev/null) || continue
+        [ "$owner" != {user} ] && {{ [ "$owner" = root ] || [ ! -L "$part" ]; }} ||
+            stop "$part belongs to $owner, and {user} cannot make {root}: root makes nothing there."
     done
     mkdir -p {root.parent}
     cd -P {root.parent}

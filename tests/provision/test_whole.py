@@ -119,8 +119,9 @@ need() {
 }
 if ! folder 755 /srv/shop 2>/dev/null; then
     for part in /srv /srv/shop; do
-        [ "$(stat -c %U "$part" 2>/dev/null)" != shop ] ||
-            stop "$part belongs to shop, and shop cannot make /srv/shop: root makes nothing there."
+        owner=$(stat -c %U "$part" 2>/dev/null) || continue
+        [ "$owner" != shop ] && { [ "$owner" = root ] || [ ! -L "$part" ]; } ||
+            stop "$part belongs to $owner, and shop cannot make /srv/shop: root makes nothing there."
     done
     mkdir -p /srv
     cd -P /srv
