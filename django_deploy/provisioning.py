@@ -41,9 +41,6 @@ from .transport.ssh import Prompts, no_prompts
 #: Of what a piece wrote before it failed, so many lines are shown.
 SHOWN_LINES = 20
 
-#: The exit status of the script where somebody else has the lock.
-LOCKED = 75
-
 #: What needs no quotes, in a shell, in SQL and in the configurations of web servers.
 _PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*)+")
 _PLAIN_USER = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
@@ -315,7 +312,7 @@ def _carry_out(
 def _run(plan: HostPlan, shell: RootShell, files: Mapping[str, bytes], report: Report) -> None:
     teller = _Teller(plan.host.name, report)
     status = shell.run(plan.script, files, teller)
-    if status == LOCKED:
+    if status == account.LOCKED:
         raise HostLocked(plan.host.name, _holder(teller.lines), remedy="Wait for it with --wait SECONDS.")
     if status != 0:
         message = f"{teller.title or 'the script'}: failed with exit status {status}"

@@ -79,10 +79,7 @@ def check_web_server(subject: Subject) -> Finding:
         return error("web server", f"{name} is installed and does not run", remedy)
     links = [socket["link"] for socket in subject.examination["sockets"]]
     if links and not found["files"]:
-        message = f"{name} runs, and no file of its configuration names {links[0]}"
-        return warning(
-            "web server", message, f"Where it passes requests on, say: {_directive(name, links[0])}"
-        )
+        return _not_named(subject, name, links[0])
     if not _is_sound(found):
         return not_checked(
             "web server",
@@ -91,6 +88,16 @@ def check_web_server(subject: Subject) -> Finding:
         )
     files = f": {', '.join(found['files'])}" if found["files"] else ""
     return ok("web server", f"{name} runs, and its configuration is sound{files}")
+
+
+def _not_named(subject: Subject, name: str, link: str) -> Finding:
+    """Another server may be in front of the site, if the target does not say that it is this one."""
+    message = f"{name} runs, and no file that it reads names {link}"
+    remedy = f"Where it passes requests on, say: {_directive(name, link)}"
+    if subject.target.web != name:
+        return warning("web server", message, remedy)
+    remedy = f"manage.py deploy_setup {subject.target.name} mends it. In a file of your own: {remedy}"
+    return error("web server", message, remedy)
 
 
 def _directive(name: str, link: str) -> str:

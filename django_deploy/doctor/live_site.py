@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from shlex import quote
 
 from django_deploy.doctor.finding import Finding, error, not_checked, ok, warning
 from django_deploy.doctor.machine import unexamined
@@ -48,6 +49,9 @@ def check_database(subject: Subject) -> Finding:
         return ok("database", "the site has none")
     bad = {alias: entry for alias, entry in found.items() if "error" in entry}
     if not bad:
+        if open_files := [entry["open_file"] for entry in found.values() if "open_file" in entry]:
+            remedy = f"On the host, as its owner: chmod o= {quote(open_files[0])}*"
+            return warning("database", f"{open_files[0]} can be read by every user of the host", remedy)
         return ok("database", "; ".join(f"{entry['place']} answers" for entry in found.values()))
     message = "; ".join(f"{entry['place']}: {_last_line(entry['error'])}" for entry in bad.values())
     return error("database", message, _database_remedy(next(iter(bad.values()))))

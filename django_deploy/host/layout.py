@@ -95,7 +95,7 @@ class Layout:
             self.private.mkdir(mode=0o700, exist_ok=True)
             self._keep_reserve()
         except OSError as error:
-            raise self._unfit(f"cannot create {error.filename}", error.strerror) from None
+            raise self._unfit("cannot create", Path(error.filename), error.strerror) from None
 
     def obstacle(self) -> Failure | None:
         """Why a deployment could not write here, as far as one sees without trying."""
@@ -104,14 +104,27 @@ class Layout:
             while not os.path.exists(there):
                 there = there.parent
             if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-                what = "write to" if there == folder else "create"
-                return self._unfit(f"cannot {what} {folder}", _why_not_writable(there))
+                what = "cannot write to" if there == folder else "cannot create"
+                return self._unfit(what, folder, _why_not_writable(there))
         return None
 
-    def _unfit(self, what: str, why: str | None) -> Failure:
-        command = shlex.join(["install", "-d", "-o", _user_name(), str(self.root)])
-        remedy = READ_ONLY_REMEDY if why == os.strerror(errno.EROFS) else f"On the host, as root: {command}"
-        return Failure("HostUnfit", f"{what}: {why}", remedy)
+    def _unfit(self, what: str, path: Path, why: str | None) -> Failure:
+        remedy = READ_ONLY_REMEDY if why == os.strerror(errno.EROFS) else self._remedy(path)
+        return Failure("HostUnfit", f"{what} {path}: {why}", remedy)
+
+    def _remedy(self, path: Path) -> str:
+        """The command that lets us use ``path``: of ROOT itself, or of what is in the way below it."""
+        while not os.path.exists(path):
+            path = path.parent
+        if path != self.root and self.root not in path.parents:
+            command = shlex.join(["install", "-d", "-o", _user_name(), str(self.root)])
+            return f"On the host, as root: {command}"
+        if not path.is_dir():
+            return "Move it out of the way: " + shlex.join(["mv", str(path), f"{path}.old"])
+        folder = os.path.realpath(path)
+        if os.stat(folder).st_uid == os.geteuid():
+            return "On the host: " + shlex.join(["chmod", "u+rwx", folder])
+        return "On the host, as root: " + shlex.join(["chown", f"{_user_name()}:", folder])
 
     def _keep_reserve(self) -> None:
         """Some blocks and inodes to give up: so that a deployment can be undone on a disk that is full."""
@@ -154,7 +167,7 @@ class Layout:
             name = Path(os.readlink(self.current)).name
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOENT):
-                raise self._unfit(f"cannot read {self.current}", error.strerror) from None
+                raise self._unfit("cannot read", self.current, error.strerror) from None
             marked = [release.id for release in self.all_releases() if release.state == LIVE]
             if not marked and error.errno == errno.EINVAL:
                 raise Failure(

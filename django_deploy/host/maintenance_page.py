@@ -64,6 +64,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def version_string(self) -> str:
+        """For the header ``Server``: which Python this is concerns nobody."""
+        return "django-deploy"
+
     def log_message(self, format: str, *args: Any) -> None:
         """The web server in front of it has a log."""
 

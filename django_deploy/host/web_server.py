@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import pwd
+import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Optional
 
 from . import commands
 from .protocol import Failure
 
-#: By the program's name: where its configuration lies, and the command that only reads it.
+#: By the program's name: the file that its configuration begins with, and the command that only reads it.
 SERVERS = {
-    "nginx": (Path("/etc/nginx"), ["nginx", "-t"]),
-    "caddy": (Path("/etc/caddy"), ["caddy", "adapt", "--config", "/etc/caddy/Caddyfile"]),
+    "nginx": (Path("/etc/nginx/nginx.conf"), ["nginx", "-t"]),
+    "caddy": (Path("/etc/caddy/Caddyfile"), ["caddy", "adapt", "--config", "/etc/caddy/Caddyfile"]),
+}
+
+#: By which words a file has another one read, after comments are gone.
+_COMMENT = re.compile(r"(^|\s)#.*", re.MULTILINE)
+_INCLUDE = {
+    "nginx": re.compile(r"""(?:^|[\s{};])include\s+["']?([^"';]+)["']?\s*;"""),
+    "caddy": re.compile(r"""^\s*import\s+["`]?([^\s"`]+)""", re.MULTILINE),
 }
 
 #: Seconds that the command may take.
@@ -84,27 +92,43 @@ def find_configuration(servers: Sequence[dict[str, Any]], links: Sequence[Path])
     chosen = next((s for s in servers if s["is_running"]), servers[0] if servers else None)
     if chosen is None:
         return None
-    folder, argv = SERVERS[chosen["name"]]
+    _, argv = SERVERS[chosen["name"]]
     names = {str(link) for link in links} | {
         os.path.realpath(link.parent) + f"/{link.name}" for link in links
     }
-    files = [str(file) for file, text in _texts(folder) if any(name in text for name in names)]
+    files = [str(file) for file, text in _texts(chosen["name"]) if any(name in text for name in names)]
     program = _program(chosen["name"])
     status, lines = _test([program, *argv[1:]]) if program else (None, [])
     return {"server": chosen["name"], "files": files, "status": status, "lines": lines}
 
 
-def _texts(folder: Path) -> Iterator[tuple[Path, str]]:
-    """What is read by the server: not what waits in ``sites-available``."""
-    count = 0
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.endswith("-available"))
-        for name in sorted(files):
-            count += 1
-            if count > MAX_FILES:
-                return
-            with suppress(OSError), open(os.path.join(place, name), errors="replace") as file:
-                yield Path(place, name), file.read(MAX_FILE)
+def _texts(server: str) -> Iterator[tuple[Path, str]]:
+    """What the server reads, without comments: its first file, and from there what files have it read.
+
+    What lies beside that is not: sites that are not enabled, and what a setup has kept of an earlier file.
+    """
+    first = SERVERS[server][0]
+    waiting = [str(first)]
+    seen: set[str] = set()
+    while waiting and len(seen) < MAX_FILES:
+        path = waiting.pop(0)
+        if path in seen or not os.path.isfile(path):
+            continue
+        seen.add(path)
+        text = _read(path)
+        yield Path(path), text
+        # A relative path counts for nginx from its first file, for Caddy from the file that it stands in.
+        folder = first.parent if server == "nginx" else Path(path).parent
+        for pattern in _INCLUDE[server].findall(text):
+            waiting += sorted(glob.glob(os.path.join(str(folder), pattern)))
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return _COMMENT.sub("", file.read(MAX_FILE))
+    except OSError:
+        return ""
 
 
 def _test(argv: list[str]) -> tuple[Optional[int], list[str]]:

@@ -10,6 +10,9 @@ from django_deploy.provision.facts import Facts
 from django_deploy.provision.pieces import Piece
 from django_deploy.provision.site import Site
 
+#: The exit status of the script where somebody else has the lock.
+LOCKED = 75
+
 
 def account_pieces(site: Site, facts: Facts) -> Iterator[Piece]:
     """The user, our key, the folders, and services that run without a login."""
@@ -44,25 +47,48 @@ as {site.user} sh -c 'umask 077; cd ~{site.user}; mkdir -p .ssh; cd .ssh
 """
     return Piece(
         f"your key {key.label} for {site.user}",
-        f"grep -q {blobs} ~{site.user}/.ssh/authorized_keys",
+        f"as {site.user} grep -q {blobs} ~{site.user}/.ssh/authorized_keys",
         act,
         needs_lock=False,
     )
 
 
 def _folders(site: Site) -> Piece:
-    root = site.root
-    public = [root, root / "releases", root / "shared", root / "run", site.media_folder]
-    modes = {**dict.fromkeys(map(str, public), "755"), str(root / ".deploy"): "700"}
-    check = " &&\n".join(f'[ "$(stat -c %U {folder})" = {site.user} ]' for folder in modes)
-    act = f"""\
-folder() {{
-    [ "$(stat -c %U "$2" 2>/dev/null)" = {site.user} ] ||
-        install -d -m "$1" -o {site.user} -g "$(id -gn {site.user})" "$2"
-}}
+    """All below what belongs to the user is made as the user, who may have put links there."""
+    user, root = site.user, site.root
+    public = [root / "releases", root / "shared", root / "run", site.media_folder]
+    modes = {**dict.fromkeys(public, "755"), root / ".deploy": "700"}
+    folders = " ".join(map(str, [root, *modes]))
+    check = f"""\
+as {user} sh -c 'for folder; do test -d "$folder" && test -O "$folder" || exit 1; done' sh {folders}
 """
-    act += "".join(f"folder {mode} {folder}\n" for folder, mode in modes.items())
-    return Piece(f"{root} and its folders, which belong to {site.user}", check, act, needs_lock=False)
+    way = " ".join(map(str, [*reversed(root.parents[:-1]), root]))
+    act = f"""\
+# As {user}, wherever {user} may: root would follow the links that are there.
+folder() {{
+    as {user} test -d "$2" -a -O "$2" ||
+        as {user} install -d -m "$1" "$2" && as {user} test -O "$2"
+}}
+need() {{
+    folder "$1" "$2" || stop "$2 does not belong to {user}. See where it leads: namei -l $2;" \\
+        "and if it is a folder, then as root: chown -h {user}: $2"
+}}
+if ! folder 755 {root} 2>/dev/null; then
+    for part in {way}; do
+        owner=$(stat -c %U "$part" 2>/dev/null) || continue
+        [ "$owner" != {user} ] && {{ [ "$owner" = root ] || [ ! -L "$part" ]; }} ||
+            stop "$part belongs to $owner, and {user} cannot make {root}: root makes nothing there."
+    done
+    mkdir -p {root.parent}
+    cd -P {root.parent}
+    [ ! -L {root.name} ] || stop "{root} is a link: name the folder that it leads to as ROOT."
+    [ -d {root.name} ] || mkdir -m 755 {root.name}
+    chown -h {user}:"$(id -gn {user})" {root.name}
+    cd /
+fi
+"""
+    act += "".join(f"need {mode} {folder}\n" for folder, mode in modes.items())
+    return Piece(f"{root} and its folders, which belong to {user}", check, act, needs_lock=False)
 
 
 def _lingering(site: Site) -> Piece:
@@ -77,14 +103,29 @@ def lock(site: Site) -> str:
     """Shell that takes the site's lock until the script ends; status 75, and who holds it, if it cannot."""
     path = site.root / ".deploy/lock"
     by, target = quote(json.dumps(site.deployer)), quote(json.dumps(site.target))
-    holder = '{"by": %s, "target": %s, "phase": "setting up", "since": %s, "pid": %s}'
+    holder = '{"phase": "setting up", "by": %s, "target": %s, "since": %s, "pid": %s}'
     return f"""\
-# Nobody deploys meanwhile.
-[ -e {path} ] || install -m 600 -o {site.user} -g "$(id -gn {site.user})" /dev/null {path}
-exec 9<>{path}
-flock --wait {site.lock_wait:g} 9 || {{ cat {path} >&2; exit 75; }}
-printf '{holder}' {by} {target} "$(date +%s)" "$$" >{path}
-trap ': >{path}' EXIT
+# Nobody deploys meanwhile. A process of {site.user} holds the lock: root would follow a link that is there.
+text=$(printf '{holder}' \\
+    {by} {target} "$(date +%s)" "$$")
+pipes=$(mktemp -d)
+mkfifo "$pipes/end" "$pipes/said"
+as {site.user} sh -c '
+    umask 077
+    true <>"$1" || exit
+    exec 8<>"$1"
+    flock --wait "$2" 8 || {{ cat "$1" >&2; exit {LOCKED}; }}
+    printf %s "$3" >"$1"
+    echo locked
+    read -r end
+    : >"$1"
+' sh {path} {site.lock_wait:g} "$text" <"$pipes/end" >"$pipes/said" &
+holder=$!
+exec 9>"$pipes/end"
+read -r said <"$pipes/said" || said=
+rm -r "$pipes"
+[ "$said" = locked ] || {{ wait "$holder" || exit; exit 1; }}
+trap 'trap "" PIPE; echo >&9 || :; wait "$holder" || :' EXIT
 """
 
 
@@ -92,7 +133,7 @@ def environment_piece(site: Site) -> Piece:
     """The database's address: as ``deploy_env --set DATABASE_URL`` before a first deployment."""
     path = site.root / ".deploy/environment.json"
     check = f"""\
-python3 -I -S -c 'import json, sys; sys.exit("DATABASE_URL" not in json.load(open("{path}")))'
+as {site.user} python3 -I -S -c 'import json, sys; sys.exit("DATABASE_URL" not in json.load(open("{path}")))'
 """
     act = f"""\
 as {site.user} python3 -I -S - <<'END_OF_PROGRAM'

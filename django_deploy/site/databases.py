@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import uuid
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -34,6 +36,17 @@ def sqlite_file(connection: BaseDatabaseWrapper) -> Path | None:
         is_written = not re.search(r"mode=(memory|ro)\b|immutable=1", parts.query)
         return Path(url2pathname(parts.path)).absolute() if is_written else None
     return Path(name).absolute()
+
+
+def make_private(connection: BaseDatabaseWrapper) -> None:
+    """Make the file of SQLite if it is not there yet, for its owner only: SQLite itself lets all read it.
+
+    What SQLite keeps beside it gets the same mode. A file that is there is left as it is.
+    """
+    file = sqlite_file(connection)
+    if file is not None and file.parent.is_dir():
+        with suppress(OSError):  # it is there, or SQLite will say why it cannot be
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def fingerprint(connection: BaseDatabaseWrapper, salt: str) -> str:
@@ -111,7 +124,10 @@ EMPTY = "it answers, and has no tables"
 
 
 def reach() -> dict[str, dict[str, str]]:
-    """By alias, of all the site's databases: ``place``, ``vendor``, and an ``error`` where one is silent."""
+    """By alias, of all the site's databases: ``place``, ``vendor``, and an ``error`` where one is silent.
+
+    ``open_file`` is SQLite's, where every user of the machine may read it.
+    """
     return {alias: _reach(connections[alias]) for alias in connections if has_engine(connections[alias])}
 
 
@@ -122,6 +138,8 @@ def has_engine(connection: BaseDatabaseWrapper) -> bool:
 
 def _reach(connection: BaseDatabaseWrapper) -> dict[str, str]:
     entry = {"vendor": connection.vendor, "place": place(connection)}
+    if file := open_file(connection):
+        entry["open_file"] = str(file)
     if connection.vendor == "sqlite" and (why := _file_trouble(str(connection.settings_dict["NAME"]))):
         return {**entry, "error": why}
     try:
@@ -130,6 +148,20 @@ def _reach(connection: BaseDatabaseWrapper) -> dict[str, str]:
         return {**entry, "error": f"{type(error).__name__}: {error}".strip()}
     # One that was made anew by mistake answers, too.
     return entry if has_tables else {**entry, "error": EMPTY}
+
+
+def open_file(connection: BaseDatabaseWrapper) -> Path | None:
+    """SQLite's file, if every user of this machine may read it: by its mode, and by those of its folders."""
+    file = sqlite_file(connection)
+    if file is None:
+        return None
+    file = Path(os.path.realpath(file))
+    try:
+        may_read = bool(file.stat().st_mode & stat.S_IROTH)
+        may_enter = all(folder.stat().st_mode & stat.S_IXOTH for folder in file.parents)
+    except OSError:
+        return None
+    return file if may_read and may_enter else None
 
 
 def _file_trouble(name: str) -> str:

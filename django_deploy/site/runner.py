@@ -41,7 +41,8 @@ input. End of input ends the process with status 0.
     ``migrate`` commands goes.
 
 ``{"do": "guard", "database": ALIAS, "owner": {"target": T, "root": R, "host": H}, "wait": SECONDS}``
-    Takes the lock of a database's migrations, and writes down whose it is. ``{"ok": true}``.
+    Takes the lock of a database's migrations, and writes down whose it is; makes a file of SQLite that is not
+    there yet, for its owner only. ``{"ok": true}``.
 
 ``{"do": "unguard"}``
     Gives the lock back. ``{"ok": true}``.
@@ -101,7 +102,7 @@ from django.db import connections
 from .anonymization import anonymize, check_anonymizer
 from .backups import compare, describe_database
 from .comparison import settings_of_site, static_files
-from .databases import has_engine, identify, reach
+from .databases import has_engine, identify, make_private, reach
 from .description import describe
 from .dumps import DumpFailed, connection_to, dumper
 from .explanation import explain
@@ -277,6 +278,7 @@ def _guard(request: dict[str, Any]) -> Reply:
     except LockTaken as error:
         return {"ok": False, "error": str(error)}
     _locks.append(lock)
+    make_private(connections[request["database"]])
     sign(connections[request["database"]], Owner(**request["owner"]))
     return {"ok": True}
 
@@ -293,7 +295,9 @@ def _dump(request: dict[str, Any]) -> Reply:
 
 
 def _restore(request: dict[str, Any]) -> Reply:
-    dumper(connection_to(request["database"])).restore(Path(request["file"]))
+    connection = connection_to(request["database"])
+    make_private(connection)
+    dumper(connection).restore(Path(request["file"]))
     return {"ok": True}
 
 

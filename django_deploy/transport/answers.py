@@ -119,7 +119,9 @@ _REPLIES: Mapping[str, Shape] = {
     "hello": FACTS,
     "probe": FACTS,
     "examine": EXAMINATION,
-    "reach_databases": {"databases": {str: {"vendor": str, "place": str, "error?": str}}},
+    "reach_databases": {
+        "databases": {str: {**dict.fromkeys(("vendor", "place", "error?", "open_file?"), str)}}
+    },
     "environment": {"settings": [str], "host": [str]},
     "history": {"entries": [ENTRY]},
     "backups": {"backups": [BACKUP], "damaged": {str: str}},

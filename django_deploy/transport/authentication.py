@@ -230,7 +230,9 @@ class _Attempt:
         if not self._offered:
             return "Name a key in KEY_FILE or ssh_config (IdentityFile), or give one to your agent (ssh-add)."
         user = self._login.config.user
-        new = "" if user == "root" else f" On a new server, deploy_setup makes {user} and lets the key in."
+        # An administrator is not made: only deploy_setup would take a password.
+        is_made = user != "root" and not self._login.may_use_password
+        new = "" if not is_made else f" On a new server, deploy_setup makes {user} and lets the key in."
         return (
             f"Is {user} the right user, and is one of these keys in its authorized_keys there?{new}"
             f" Try: {self._login.command('-v')}"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from django_deploy.doctor import front
 from django_deploy.doctor.finding import Finding
 
-from .subjects import CONFIGURATION, LIVE, NGINX, WAY, bare, subject
+from .subjects import CONFIGURATION, LIVE, NGINX, TARGET, WAY, bare, subject
 
 
 def way(**changes):
@@ -119,8 +121,30 @@ def test_configuration():
     assert server(files=[]) == Finding(
         "web server",
         "warning",
-        "nginx runs, and no file of its configuration names /srv/shop/run/web.sock",
+        "nginx runs, and no file that it reads names /srv/shop/run/web.sock",
         "Where it passes requests on, say: proxy_pass http://unix:/srv/shop/run/web.sock;",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "directive"),
+    [
+        ("nginx", "proxy_pass http://unix:/srv/shop/run/web.sock;"),
+        ("caddy", "reverse_proxy unix//srv/shop/run/web.sock"),
+    ],
+)
+def test_the_server_of_the_target_does_not_name_the_sockets(name, directive):
+    configuration = {**CONFIGURATION, "server": name, "files": []}
+    target = replace(TARGET, web=name)
+
+    assert front.check_web_server(
+        subject(target=target, examination={"configuration": configuration})
+    ) == Finding(
+        "web server",
+        "error",
+        f"{name} runs, and no file that it reads names /srv/shop/run/web.sock",
+        "manage.py deploy_setup staging mends it. In a file of your own: Where it passes requests on, say:"
+        f" {directive}",
     )
 
 

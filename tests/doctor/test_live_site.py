@@ -79,6 +79,12 @@ def test_database():
         "sqlite /x: there is no file /x",
         "Where did the file go? migrate makes a new one, and an empty one.",
     )
+    assert database(vendor="sqlite", place="sqlite /x", open_file="/srv/my shop/x") == Finding(
+        "database",
+        "warning",
+        "/srv/my shop/x can be read by every user of the host",
+        "On the host, as its owner: chmod o= '/srv/my shop/x'*",
+    )
     assert live_site.check_database(subject(databases={"databases": {}})) == Finding(
         "database", "ok", "the site has none"
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 
 import pytest
 
@@ -25,6 +26,43 @@ def test_obstacles_are_seen_before_anything_is_made(tmp_path):
     assert failure.message == f"cannot create {tmp_path}/file/site: Not a directory"
     assert failure.remedy == f"On the host, as root: install -d -o {getpass.getuser()} {tmp_path}/file/site"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def refuse(monkeypatch, folder):
+    """The kernel refuses root nothing, and root may run this test."""
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != folder and real(path, mode))
+
+
+def test_a_folder_of_somebody_else_is_named_with_its_remedy(layout, monkeypatch):
+    """Here it is ROOT's folder that is wrong, and not ROOT."""
+    refuse(monkeypatch, layout.releases)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr("django_deploy.host.layout._user_name", lambda: "shop")
+
+    failure = layout.obstacle()
+
+    assert failure.message == f"cannot write to {layout.releases}: Permission denied"
+    assert failure.remedy == f"On the host, as root: chown shop: {layout.releases}"
+
+
+def test_a_folder_of_ours_that_is_closed_is_named_with_its_remedy(layout, monkeypatch):
+    refuse(monkeypatch, layout.run)
+
+    failure = layout.obstacle()
+
+    assert failure.message == f"cannot write to {layout.run}: Permission denied"
+    assert failure.remedy == f"On the host: chmod u+rwx {layout.run}"
+
+
+def test_a_file_where_a_folder_belongs(layout):
+    layout.releases.rmdir()
+    layout.releases.touch()
+
+    failure = layout.obstacle()
+
+    assert failure.message == f"cannot write to {layout.releases}: Not a directory"
+    assert failure.remedy == f"Move it out of the way: mv {layout.releases} {layout.releases}.old"
 
 
 @pytest.mark.parametrize("parts", [("..",), ("run", "../../x"), ("/etc/passwd",), ("releases", "../..")])

@@ -54,6 +54,7 @@ def test_it_says_that_it_is_only_for_a_while(page):
 
     assert response.status == 503
     assert (response.headers["Retry-After"], response.headers["Cache-Control"]) == ("300", "no-store")
+    assert response.headers.get_all("Server") == ["django-deploy"]
     assert f"<p>{maintenance_page.MESSAGE}</p>" in body
     assert stat.S_IMODE(path.stat().st_mode) == 0o666
 

@@ -18,7 +18,7 @@ def nginx(tmp_path, monkeypatch):
     folder = tmp_path / "nginx"
     for name in ("sites-available", "sites-enabled"):
         (folder / name).mkdir(parents=True)
-    monkeypatch.setitem(web_server.SERVERS, "nginx", (folder, ["nginx", "-t"]))
+    monkeypatch.setitem(web_server.SERVERS, "nginx", (folder / "nginx.conf", ["nginx", "-t"]))
     program = tmp_path / "nginx-program"
     program.write_text("#!/bin/sh\necho out\necho 'syntax is ok' >&2\nexit 1\n")
     program.chmod(0o755)
@@ -29,7 +29,7 @@ def nginx(tmp_path, monkeypatch):
 def test_configuration(nginx):
     text = f"server {{ location / {{ proxy_pass http://unix:{LINK}; }} }}"
     (nginx / "sites-available/shop").write_text(text)
-    (nginx / "nginx.conf").write_bytes(b"\xff\xfe")
+    (nginx / "nginx.conf").write_bytes(b"# \xff\xfe\nhttp { include sites-enabled/*; }\n")
 
     found = web_server.find_configuration(RUNNING, [LINK])
     (nginx / "sites-enabled/shop").symlink_to("../sites-available/shop")
@@ -37,6 +37,48 @@ def test_configuration(nginx):
 
     assert found == {"server": "nginx", "files": [], "status": 1, "lines": ["syntax is ok"]}
     assert then["files"] == [str(nginx / "sites-enabled/shop")]
+
+
+@pytest.fixture
+def caddy(tmp_path, monkeypatch):
+    """A folder of configuration."""
+    (tmp_path / "sites").mkdir()
+    monkeypatch.setitem(web_server.SERVERS, "caddy", (tmp_path / "Caddyfile", ["caddy", "adapt"]))
+    return tmp_path
+
+
+def files(server, folder):
+    return [str(path.relative_to(folder)) for path, text in web_server._texts(server) if str(LINK) in text]
+
+
+def test_what_caddy_reads(caddy):
+    """Not what ``deploy_setup`` has kept of an earlier file, and no comment."""
+    text = f"shop.example.com {{\n    reverse_proxy unix/{LINK}\n}}\n"
+    (caddy / "Caddyfile").write_text("(snippet) {\n}\nimport sites/*.caddy\n# import other\nimport snippet\n")
+    for name in ("sites/shop.caddy.before", "other", "sites/nested"):
+        (caddy / name).write_text(text)
+
+    assert files("caddy", caddy) == []
+    (caddy / "sites/shop.caddy").write_text(f"# {LINK}\n")
+    assert files("caddy", caddy) == []
+    (caddy / "sites/shop.caddy").write_text("import nested\nimport shop.caddy\nimport /nowhere/*\n")
+    assert files("caddy", caddy) == ["sites/nested"]
+    (caddy / "sites/shop.caddy").write_text(text)
+    assert files("caddy", caddy) == ["sites/shop.caddy"]
+
+
+def test_what_nginx_reads(nginx):
+    text = f"location / {{ proxy_pass http://unix:{LINK}; }}"
+    (nginx / "snippets").mkdir()
+    (nginx / "nginx.conf").write_text(
+        f"events {{}}\nhttp {{ include '{nginx}/conf.d/*.conf'; }} #include other;\n"
+    )
+    (nginx / "conf.d").mkdir()
+    (nginx / "conf.d/shop.conf").write_text('server {include "snippets/shop"; include\tmime.types;}')
+    for name in ("snippets/shop", "other", "conf.d/shop.conf.before"):
+        (nginx / name).write_text(text)
+
+    assert files("nginx", nginx) == ["snippets/shop"]
 
 
 def test_no_server():

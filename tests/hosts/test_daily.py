@@ -32,6 +32,20 @@ def test_command_of_the_site(host: Machine, bookshop: Bookshop) -> None:
     assert result.err == "oh\n"
 
 
+def test_database_whose_own_program_is_missing(host: Machine, bookshop: Bookshop) -> None:
+    """A minimal Debian has no sqlite3."""
+    hint = f"On deploy@{host.address}, as root (Debian and Ubuntu): apt-get install sqlite3"
+
+    result = bookshop.run("deploy_run", "--", "dbshell")
+    with bookshop.sit_at("deploy_run", "--", "dbshell") as keyboard:
+        keyboard.read_until(hint)
+        assert keyboard.end() == 1
+
+    assert result.status == 1, result
+    message = "You appear not to have the 'sqlite3' program installed or on your path."
+    assert result.err == f"CommandError: {message}\n{hint}\n"
+
+
 def test_shell_at_a_terminal(host: Machine, bookshop: Bookshop) -> None:
     with bookshop.sit_at("deploy_run", "--", "shell", "--no-imports", "-i", "python") as keyboard:
         assert f"staging, deploy@{host.address}:" in keyboard.read_until(">>> ")

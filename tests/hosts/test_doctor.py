@@ -82,6 +82,20 @@ def test_all_is_well(host: Machine, bookshop: Bookshop) -> None:
     assert outside.splitlines()[-1] == "0 errors, 0 warnings, 4 not checked, 18 ok."
 
 
+def test_database_that_all_may_read(host: Machine, bookshop: Bookshop) -> None:
+    """It was made for its owner only; one of an earlier version may be open."""
+    file = "/srv/site/shared/database.sqlite3"
+    modes = host.run("sh", "-c", f"stat -c '%a %U' {file}*").stdout
+    with broken(host.run, "chmod", "644", file, mended=(host.run, "sh", "-c", f"chmod o= {file}*")):
+        _, found, red = examine(bookshop)
+
+    assert set(modes.splitlines()) == {"600 deploy"}
+    assert red == []
+    assert found["database"]["outcome"] == "warning"
+    assert found["database"]["message"] == f"{file} can be read by every user of the host"
+    assert found["database"]["remedy"] == f"On the host, as its owner: chmod o= {file}*"
+
+
 def test_nothing_is_changed(host: Machine, bookshop: Bookshop) -> None:
     def files() -> str:
         own = ["-path", "/srv/site/shared", "-prune"]  # the worker writes to its database
@@ -105,6 +119,21 @@ def test_folder_that_the_web_server_may_not_enter(host: Machine, bookshop: Books
         "www-data, as whom nginx runs, may not enter /srv/site/run (mode 0700)"
     )
     assert found["permissions"]["remedy"] == ("On the host, as its owner or as root: chmod o+x /srv/site/run")
+
+
+def test_folder_of_another_user(host: Machine, bookshop: Bookshop) -> None:
+    folder = f"{host.root}/releases"
+    host.run("chown", "root", folder, user="root")
+
+    _, found, red = examine(bookshop)
+    remedy = found["folders"]["remedy"]
+    host.run("sh", "-c", remedy.removeprefix("On the host, as root: "), user="root")
+    _, mended, _ = examine(bookshop)
+
+    assert red == ["folders"]
+    assert found["folders"]["message"] == f"cannot write to {folder}: Permission denied"
+    assert remedy == f"On the host, as root: chown deploy: {folder}"
+    assert mended["folders"]["outcome"] == "ok"
 
 
 def test_lingering_is_off(host: Machine, bookshop: Bookshop) -> None:

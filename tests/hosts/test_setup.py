@@ -195,6 +195,33 @@ def test_bare_host_with_caddy(bare: BareMachine, bookshop: Bookshop) -> None:
     assert browser.get("/").status == 503
 
 
+def test_site_that_caddy_does_not_read(bare: BareMachine, bookshop: Bookshop) -> None:
+    """Its file lies there under another name."""
+    aim(bookshop, bare, WEB="caddy", TLS="internal")
+    set_up(bookshop)
+    bookshop.deployed()
+    file = f"/etc/caddy/sites/{DOMAIN}.caddy"
+    reload = "caddy reload --config /etc/caddy/Caddyfile --force"
+
+    def finding() -> dict[str, object]:
+        events = bookshop.run("deploy_doctor", "--json").events
+        return next(event for event in events if event.get("check") == "web server")
+
+    well = finding()
+    bare.run("sh", "-c", f"mv {file} {file}.before && {reload}", user="root")
+    ill = finding()
+    set_up(bookshop)
+
+    message = f"caddy runs, and its configuration is sound: {file}"
+    assert (well["outcome"], well["message"]) == ("ok", message)
+    socket = f"{bare.root}/run/web.sock"
+    assert ill["outcome"] == "error"
+    assert ill["message"] == f"caddy runs, and no file that it reads names {socket}"
+    assert str(ill["remedy"]).startswith("manage.py deploy_setup staging mends it. ")
+    assert finding()["message"] == message
+    assert Browser(bare, caddys_authority(bare)).get("/").status == 200
+
+
 def snapshot(machine: BareMachine) -> str:
     """All files of the system that a setup could change, and what is in them."""
     command = "find /etc /home ~root/.ssh -type f -exec sha256sum {} + | sort -k 2; stat -c '%n %a %U' "
@@ -508,3 +535,54 @@ def test_key_that_nobody_has(bare: BareMachine, bookshop: Bookshop) -> None:
     assert keys == bare.laptop.public_key
     modes = bare.run("stat", "-c", "%a %U", "/home/deploy/.ssh", "/home/deploy/.ssh/authorized_keys").stdout
     assert modes == "700 deploy\n600 deploy\n"
+
+
+# What the site's user may have put in root's way
+
+
+def test_root_follows_no_link_of_the_user(bare: BareMachine, bookshop: Bookshop) -> None:
+    aim(bookshop, bare)
+    set_up(bookshop)
+    bare.run("sh", "-c", "umask 077; echo secret >/etc/precious", user="root")
+    bare.run("sh", "-c", "mkdir -p /etc/victim/media", user="root")
+    bare.run("rm", "/var/lib/systemd/linger/deploy", user="root")
+    bare.run("ln", "-sf", "/etc/precious", f"{bare.root}/.deploy/lock")
+
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1, result
+    assert f"cannot create {bare.root}/.deploy/lock: Permission denied\n" in result.err
+    assert bare.run("cat", "/etc/precious", user="root").stdout == "secret\n"
+
+    bare.run("rm", "-r", f"{bare.root}/.deploy/lock", f"{bare.root}/shared")
+    bare.run("ln", "-s", "/etc/victim", f"{bare.root}/shared")
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1, result
+    shared = f"{bare.root}/shared"
+    message = f"{shared} does not belong to deploy. See where it leads: namei -l {shared};"
+    assert f"  | {message} and if it is a folder, then as root: chown -h deploy: {shared}\n" in result.err
+    owners = bare.run("stat", "-c", "%U", "/etc/victim", "/etc/victim/media").stdout
+    assert owners == "root\nroot\n"
+
+    bare.run("rm", f"{bare.root}/shared")
+    set_up(bookshop)
+    assert "Nothing to do: set up already" in set_up(bookshop)
+
+
+def test_root_that_is_in_a_folder_of_the_user(bare: BareMachine, bookshop: Bookshop) -> None:
+    aim(bookshop, bare)
+    set_up(bookshop)
+    bare.run("mkdir", "/etc/victim", user="root")
+    bookshop.target["ROOT"] = "/home/deploy/apps/site"
+    set_up(bookshop)
+    owners = bare.run("stat", "-c", "%U %a", "/home/deploy/apps", "/home/deploy/apps/site/.deploy").stdout
+    bare.run("sh", "-c", "cd /home/deploy/apps; rm -r site; ln -s /etc/victim site")
+
+    result = bookshop.run("deploy_setup")
+
+    assert owners == "deploy 755\ndeploy 700\n"
+    assert result.status == 1, result
+    message = "/home/deploy belongs to deploy, and deploy cannot make /home/deploy/apps/site"
+    assert f"  | {message}: root makes nothing there.\n" in result.err
+    assert bare.run("stat", "-c", "%U", "/etc/victim").stdout == "root\n"

@@ -7,6 +7,7 @@ from django.core.management import load_command_class
 from django.core.management.base import CommandError
 from django.test import override_settings
 
+from django_deploy.management.commands import deploy_run
 from django_deploy.management.commands.deploy_history import _merge
 
 TARGETS = {
@@ -47,6 +48,15 @@ def test_options_of_the_sites_command_without_the_dashes(capsys):
     assert capsys.readouterr().err == (
         f"usage: {usage}manage.py deploy_run: error: unrecognized arguments: --noinput\n"
     )
+
+
+def test_what_dbshell_lacks_is_found_in_what_django_says():
+    for program in ("sqlite3", "psql", "mysql", "mysql-client"):
+        said = f"CommandError: You appear not to have the {program!r} program installed or on your path.\r\n"
+        found = deploy_run.MISSING.search(said.encode())
+
+        assert found is not None
+        assert found[1].decode() == program
 
 
 def test_options_may_stand_between_the_target_and_the_process():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 from dataclasses import replace
@@ -107,25 +108,55 @@ as shop sh -c 'umask 077; cd ~shop; mkdir -p .ssh; cd .ssh
     printf "%s\n" "$1" >>authorized_keys' sh 'ssh-ed25519 AAAAC3Nz+a/b= emma@laptop'
 
 say '/srv/shop and its folders, which belong to shop'
+# As shop, wherever shop may: root would follow the links that are there.
 folder() {
-    [ "$(stat -c %U "$2" 2>/dev/null)" = shop ] ||
-        install -d -m "$1" -o shop -g "$(id -gn shop)" "$2"
+    as shop test -d "$2" -a -O "$2" ||
+        as shop install -d -m "$1" "$2" && as shop test -O "$2"
 }
-folder 755 /srv/shop
-folder 755 /srv/shop/releases
-folder 755 /srv/shop/shared
-folder 755 /srv/shop/run
-folder 755 /srv/shop/shared/media
-folder 700 /srv/shop/.deploy
+need() {
+    folder "$1" "$2" || stop "$2 does not belong to shop. See where it leads: namei -l $2;" \
+        "and if it is a folder, then as root: chown -h shop: $2"
+}
+if ! folder 755 /srv/shop 2>/dev/null; then
+    for part in /srv /srv/shop; do
+        owner=$(stat -c %U "$part" 2>/dev/null) || continue
+        [ "$owner" != shop ] && { [ "$owner" = root ] || [ ! -L "$part" ]; } ||
+            stop "$part belongs to $owner, and shop cannot make /srv/shop: root makes nothing there."
+    done
+    mkdir -p /srv
+    cd -P /srv
+    [ ! -L shop ] || stop "/srv/shop is a link: name the folder that it leads to as ROOT."
+    [ -d shop ] || mkdir -m 755 shop
+    chown -h shop:"$(id -gn shop)" shop
+    cd /
+fi
+need 755 /srv/shop/releases
+need 755 /srv/shop/shared
+need 755 /srv/shop/run
+need 755 /srv/shop/shared/media
+need 700 /srv/shop/.deploy
 
-# Nobody deploys meanwhile.
-[ -e /srv/shop/.deploy/lock ] || install -m 600 -o shop -g "$(id -gn shop)" /dev/null /srv/shop/.deploy/lock
-exec 9<>/srv/shop/.deploy/lock
-flock --wait 0 9 || { cat /srv/shop/.deploy/lock >&2; exit 75; }
-"""
-        """printf '{"by": %s, "target": %s, "phase": "setting up", "since": %s, "pid": %s}' """
-        r"""'"emma@laptop"' '"staging"' "$(date +%s)" "$$" >/srv/shop/.deploy/lock
-trap ': >/srv/shop/.deploy/lock' EXIT
+# Nobody deploys meanwhile. A process of shop holds the lock: root would follow a link that is there.
+text=$(printf '{"phase": "setting up", "by": %s, "target": %s, "since": %s, "pid": %s}' \
+    '"emma@laptop"' '"staging"' "$(date +%s)" "$$")
+pipes=$(mktemp -d)
+mkfifo "$pipes/end" "$pipes/said"
+as shop sh -c '
+    umask 077
+    true <>"$1" || exit
+    exec 8<>"$1"
+    flock --wait "$2" 8 || { cat "$1" >&2; exit 75; }
+    printf %s "$3" >"$1"
+    echo locked
+    read -r end
+    : >"$1"
+' sh /srv/shop/.deploy/lock 0 "$text" <"$pipes/end" >"$pipes/said" &
+holder=$!
+exec 9>"$pipes/end"
+read -r said <"$pipes/said" || said=
+rm -r "$pipes"
+[ "$said" = locked ] || { wait "$holder" || exit; exit 1; }
+trap 'trap "" PIPE; echo >&9 || :; wait "$holder" || :' EXIT
 
 say 'services of shop that need no login (lingering)'
 loginctl enable-linger shop
@@ -156,16 +187,61 @@ def test_answers_to_the_checks(tmp_path):
     assert pieces.missing(wanted, run.stdout.splitlines()) == (wanted[1],)
 
 
-def test_the_lock_says_who_has_it(tmp_path):
-    site = replace(KINDS["a name to be careful with"], root=tmp_path)
-    [line] = [line for line in account.lock(site).splitlines() if line.startswith("printf")]
-    (tmp_path / ".deploy").mkdir()
+def run_with_lock(tmp_path, commands, deployer="emma@laptop"):
+    """The lock as in the script, but held as whoever runs the tests."""
+    site = replace(SITE, root=tmp_path, deployer=deployer)
+    text = f'set -eu\nas() {{ shift; "$@"; }}\n{account.lock(site)}{commands}\n'
+    return subprocess.run(["sh"], input=text, capture_output=True, text=True, timeout=30)
 
-    subprocess.run(["sh", "-c", line], check=True)
 
-    holder = json.loads((tmp_path / ".deploy/lock").read_text())
+@pytest.mark.parametrize("deployer", ["emma@laptop", 'o\'neill \\ "%s"@laptop'])
+def test_the_lock_says_who_has_it(tmp_path, deployer):
+    lock = tmp_path / ".deploy/lock"
+    lock.parent.mkdir()
+
+    run = run_with_lock(tmp_path, f"cat {lock}; flock -n {lock} true || echo; exit 3", deployer)
+
+    holder = json.loads(run.stdout)
     check(holder, HOLDER, "holder")
-    assert (holder["by"], holder["phase"]) == ('o\'neill \\ "%s"@laptop', "setting up")
+    assert (holder["by"], holder["phase"]) == (deployer, "setting up")
+    assert run.stdout.endswith("\n"), "somebody else could take it"
+    assert (run.returncode, run.stderr) == (3, "")
+    assert (lock.read_text(), lock.stat().st_mode & 0o777) == ("", 0o600)
+    assert subprocess.run(["flock", "-n", lock, "true"]).returncode == 0
+
+
+def test_a_lock_that_somebody_has(tmp_path):
+    lock = tmp_path / ".deploy/lock"
+    lock.parent.mkdir()
+    lock.write_text('{"by": "anna"}')
+
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        run = run_with_lock(tmp_path, "echo reached")
+
+    assert (run.returncode, run.stdout, run.stderr) == (account.LOCKED, "", '{"by": "anna"}')
+    assert lock.read_text() == '{"by": "anna"}'
+
+
+def test_a_lock_that_the_user_cannot_open(tmp_path):
+    (tmp_path / ".deploy/lock").mkdir(parents=True)
+
+    run = run_with_lock(tmp_path, "echo reached")
+
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.endswith(f"cannot create {tmp_path}/.deploy/lock: Is a directory\n")
+
+
+def test_root_opens_nothing_below_root_and_gives_nothing_away_there():
+    """Whose the folders are may put links there: all is done as that user."""
+    text = script(replace(SERVED, web="nginx", has_database=True))
+
+    for line in text.splitlines():
+        redirected = line.partition("<")[2] + line.partition(">")[2]
+        assert "/srv/shop" not in redirected, line
+        assert not ("/srv/shop/" in line and line.split()[0] in ("install", "chown", "chmod", "mv", "rm")), (
+            line
+        )
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
+import stat
+import tempfile
 import time
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +100,60 @@ def test_a_file_that_is_no_database(tmp_path, start):
 
     assert found["error"] == "DatabaseError: file is not a database"
     assert found["place"] == f"sqlite {file}"
+
+
+def modes(folder):
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.glob("*.sqlite3*")}
+
+
+def test_a_file_of_ours_is_for_its_owner_only(tmp_path, start):
+    options = {"init_command": "PRAGMA journal_mode=WAL"}
+    database = {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(tmp_path / "x.sqlite3"),
+        "OPTIONS": options,
+    }
+    edition = start(1, database)
+
+    assert guard(edition, "production") == {"ok": True}
+    edition.migrate()
+
+    with closing(sqlite3.connect(database["NAME"])) as connection:
+        connection.execute("SELECT count(*) FROM django_migrations")
+        assert modes(tmp_path) == dict.fromkeys(("x.sqlite3", "x.sqlite3-shm", "x.sqlite3-wal"), 0o600)
+
+
+def test_a_file_that_is_there_keeps_its_mode(tmp_path, start):
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "x.sqlite3")}
+    (tmp_path / "x.sqlite3").touch()
+    (tmp_path / "x.sqlite3").chmod(0o640)
+    edition = start(1, database)
+
+    assert guard(edition, "production") == {"ok": True}
+
+    assert modes(tmp_path) == {"x.sqlite3": 0o640}
+
+
+def test_a_file_that_cannot_be_made(tmp_path, start):
+    """SQLite says why, as ever."""
+    edition = start(1, {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "no" / "x.sqlite3")})
+
+    assert guard(edition, "production")["error"].endswith("OperationalError: unable to open database file")
+
+
+def test_a_file_that_all_may_read(start):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        file = folder / "x.sqlite3"
+        edition = start(1, {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)})
+        edition.migrate()
+        place = {"vendor": "sqlite", "place": f"sqlite {file}"}
+
+        assert reach(edition) == place, "nobody else may enter the folder"
+        folder.chmod(0o755)
+        assert reach(edition) == {**place, "open_file": str(file)}
+        file.chmod(0o660)
+        assert reach(edition) == place
 
 
 def test_a_server_that_is_not_reached(server, databases, start):

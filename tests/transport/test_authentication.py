@@ -293,3 +293,17 @@ def test_a_server_that_takes_no_passwords(ssh_server, tmp_path):
     failure(AuthenticationFailed, ssh_server, host, prompts=person, may_use_password=True)
 
     assert person.questions == []
+
+
+def test_an_administrator_is_not_made_by_deploy_setup(ssh_server, tmp_path):
+    """Who logs in for it is there, or is misspelt."""
+    make_key(tmp_path / "other")
+    host = replace(ssh_server.host, user="nobody2", key_file=str(tmp_path / "other"))
+
+    deploying = failure(AuthenticationFailed, ssh_server, host)
+    setting_up = failure(AuthenticationFailed, ssh_server, host, prompts=Person(), may_use_password=True)
+
+    question = "Is nobody2 the right user, and is one of these keys in its authorized_keys there?"
+    hint = " On a new server, deploy_setup makes nobody2 and lets the key in."
+    assert deploying.remedy.startswith(f"{question}{hint} Try: ssh -v ")
+    assert setting_up.remedy.startswith(f"{question} Try: ssh -v ")

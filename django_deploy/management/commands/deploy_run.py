@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from contextlib import ExitStack, nullcontext
@@ -35,6 +36,13 @@ UNSENT = (
     "DJANGO_SUPERUSER_PASSWORD is not sent, as nothing of this environment is. With --noinput nobody has a"
     " password then: manage.py deploy_run {target} -- changepassword NAME."
 )
+
+#: What Django's ``dbshell`` says where the database's own program is missing, and packages of another name.
+MISSING = re.compile(rb"not to have the '([\w-]+)' program installed")
+PACKAGES = {"psql": "postgresql-client", "mysql": "default-mysql-client"}
+
+#: Of what a command writes, so many last bytes are kept to be looked at.
+KEPT_BYTES = 500
 
 
 class Command(DeployCommand):
@@ -99,8 +107,12 @@ class Command(DeployCommand):
         with ExitStack() as stack:
             resized = stack.enter_context(keyboard.handed_over()) if is_passed_on else lambda: None
             source = None if has_terminal and host.is_local else _input()
-            attendance = Attendance(execution, _write, source, has_terminal, resized)
-            return attendance.run()
+            echo = _Echo()
+            status = Attendance(execution, echo, source, has_terminal, resized).run()
+        if status and words[0] == "dbshell" and (missing := MISSING.search(echo.end)):
+            package = PACKAGES.get(missing[1].decode(), missing[1].decode())
+            self.stderr.write(f"On {host.name}, as root (Debian and Ubuntu): apt-get install {package}")
+        return status
 
     def run_on_all(self, target: Target, words: list[str]) -> int:
         """On several hosts at once, line by line; the highest exit status."""
@@ -145,8 +157,15 @@ def _input() -> int | None:
         return None
 
 
-def _write(stream: str, data: bytes) -> None:
-    descriptor = (sys.stderr if stream == STDERR else sys.stdout).fileno()
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+class _Echo:
+    """Writes what comes where it belongs, byte for byte; ``end`` is the last of it."""
+
+    def __init__(self) -> None:
+        self.end = b""
+
+    def __call__(self, stream: str, data: bytes) -> None:
+        self.end = (self.end + data)[-KEPT_BYTES:]
+        descriptor = (sys.stderr if stream == STDERR else sys.stdout).fileno()
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
