@@ -311,7 +311,7 @@ class Reading:
         """The columns of a check that null passes, so that it is nothing to code which knows none of them."""
         condition = getattr(constraint, "condition", None) or getattr(constraint, "check", None)
         names = compared_fields(condition) if isinstance(condition, models.Q) else None
-        fields = [bound(model, name) for name in names or () if name in model.fields]
+        fields = [bound(model, name) for name in sorted(names or ()) if name in model.fields]
         if not fields or len(fields) != len(names or ()) or any(map(is_filled, fields)):
             return ()
         return tuple(field.column for field in fields)
