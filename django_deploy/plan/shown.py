@@ -85,8 +85,9 @@ def lines_of(plan: Plan) -> list[str]:
         return [*lines, f"Nothing would change: {plan.hosts[0].live} is live on every host."]
     lines += _commit_lines(plan.commits)
     lines.append(f"Release {plan.release} on {plan.target.name}:")
-    for names, found in _alike(plan.hosts):
-        lines += [f"  {names}: {found[0]}", *found[1:]]
+    for names, (first, *others) in _alike(plan.hosts):
+        lines += [f"  {names[0]}: {first}"] if len(names) == 1 else [_named(names), f"    {first}"]
+        lines += others
     if plan.installing:
         lines.append(f"  steps: {', '.join(map(_step_line, plan.target.steps)) or 'none'}")
         lines += _backup_lines(plan.target)
@@ -99,14 +100,17 @@ def lines_of(plan: Plan) -> list[str]:
     return lines
 
 
-def _alike(hosts: Sequence[HostPlan]) -> Iterator[tuple[str, Sequence[str]]]:
-    """What would happen, with the names of all hosts on which it would."""
+def _alike(hosts: Sequence[HostPlan]) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+    """The names of hosts on which the same would happen, and what that is."""
     names: dict[tuple[str, ...], list[str]] = {}
     for host in hosts:
         names.setdefault(tuple(_host_lines(host)), []).append(host.host.name)
-    for lines, alike in names.items():
-        more = len(alike) - HOSTS_SHOWN
-        yield f"{', '.join(alike[:HOSTS_SHOWN])}{f' and {more} more' if more > 0 else ''}", lines
+    return ((alike, lines) for lines, alike in names.items())
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - HOSTS_SHOWN
+    return f"  {', '.join(names[:HOSTS_SHOWN])}{f' and {more} more' if more > 0 else ''}:"
 
 
 def _host_lines(host: HostPlan) -> list[str]:

@@ -296,12 +296,12 @@ def test_hosts_on_which_the_same_would_happen_are_told_together():
     pair = plan(replace(TARGET, hosts=(ONE, TWO))).lines()
     many = plan(replace(TARGET, hosts=fleet)).lines()
 
-    (line,) = [line for line in pair if "first release" in line]
-    assert (
-        line == "  deploy@one.example.com, two.example.com: first release, 2.0 MB to send, installed with uv"
-    )
-    (line,) = [line for line in many if "first release" in line]
-    assert line.startswith("  web1, web2, web3, web4, web5, web6, web7, web8 and 56 more: first release, ")
+    assert pair[2:4] == [
+        "  deploy@one.example.com, two.example.com:",
+        "    first release, 2.0 MB to send, installed with uv",
+    ]
+    assert many[2] == "  web1, web2, web3, web4, web5, web6, web7, web8 and 56 more:"
+    assert [line for line in many if "first release" in line] == [pair[3]]
 
 
 PAIR = replace(TARGET, hosts=(ONE, TWO))
