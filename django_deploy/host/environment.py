@@ -66,10 +66,13 @@ def compare(before: Optional[Release], after: Release) -> dict[str, list[str]]:
 
 
 def names(layout: Layout) -> dict[str, Any]:
-    """The names only, by origin: of the live release, or of what the first one would get from the host."""
-    live = layout.live()
+    """The names only, by origin: of the live release, or of what the first one would get from the host.
+
+    Raises ``Failure`` where the host's own file is damaged, which the next release would get.
+    """
+    next_values, live = of_host(layout), layout.live()
     if live is None:
-        return {"settings": [], "host": sorted(of_host(layout))}
+        return {"settings": [], "host": sorted(next_values)}
     release = layout.release(live)
     return {origin: sorted(_read(_file(release, origin))) for origin in ("settings", "host")}
 

@@ -78,6 +78,14 @@ def test_a_damaged_file_is_named_and_kept(layout, text):
     assert environment.secrets(layout) == []
 
 
+def test_a_damaged_file_is_told_to_who_looks_at_the_live_environment(layout):
+    file = layout.private / "environment.json"
+    file.write_text("{")
+
+    with pytest.raises(Failure, match=f"{file} cannot be read: "):
+        environment.names(layout)
+
+
 def test_what_is_masked(layout):
     environment.store(layout, {"A": "short", "B": "12345678", "C": "a secret word\n  and one more"}, [])
 
