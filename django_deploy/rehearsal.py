@@ -40,7 +40,7 @@ class Once:
         self._told.clear()
 
 
-def rehearse(plan: Plan, fleet: Fleet, report: Report, *, asks: bool = False) -> Plan:
+def rehearse(plan: Plan, fleet: Fleet, report: Report, *, asks: bool) -> Plan:
     """The plan with each host's answer, or with why it would refuse the release (``refusals``).
 
     The release is made beside all that serves, and its migrations are looked at and not run. With ``asks``

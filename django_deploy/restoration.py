@@ -131,7 +131,8 @@ def _backups(listed: Sequence[tuple[str, Reply]]) -> tuple[Backup, ...]:
 
 
 def _damage(host: str, name: str, why: str) -> HostError:
-    return HostError(host, f"The backup {name} is damaged: {why}.")
+    remedy = "Take another one; what is left of this one lies in ROOT/shared/backups."
+    return HostError(host, f"The backup {name} is damaged: {why}.", remedy=remedy)
 
 
 def restore(

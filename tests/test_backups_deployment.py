@@ -148,6 +148,7 @@ def test_a_damaged_backup_is_listed_as_such(shop):
     why = (
         f"CommandError: local: The backup {first['name']} is damaged:"
         f" its dump {dump.name} has 100 bytes, and had {len(content)}.\n"
+        "Take another one; what is left of this one lies in ROOT/shared/backups.\n"
     )
 
     status, out, err = shop.run("deploy_restore", "demo")

@@ -265,10 +265,9 @@ class Program:
 
     def _list_backups(self, message: dict[str, Any]) -> dict[str, Any]:
         """Those of this host, oldest first; without what their tables had, which may be much."""
-        kept = backups.Backups(self._layout, self._link)
-        found = [{**one, "tables": {}, "migrations": []} for one in kept.all()[-backups.MAX_LISTED :]]
-        damaged = dict(list(kept.damaged().items())[-backups.MAX_LISTED :])
-        return {"backups": found, "damaged": damaged}
+        found, damaged = backups.Backups(self._layout, self._link).look()
+        kept = [{**backup, "tables": {}, "migrations": []} for backup in found[-backups.MAX_LISTED :]]
+        return {"backups": kept, "damaged": dict([*damaged.items()][-backups.MAX_LISTED :])}
 
     def _compare_backup(self, message: dict[str, Any]) -> dict[str, Any]:
         """``backup`` (a name), ``target``, ``shared_with``: what putting it back would lose, ``since``."""

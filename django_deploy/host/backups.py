@@ -112,25 +112,18 @@ class Backups:
 
     def all(self) -> list[dict[str, Any]]:
         """What each backup is, oldest first. What is damaged or half there is none."""
-        found = []
-        for file in self._descriptions():
-            with suppress(_Damaged):
-                found.append(self._read(file))
-        return found
+        return self.look()[0]
 
-    def damaged(self) -> dict[str, str]:
-        """By the name of a backup, why it is none any more."""
-        found = {}
-        for file in self._descriptions():
+    def look(self) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """The same, and by the names of backups that are damaged, why they are none any more."""
+        found, damaged = [], {}
+        for file in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else ():
             try:
-                self._read(file)
+                found.append(self._read(file))
             except _Damaged as damage:
-                found[file.stem] = str(damage)
-        return found
-
-    def _descriptions(self) -> list[Path]:
-        found = sorted(self.folder.glob("*.json")) if self.folder.is_dir() else []
-        return [file for file in found if NAME.fullmatch(file.stem)]
+                if NAME.fullmatch(file.stem) and not [*self.folder.glob(f".{file.stem}.*.part")]:
+                    damaged[file.stem] = str(damage)
+        return found, damaged
 
     def _read(self, file: Path) -> dict[str, Any]:
         try:
@@ -151,12 +144,13 @@ class Backups:
 
     def find(self, name: str) -> dict[str, Any]:
         """Raises ``Failure`` where there is no backup of that name."""
-        for backup in self.all():
+        found, damaged = self.look()
+        for backup in found:
             if backup["name"] == name:
                 return backup
         message = f"there is no backup {name!r} on the host"
-        if why := self.damaged().get(name):
-            message = f"the backup {name} is damaged: {why}"
+        if name in damaged:
+            message = f"the backup {name} is damaged: {damaged[name]}"
         raise Failure("NoSuchBackup", message, "deploy_restore lists them.")
 
     def file(self, backup: dict[str, Any]) -> Path:

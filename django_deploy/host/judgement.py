@@ -96,8 +96,7 @@ def _reasons(effect: dict[str, Any], running: Sequence[Code]) -> Iterator[str]:
         if table is None or effect["mark"] in table["marks"]:
             continue
         used = [table["columns"][name] for name in effect["columns"] if name in table["columns"]]
-        is_concerned = len(used) == len(effect["columns"]) if effect.get("is_together") else bool(used)
-        if is_concerned or not effect["columns"] or effect.get("is_for_all"):
+        if used or not effect["columns"] or effect.get("is_for_all"):
             yield f"{effect['what']}; {code.name} uses it: {', '.join(used) or table['model']}"
 
 

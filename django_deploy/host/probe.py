@@ -69,15 +69,13 @@ def _leads_to_sockets(layout: Layout) -> bool:
     live = layout.live()
     if live is None:
         return True
-    is_hidden = maintenance.notice(layout) is not None
+    page = None if maintenance.notice(layout) is None else maintenance.socket(layout)
     try:
-        for name in names_with_sockets(layout.release(live).record["processes"]):
-            socket = maintenance.socket(layout) if is_hidden else layout.socket(name, live)
-            if os.readlink(layout.socket_link(name)) != socket.name:
-                return False
+        names = names_with_sockets(layout.release(live).record["processes"])
+        wanted = {layout.socket_link(name): page or layout.socket(name, live) for name in names}
+        return all(os.readlink(link) == socket.name for link, socket in wanted.items())
     except (Failure, OSError):
         return False
-    return True
 
 
 def _is_unfinished(journal: dict[str, Any]) -> bool:

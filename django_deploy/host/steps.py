@@ -64,7 +64,7 @@ _EFFECT: Shape = {
     **dict.fromkeys(("category", "table", "what", "mark", "remedy"), str),
     "columns": [str],
     "is_needed": bool,
-    **dict.fromkeys(("is_for_all?", "is_together?"), bool),
+    "is_for_all?": bool,
 }
 
 _MIGRATIONS: Shape = [

@@ -14,7 +14,7 @@ from typing import Any
 from django_deploy.exceptions import DeployError
 from django_deploy.host.layout import write_atomically
 from django_deploy.management.settings_source import imports_os
-from django_deploy.management.survey import Survey, os_is_imported
+from django_deploy.management.survey import Survey
 from django_deploy.target import LOCAL
 
 #: Without DEBUG, Django itself writes nowhere why a page failed.
@@ -208,17 +208,17 @@ def extend_settings(
         lines += ["", f"DEPLOY_TARGETS[{_string(answers.target)}] = {_python(entry)}"]
     else:
         lines += ["", f"DEPLOY_TARGETS = {_python({answers.target: entry})}"]
-    return _extended(source, lines, has_os=os_is_imported(facts.settings_module))
+    return _extended(source, lines)
 
 
 def extend_server_settings(source: str, facts: Survey, answers: Answers) -> str:
     """The settings that only servers run, with what they need there."""
-    return _extended(source, [*_server_lines(facts, answers, source)], has_os=imports_os(source))
+    return _extended(source, [*_server_lines(facts, answers, source)])
 
 
-def _extended(source: str, lines: Sequence[str], *, has_os: bool) -> str:
+def _extended(source: str, lines: Sequence[str]) -> str:
     end = _line_end(source)
-    if not has_os:
+    if not imports_os(source):
         source = _with_import(source, end)
     text = "\n".join(lines).replace("\n", end)
     return f"{source.rstrip()}{end}{end}{text}{end}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -242,8 +241,3 @@ def _health_path() -> str:
         ):
             return f"/{path}"
     return ""
-
-
-def os_is_imported(settings_module: str) -> bool:
-    """Whether the settings know ``os`` already."""
-    return getattr(sys.modules.get(settings_module), "os", None) is sys.modules["os"]

@@ -86,7 +86,8 @@ def lines_of(plan: Plan) -> list[str]:
     lines += _commit_lines(plan.commits)
     lines.append(f"Release {plan.release} on {plan.target.name}:")
     for names, (first, *others) in _alike(plan.hosts):
-        lines += [f"  {names[0]}: {first}"] if len(names) == 1 else [_named(names), f"    {first}"]
+        several = [f"  {_some(names, len(names), HOSTS_SHOWN)}:", f"    {first}"]
+        lines += [f"  {names[0]}: {first}"] if len(names) == 1 else several
         lines += others
     if plan.installing:
         lines.append(f"  steps: {', '.join(map(_step_line, plan.target.steps)) or 'none'}")
@@ -108,9 +109,11 @@ def _alike(hosts: Sequence[HostPlan]) -> Iterator[tuple[Sequence[str], Sequence[
     return ((alike, lines) for lines, alike in names.items())
 
 
-def _named(names: Sequence[str]) -> str:
-    more = len(names) - HOSTS_SHOWN
-    return f"  {', '.join(names[:HOSTS_SHOWN])}{f' and {more} more' if more > 0 else ''}:"
+def _some(names: Sequence[str], count: int, most: int) -> str:
+    """The first of them; ``count`` are all that there are, ``names`` may be fewer."""
+    shown = names[:most]
+    more = count - len(shown)
+    return f"{', '.join(shown)}{f' and {more} more' if more > 0 else ''}"
 
 
 def _host_lines(host: HostPlan) -> list[str]:
@@ -152,9 +155,8 @@ def _rehearsal_lines(found: Mapping[str, Any]) -> Iterator[str]:
     static = found["static"] or {}
     for kind in ("added", "changed", "removed"):
         if kind in static and static[kind]["count"]:
-            names = static[kind]["names"][:STATIC_SHOWN]
-            more = static[kind]["count"] - len(names)
-            yield f"    static files {kind}: {', '.join(names)}{f' and {more} more' if more > 0 else ''}"
+            files = _some(static[kind]["names"], static[kind]["count"], STATIC_SHOWN)
+            yield f"    static files {kind}: {files}"
 
 
 def _interpreter_lines(bundle: HostBundle) -> list[str]:

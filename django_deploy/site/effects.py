@@ -18,9 +18,8 @@ class Effect:
 
     ``what`` says it to people. Without ``columns`` it concerns the whole table. Code whose table has the
     ``mark`` (``columns.py``) lives with it already. ``is_for_all``: code that does not know the columns is
-    concerned as well, as it leaves them out of what it inserts; ``is_together``: only code that knows all of
-    them is. ``is_needed``: the code which brings the migration does not run without it. ``work`` is REWRITE,
-    SCAN, INDEX or empty.
+    concerned as well, as it leaves them out of what it inserts. ``is_needed``: the code which brings the
+    migration does not run without it. ``work`` is REWRITE, SCAN, INDEX or empty.
     """
 
     category: str
@@ -29,7 +28,6 @@ class Effect:
     columns: tuple[str, ...] = ()
     mark: str = ""
     is_for_all: bool = False
-    is_together: bool = False
     is_needed: bool = False
     work: str = ""
     remedy: str = ""
@@ -81,10 +79,10 @@ def renamed(table: str, old: str, new: str) -> Iterator[Effect]:
 
 
 def unique(table: str, columns: tuple[str, ...], mark: str, *, is_for_all: bool = False) -> Effect:
-    """Whoever writes all of these columns may be refused from now on: null is never there twice."""
+    """Whoever writes one of these columns may be refused from now on."""
     place = f"{table}.{columns[0]}" if len(columns) == 1 else f"{', '.join(columns)} of {table} together"
     what = f"lets {place} have no value twice"
-    return Effect(CONTRACT, what, table, columns, mark, is_for_all, is_together=True, work=INDEX)
+    return Effect(CONTRACT, what, table, columns, mark, is_for_all=is_for_all, work=INDEX)
 
 
 def changed(table: str, column: str, what: str, mark: str = "") -> Effect:

@@ -119,9 +119,7 @@ _REPLIES: Mapping[str, Shape] = {
     "hello": FACTS,
     "probe": FACTS,
     "examine": EXAMINATION,
-    "reach_databases": {
-        "databases": {str: {**dict.fromkeys(("vendor", "place", "error?", "open_file?"), str)}}
-    },
+    "reach_databases": {"databases": {str: dict.fromkeys(("vendor", "place", "error?", "open_file?"), str)}},
     "environment": {"settings": [str], "host": [str]},
     "history": {"entries": [ENTRY]},
     "backups": {"backups": [BACKUP], "damaged": {str: str}},

@@ -198,8 +198,9 @@ def test_damage_is_told_by_name(backups):
     size = json.loads((backups.folder / f"{short}.json").read_text())["size"]
     (backups.folder / f"{other}.json").write_text((backups.folder / f"{short}.json").read_text())
 
-    assert backups.all() == []
-    assert backups.damaged() == {
+    found, damaged = backups.look()
+    assert found == []
+    assert damaged == {
         short: f"its dump {short}.sqlite3 has 0 bytes, and had {size}",
         gone: f"its dump {gone}.sqlite3 is not there",
         broken: f"{broken}.json cannot be read",
@@ -207,7 +208,16 @@ def test_damage_is_told_by_name(backups):
     }
     with pytest.raises(Failure) as caught:
         backups.find(short)
-    assert caught.value.message == f"the backup {short} is damaged: {backups.damaged()[short]}"
+    assert caught.value.message == f"the backup {short} is damaged: {damaged[short]}"
+
+
+def test_what_is_being_made_is_not_damaged(backups):
+    """Its description is there a moment before the dump has its name; or for good, after a power cut."""
+    name = make(backups)
+    dump = backups.folder / f"{name}.sqlite3"
+    dump.rename(backups.folder / f".{dump.name}.part")
+
+    assert backups.look() == ([], {})
 
 
 def test_an_unknown_one(backups):

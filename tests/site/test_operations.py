@@ -437,6 +437,7 @@ def settings_router(monkeypatch):
         # Null does not pass these, or nobody knows.
         (models.Q(notes__isnull=False), ()),
         (models.Q(notes=None), ()),
+        (models.Q(notes="a") ^ models.Q(isbn="b"), ()),
         (models.Q(notes__lt="m") & models.Q(isbn__isnull=True), ()),
         (models.Q(notes=Lower("isbn")), ()),
         (models.Q(notes__length__lt=3), ()),

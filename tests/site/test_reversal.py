@@ -42,13 +42,13 @@ def test_what_migrations_have_done(shelf):
 
 
 def test_what_was_squashed_is_told_with_the_whole(shelf):
-    library, _ = shelf  # noqa: F811
+    made, _ = shelf
     first, second = (name.removeprefix("library.") for name in NAMES[:2])
     name = f"{first}_squashed_{second}"
     text = SQUASHED.format(first=first, second=second)
     both_ways = "operations = [migrations.RunPython(migrations.RunPython.noop, migrations.RunPython.noop)]"
-    (library.folder / "edition_2" / f"{name}.py").write_text(text.replace("operations = []", both_ways))
-    with library.edition(2) as squashed:
+    (made.folder / "edition_2" / f"{name}.py").write_text(text.replace("operations = []", both_ways))
+    with made.edition(2) as squashed:
         squashed.migrate()
         parted = ask(squashed, "judge_applied", [NAMES[1], f"library.{name}"])["applied"]
         whole = ask(squashed, "judge_applied", [*NAMES[:2], f"library.{name}"])["applied"]
