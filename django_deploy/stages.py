@@ -13,6 +13,7 @@ from .bundle.assembly import deployer
 from .databases import compare_databases
 from .exceptions import DeployError, RolloutFailed
 from .host.protocol import Event, Report
+from .plan.comparison import alike
 from .plan.model import HostPlan, Plan
 from .target import Host, Step, Target
 from .transport.session import HostSession, Reply
@@ -56,7 +57,7 @@ def deploy_stages(plan: Plan, report: Report, accept: Accept | None = None) -> l
 
     making = [
         Stage("prepare", installing.hosts, prepare),
-        _preflight_stage(installing),
+        _preflight_stage(plan, installing, report),
         *_migration_stages(plan, installing, accept),
         *(_step_stage(installing.hosts, steps) for steps in _between_barriers(installing.steps)),
     ]
@@ -74,7 +75,7 @@ def renewal_stages(target: Target, release: str, changes: Mapping[str, Any] | No
         return [session.request("renew", release=release, environment=changes)]
 
     def preflight(session: HostSession) -> list[Future[Reply]]:
-        return [session.request("preflight", commands=[], required=[], identify=None)]
+        return [session.request("preflight", commands=[], required=[], identify=None, compare=False)]
 
     making = [Stage("prepare", target.hosts, renew)]
     return making if changes is None else [*making, Stage("preflight", target.hosts, preflight)]
@@ -123,17 +124,30 @@ def _check_fields(target: Target) -> dict[str, Any]:
     }
 
 
-def _preflight_stage(target: Target) -> Stage:
-    """Where several hosts are to have one database, each says which it has."""
+def _preflight_stage(plan: Plan, target: Target, report: Report) -> Stage:
+    """What a host has not yet said that it would change, it says; and which database it has, if several are
+    to have one.
+    """
     commands = [list(step.command) for step in target.steps if step.is_migration and step.on == "once"]
     is_compared = bool(commands) and len(target.hosts) > 1
     # Salted anew each time: what is logged tells nobody which databases are the same.
     identify = {"commands": commands, "salt": secrets.token_hex(16)} if is_compared else None
 
-    def send(session: HostSession) -> list[Future[Reply]]:
-        return [session.request("preflight", **{**_check_fields(target), "identify": identify})]
+    is_asked = {host: plan.host(host.name).rehearsal is None for host in target.hosts}
 
-    return Stage("preflight", target.hosts, send, then=compare_databases if is_compared else None)
+    def send(session: HostSession) -> list[Future[Reply]]:
+        fields = {**_check_fields(target), "identify": identify, "compare": is_asked[session.host]}
+        return [session.request("preflight", **fields)]
+
+    def look(replies: Mapping[Host, Sequence[Reply]]) -> None:
+        found = {host.name: reply.get("changes") for host, (reply,) in replies.items()}
+        for hosts, changes in alike({name: changes for name, changes in found.items() if changes}):
+            report(Event("changes.found", fields={"hosts": hosts, **changes}))
+        compare_databases(replies)
+
+    return Stage(
+        "preflight", target.hosts, send, then=look if any(is_asked.values()) or is_compared else None
+    )
 
 
 def _migration_stages(plan: Plan, target: Target, accept: Accept | None) -> list[Stage]:

@@ -277,6 +277,25 @@ def sit_at_wide(shop, *command):
         yield keyboard
 
 
+def test_where_nobody_is_asked_the_deployment_tells_what_the_plan_would_have_told(shop):
+    change(shop)
+    told = {"BOOKSHOP_COLOUR", "SESSION_COOKIE_AGE", "COLOUR", "catalogue/new.css", "catalogue/shop.js"}
+    foretold = shop.run("deploy", "demo", "--plan", "--json")
+
+    status, out, err = shop.run("deploy", "demo", "--yes", "--json")
+
+    assert (foretold[0], status) == (0, 0), out + err
+    plan, events = ([json.loads(line) for line in text.splitlines()] for text in (foretold[1], out))
+    [host] = next(event["plan"]["hosts"] for event in plan if event["event"] == "plan.ready")
+    kinds = [event["event"] for event in events]
+    [found] = [event for event in events if event["event"] == "changes.found"]
+    assert found["hosts"] == ["local"]
+    assert {name: found[name] for name in host["rehearsal"]} == host["rehearsal"]
+    assert told <= set(re.findall(r"[\w/.]+", json.dumps(found)))
+    assert kinds.index("changes.found") < kinds.index("step.started") < kinds.index("switched")
+    assert "secret green" not in out + err
+
+
 def test_the_deployment_is_as_foretold_and_throws_the_rehearsal_away(shop):
     add_pages(shop)
     drop_restocked(shop)

@@ -160,10 +160,14 @@ class Recorder(Session):
         self.asked.append((name, fields))
 
 
-def preflight(plan, accept=None, tables=None):
+NONE = {"environment": {"added": [], "changed": [], "removed": []}, "settings": [], "static": None}
+CHANGES = {**NONE, "settings": [{"name": "DEBUG", "change": "False -> True"}]}
+
+
+def preflight(plan, accept=None, tables=None, report=ignore):
     """Stage by stage, what is asked ahead of the steps; ``tables`` is what hosts answer."""
     found = []
-    for stage in deploy_stages(plan, ignore, accept):
+    for stage in deploy_stages(plan, report, accept):
         if stage.name == "preflight":
             sessions = [Recorder(host) for host in stage.hosts]
             for session in sessions:
@@ -190,11 +194,25 @@ def test_migrations_are_judged_where_they_run():
     assert check.then is not None  # both hosts say which database they have
 
 
-def test_one_host_needs_no_barrier():
-    (check, asked), (judge, _) = preflight(plan_for((WEB1,), MIGRATE))
+def test_one_host_that_was_rehearsed_needs_no_barrier():
+    plan = plan_for((WEB1,), MIGRATE)
+    (check, asked), (judge, _) = preflight(replace(plan, hosts=(replace(plan.hosts[0], rehearsal=CHANGES),)))
 
-    assert asked["web1"][0][1]["identify"] is None
+    fields = asked["web1"][0][1]
+    assert (fields["identify"], fields["compare"]) == (None, False)
     assert (check.then, judge.then) == (None, None)
+
+
+def test_what_no_rehearsal_has_told_is_told_once_of_hosts_that_are_alike():
+    told = []
+    (check, asked), *_ = preflight(plan_for((WEB1, WEB2, JOBS), MIGRATE), report=told.append)
+    check.then({WEB1: [{"changes": CHANGES}], WEB2: [{"changes": CHANGES}], JOBS: [{"changes": NONE}]})
+
+    assert [fields["compare"] for ((_, fields),) in asked.values()] == [True] * 3
+    assert [(event.kind, dict(event.fields)) for event in told] == [
+        ("changes.found", {"hosts": ["web1", "web2"], **CHANGES}),
+        ("changes.found", {"hosts": ["jobs1"], **NONE}),
+    ]
 
 
 def test_where_somebody_can_be_asked_the_judgement_is_a_barrier():
@@ -235,9 +253,9 @@ def test_hosts_that_are_left_out_go_on_with_what_they_have():
 
 
 def test_without_a_migration_nothing_is_judged():
-    ((check, _),) = preflight(plan_for((A, B), Step(("a",))))
+    ((_, asked),) = preflight(plan_for((A, B), Step(("a",))))
 
-    assert check.then is None
+    assert {name: fields["identify"] for name, ((_, fields),) in asked.items()} == {"a": None, "b": None}
 
 
 def test_what_waited_for_confirm():

@@ -241,7 +241,7 @@ class Program:
     def _rehearse(self, message: dict[str, Any]) -> dict[str, Any]:
         """What ``prepare``, ``preflight`` and ``plan_migrations`` (as ``migrations``) have; without the lock.
 
-        Gives what the release would change, see ``rehearsal.REHEARSAL``.
+        Gives what the release would change, see ``comparison.COMPARISON``.
         """
         self._await_files(message)
         return Rehearsal(self._layout, self._link, self._store).play(message)
@@ -283,6 +283,7 @@ class Program:
         """``commands``: the names of the steps' commands; ``required``: of those that no app may lack.
 
         ``identify``: null, or ``commands`` that migrate and the ``salt`` with which their databases are told.
+        ``compare``: whether to give the ``changes``, see ``comparison.COMPARISON``; else they are null.
         """
         return self._open_transaction().preflight(message)
 
@@ -493,7 +494,7 @@ REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], S
     "renew": (Program._renew, {"release": RELEASE_ID, "environment": (None, _CHANGES)}),
     "restart": (Program._restart, {"process": str}),
     "maintain": (Program._maintain, {"notice": (None, maintenance.NOTICE)}),
-    "preflight": (Program._preflight, _CHECKS),
+    "preflight": (Program._preflight, {**_CHECKS, "compare": bool}),
     "backups": (Program._list_backups, {}),
     "compare_backup": (
         Program._compare_backup,

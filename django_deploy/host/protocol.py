@@ -47,6 +47,7 @@ EVENTS = {
     "install.started": "installer distributions",
     "install.output": "line",
     "install.finished": "installer distributions seconds",
+    "changes.found": "hosts environment settings static",
     "migrations.planned": "database place is_live migrations",
     "reversal.planned": "database place release migrations kept",
     "backup.started": "database place name bytes",

@@ -16,6 +16,7 @@ from typing import Any, Optional
 
 from . import environment, history, maintenance, rehearsal
 from .backups import Backups
+from .comparison import compare
 from .copies import Copies
 from .layout import (
     FAILED,
@@ -187,13 +188,26 @@ class Transaction:
     def preflight(self, message: dict[str, Any]) -> dict[str, Any]:
         """Start the new release's Django once and let it check itself with the target's settings."""
         release = self._layout.release(self.journal["release"])
-        self._steps.open(release, "preflight")
         live = self._layout.live()
         was = self._layout.release(live) if live else None
-        site, warnings, databases = self._steps.check_site(message, was)
-        report_new_warnings(self._layout, self._link, warnings)
-        write_atomically(release.path / "site.json", json.dumps({**site, "warnings": warnings}), 0o600)
-        return {"site": site, "warnings": warnings, "databases": databases}
+        with self._open_beside(was if message["compare"] else None) as before:
+            self._steps.open(release, "preflight")
+            site, warnings, databases = self._steps.check_site(message, was)
+            report_new_warnings(self._layout, self._link, warnings)
+            write_atomically(release.path / "site.json", json.dumps({**site, "warnings": warnings}), 0o600)
+            changes = compare(was, release, before, self._steps) if message["compare"] else None
+        return {"site": site, "warnings": warnings, "databases": databases, "changes": changes}
+
+    @contextmanager
+    def _open_beside(self, release: Optional[Release]) -> Iterator[ReleaseSteps]:
+        """The Django of another release, if there is one; it starts while one does something else."""
+        steps = ReleaseSteps(self._link, self._keep_open)
+        try:
+            if release is not None:
+                steps.open(release, "preflight")
+            yield steps
+        finally:
+            steps.kill()
 
     def plan_migrations(self, message: dict[str, Any]) -> dict[str, Any]:
         """Judge what the ``migrate`` steps will do, ahead of all steps."""

@@ -48,7 +48,7 @@ class HostPlan:
 
     Those whose sha256 is in ``deltas`` are sent as their difference to what it has. ``room`` is what it
     takes of the host's disk. ``processes`` are those that differ from the live release's, ``durations`` what
-    the last deployments took, ``rehearsal`` is what the host itself found to change (``host/rehearsal.py``),
+    the last deployments took, ``rehearsal`` is what the host itself found to change (``host/comparison.py``),
     None where it was not asked.
     """
 

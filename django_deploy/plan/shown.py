@@ -11,18 +11,14 @@ from django_deploy.bundle.manifest import Pin, size_text
 from django_deploy.bundle.wheels.revision import Commits
 from django_deploy.target import Process, Step, Target
 
+from .comparison import comparison_lines, host_names
+
 if TYPE_CHECKING:
     from .estimate import Estimate
     from .model import HostPlan, Plan
 
 #: How many changes of a host's distributions are listed for people.
 CHANGES_SHOWN = 60
-
-#: Hosts that are named, of those on which the same would happen.
-HOSTS_SHOWN = 8
-
-#: Static files of a kind that are named.
-STATIC_SHOWN = 5
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:
@@ -86,7 +82,7 @@ def lines_of(plan: Plan) -> list[str]:
     lines += _commit_lines(plan.commits)
     lines.append(f"Release {plan.release} on {plan.target.name}:")
     for names, (first, *others) in _alike(plan.hosts):
-        several = [f"  {_some(names, len(names), HOSTS_SHOWN)}:", f"    {first}"]
+        several = [f"  {host_names(names)}:", f"    {first}"]
         lines += [f"  {names[0]}: {first}"] if len(names) == 1 else several
         lines += others
     if plan.installing:
@@ -109,13 +105,6 @@ def _alike(hosts: Sequence[HostPlan]) -> Iterator[tuple[Sequence[str], Sequence[
     return ((alike, lines) for lines, alike in names.items())
 
 
-def _some(names: Sequence[str], count: int, most: int) -> str:
-    """The first of them; ``count`` are all that there are, ``names`` may be fewer."""
-    shown = names[:most]
-    more = count - len(shown)
-    return f"{', '.join(shown)}{f' and {more} more' if more > 0 else ''}"
-
-
 def _host_lines(host: HostPlan) -> list[str]:
     if host.is_current and host.deferred:
         return [f"serves it already; still to be migrated: {', '.join(host.deferred)}"]
@@ -130,7 +119,11 @@ def _host_lines(host: HostPlan) -> list[str]:
     lines += _interpreter_lines(host.bundle)
     if host.live is not None:
         lines += _difference_lines(host)
-    return lines if host.rehearsal is None else [*lines, *_rehearsal_lines(host.rehearsal)]
+    return (
+        lines
+        if host.rehearsal is None
+        else [*lines, *(f"    {line}" for line in comparison_lines(host.rehearsal))]
+    )
 
 
 def _difference_lines(host: HostPlan) -> Iterator[str]:
@@ -141,22 +134,6 @@ def _difference_lines(host: HostPlan) -> Iterator[str]:
     if (more := len(host.changes) - CHANGES_SHOWN) > 0:
         yield f"    and {more} more"
     yield from (f"    {change}" for change in host.processes)
-
-
-def _rehearsal_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """What the host has found to change, beside distributions and processes."""
-    variables = found["environment"]
-    marks = (("+", "added"), ("~", "changed"), ("-", "removed"))
-    if named := [f"{mark} {name}" for mark, kind in marks for name in variables[kind]]:
-        yield f"    environment: {', '.join(named)}"
-    yield from (f"    setting {entry['name']}: {entry['change']}" for entry in found["settings"] or ())
-    if found["settings"] is None:
-        yield "    settings: not known, the live release cannot say"
-    static = found["static"] or {}
-    for kind in ("added", "changed", "removed"):
-        if kind in static and static[kind]["count"]:
-            files = _some(static[kind]["names"], static[kind]["count"], STATIC_SHOWN)
-            yield f"    static files {kind}: {files}"
 
 
 def _interpreter_lines(bundle: HostBundle) -> list[str]:

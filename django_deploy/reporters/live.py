@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from django_deploy.host.protocol import Event
+from django_deploy.reporters.details import detail_lines
 from django_deploy.reporters.flow import Flow, movement
-from django_deploy.reporters.migrations import migration_lines, reversal_lines
 from django_deploy.reporters.plain import Reporter, Stream
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.reporters.sentences import sentence
@@ -51,6 +51,9 @@ class _Row:
     output: str = ""
     flow: Flow | None = None
 
+
+#: Events that stay to be read above the view, with what there is below their line.
+_TOLD = frozenset({"backup.finished", "changes.found", "migrations.planned"})
 
 #: What a host does after an event, in a word, and whether it is busy with that.
 _DOING: Mapping[str, tuple[str, str]] = {
@@ -422,15 +425,9 @@ class LiveReporter(Reporter):
         host = f"{event.host}: " if event.host else ""
         if event.kind in {"warning", "recovered", "interrupted"}:
             yield f"{host}{sentence(event)}", "yellow"
-        elif event.kind == "migrations.planned" and self._verbosity > 0:
+        elif event.kind == "reversal.planned" or (event.kind in _TOLD and self._verbosity > 0):
             yield f"{host}{sentence(event)}", ""
-            for line in migration_lines(event):
+            for line in detail_lines(event):
                 yield line, ""
-        elif event.kind == "reversal.planned":
-            yield f"{host}{sentence(event)}", ""
-            for line in reversal_lines(event):
-                yield line, ""
-        elif event.kind == "backup.finished" and self._verbosity > 0:
-            yield f"{host}{sentence(event)}", ""
         elif event.kind in {"step.output", "install.output"} and self._verbosity > 1:
             yield f"{host}{sentence(event)}", "dim"

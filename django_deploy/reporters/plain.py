@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from django_deploy.host.protocol import Event
-from django_deploy.reporters.migrations import migration_lines, reversal_lines
+from django_deploy.reporters.details import detail_lines
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.reporters.sentences import QUIET, VERBOSE, in_words, sentence
 from django_deploy.reporters.text import LONGEST_STRING
@@ -121,10 +121,7 @@ class LineReporter(Reporter):
             return
         host = f"{event.host}: " if event.host else ""
         yield f"{host}{sentence(event)}"
-        if event.kind == "migrations.planned":
-            yield from migration_lines(event)
-        if event.kind == "reversal.planned":
-            yield from reversal_lines(event)
+        yield from detail_lines(event)
         if event.kind == "rollout.finished" and event.fields.get("phases") and self._verbosity > 0:
             yield in_words(event.fields)["phases"]
 

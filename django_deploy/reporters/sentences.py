@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django_deploy.host.protocol import Event
+from django_deploy.plan.comparison import host_names
 from django_deploy.reporters.text import count, duration, size
 
 
@@ -33,6 +34,8 @@ def _as_word(name: str, value: Any) -> str:
         value, (list, dict)
     ):
         return str(len(value))
+    if name == "hosts" and isinstance(value, list) and all(isinstance(host, str) for host in value):
+        return host_names(value)
     if isinstance(value, Mapping):
         return ", ".join(
             f"{key} {_as_word(str(key), item)}" for key, item in value.items() if item is not None
@@ -113,6 +116,7 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
     "install.finished": lambda w: (
         f"installed {count('distribution', w['distributions'])} with {w['installer']} in {w['seconds']}"
     ),
+    "changes.found": lambda w: f"what else changes on {w['hosts']}:",
     "migrations.planned": lambda w: f"{count('migration', w['migrations'])} of {w['place']}",
     "reversal.planned": lambda w: (
         f"{w['release']} lives with {w['place']} as it is"

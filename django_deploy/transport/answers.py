@@ -9,11 +9,11 @@ from typing import Any
 from django_deploy.bundle.manifest import size_text
 from django_deploy.host.backups import BACKUP, COPY, SINCE
 from django_deploy.host.backups import NAME as BACKUP_NAME
+from django_deploy.host.comparison import COMPARISON
 from django_deploy.host.history import ENTRY
 from django_deploy.host.layout import DESCRIPTION, RELEASE_ID, SHA256, STATES
 from django_deploy.host.media import FILE
 from django_deploy.host.protocol import HOST_EVENTS, OUTPUT_EVENTS, ProtocolError
-from django_deploy.host.rehearsal import REHEARSAL
 from django_deploy.host.shape import Shape, check, shown
 
 #: Bytes of output of steps and installers that one session passes on.
@@ -79,6 +79,7 @@ _REPLY: Shape = {
     "since?": SINCE,
     "safe?": (None, BACKUP_NAME),
     "databases?": {str: {"vendor": str, "place": str, "fingerprint?": str, "error?": str}},
+    "changes?": (None, COMPARISON),
 }
 
 #: See ``host/examination.py``.
@@ -123,7 +124,7 @@ _REPLIES: Mapping[str, Shape] = {
     "environment": {"settings": [str], "host": [str]},
     "history": {"entries": [ENTRY]},
     "backups": {"backups": [BACKUP], "damaged": {str: str}},
-    "rehearse": REHEARSAL,
+    "rehearse": COMPARISON,
     "copy_database": {"copy": COPY},
     "find_copy": {"copy": (None, COPY)},
     "list_media": {"files": [FILE], "more": bool, "left_out": [str], "unreadable": [str]},

@@ -1,4 +1,4 @@
-"""What a rehearsal says of two releases, by what each said of itself."""
+"""One rehearsal at a time, and what is left of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from django_deploy.host.layout import Layout
 from django_deploy.host.protocol import Failure
-from django_deploy.host.rehearsal import _alone, _files, _settings, forget
+from django_deploy.host.rehearsal import _alone, forget
 
 
 @pytest.fixture
@@ -17,43 +17,6 @@ def layout(tmp_path):
     made = Layout(str(tmp_path))
     made.private.mkdir()
     return made
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "change"),
-    [
-        ("False", "True", "False -> True"),
-        (None, "60", "not set -> 60"),
-        ("60", None, "60 -> not set"),
-        (["'a'", "'b'"], ["'b'", "'c'"], "- 'a', + 'c'"),
-        (["'a'", "'b'"], ["'b'", "'a'"], "in another order"),
-        (None, ["'a'"], "not set -> ['a']"),
-        ({"hidden": "1"}, {"hidden": "2"}, "another value"),
-        ({"hidden": "1"}, "60", "another value"),
-        (None, {"hidden": "1"}, "not set -> set"),
-        ({"hidden": "1"}, None, "set -> not set"),
-    ],
-)
-def test_a_setting_that_differs(old, new, change):
-    before, after = ({} if leaf is None else {"X": leaf} for leaf in (old, new))
-
-    assert _settings({"SAME": "1", **before}, {"SAME": "1", **after}) == [{"name": "X", "change": change}]
-
-
-def test_settings_that_nobody_told():
-    assert _settings(None, {"X": "1"}) is None
-
-
-def test_static_files():
-    old = {"a.css": "1", "b.css": "1", "c.css": "1"}
-    new = {"b.css": "1", "c.css": "2", "d.css": "1"}
-
-    assert _files(old, new) == {
-        "added": {"count": 1, "names": ["d.css"]},
-        "changed": {"count": 1, "names": ["c.css"]},
-        "removed": {"count": 1, "names": ["a.css"]},
-    }
-    assert _files(None, new) is None
 
 
 def test_one_at_a_time(layout):

@@ -1,17 +1,30 @@
-"""The migrations of a plan, for people: what each does, and what that means for the code that runs."""
+"""What people read below the line of an event: what migrations do, what else would change."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from django_deploy.host.protocol import Event
+from django_deploy.plan.comparison import comparison_lines
 
 #: The sign ahead of an operation.
 _SIGNS = {"expand": "+", "contract": "-", "opaque": "?"}
 
 
-def migration_lines(event: Event) -> Iterator[str]:
+def detail_lines(event: Event) -> Iterator[str]:
+    """Most events have none."""
+    write = _DETAILS.get(event.kind)
+    return write(event) if write else iter(())
+
+
+def _change_lines(event: Event) -> Iterator[str]:
+    """Of ``changes.found``."""
+    lines = list(comparison_lines(event.fields))
+    yield from (f"  {line}" for line in lines or ["nothing: variables, settings and static files stay"])
+
+
+def _migration_lines(event: Event) -> Iterator[str]:
     """Of ``migrations.planned``. A database that nothing uses yet is told by the number of them alone."""
     if not event.fields.get("is_live"):
         return
@@ -21,7 +34,7 @@ def migration_lines(event: Event) -> Iterator[str]:
             yield from _operation_lines(operation)
 
 
-def reversal_lines(event: Event) -> Iterator[str]:
+def _reversal_lines(event: Event) -> Iterator[str]:
     """Of ``reversal.planned``: what is taken back, why, and what that loses; what stays."""
     for migration in event.fields.get("migrations", ()):
         yield f"  {migration.get('name')}, to be taken back"
@@ -44,3 +57,10 @@ def _operation_lines(operation: Mapping[str, Any]) -> Iterator[str]:
         yield f"      {operation['hint']}"
     for reason in operation.get("unsafe", ()):
         yield f"      unsafe now: {reason}"
+
+
+_DETAILS: Mapping[str, Callable[[Event], Iterator[str]]] = {
+    "changes.found": _change_lines,
+    "migrations.planned": _migration_lines,
+    "reversal.planned": _reversal_lines,
+}

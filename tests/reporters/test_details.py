@@ -1,4 +1,4 @@
-"""Migrations that are planned, as people read them."""
+"""What people read below the lines of events."""
 
 from __future__ import annotations
 
@@ -55,4 +55,41 @@ def test_what_a_host_leaves_out():
         "web1: 1 migration of db1",
         "  None, None",
         "    ? None: leaves the database as it is; cannot be taken back",
+    ]
+
+
+def changes(hosts, **fields):
+    out = io.StringIO()
+    environment = {"added": [], "changed": [], "removed": []}
+    with LineReporter(out, Secrets()) as reporter:
+        fields = {"hosts": hosts, "environment": environment, "settings": [], "static": None, **fields}
+        reporter(Event("changes.found", fields=fields))
+    return out.getvalue().splitlines()
+
+
+def test_what_else_changes():
+    files = {"count": 7, "names": [f"{n}.css" for n in range(7)]}
+    nothing = {"count": 0, "names": []}
+
+    assert changes(
+        ["web1", "web2"],
+        environment={"added": ["NEW"], "changed": ["OTHER"], "removed": ["OLD"]},
+        settings=[{"name": "DEBUG", "change": "False -> True"}],
+        static={"added": files, "changed": nothing, "removed": nothing},
+    ) == [
+        "what else changes on web1, web2:",
+        "  environment: + NEW, ~ OTHER, - OLD",
+        "  setting DEBUG: False -> True",
+        "  static files added: 0.css, 1.css, 2.css, 3.css, 4.css and 2 more",
+    ]
+    assert changes([f"web{n}" for n in range(10)], settings=None) == [
+        "what else changes on web0, web1, web2, web3, web4, web5, web6, web7 and 2 more:",
+        "  settings: not known, the live release cannot say",
+    ]
+
+
+def test_nothing_else_changes():
+    assert changes(["web1"]) == [
+        "what else changes on web1:",
+        "  nothing: variables, settings and static files stay",
     ]
