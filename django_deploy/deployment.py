@@ -443,7 +443,8 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, sk
     with clock.phase("plan"):
         facts = {session.host: session.facts for session in sessions}
         bundles = fit_bundles(target, manifest, facts, clock.report)
-        tools = {host: fetch_tools(target, host, facts[host], manifest) for host in target.hosts}
+        stock = (*manifest.vendored, *manifest.tools)
+        tools = {host: fetch_tools(target, host, facts[host], stock) for host in target.hosts}
         rooms = {
             host: measure_room(manifest, bundles[host], tools[host], facts[host]) for host in target.hosts
         }
@@ -487,7 +488,9 @@ def _with_vendored(target: Target, manifest: Manifest, clock: Clock, prompts: Pr
     platforms = dict.fromkeys(platform_of(host, facts[host]) for host in target.hosts)
     fitted = {platform: fit_bundle(target, manifest, platform, clock.report) for platform in platforms}
     tools = [
-        wheel for host in target.hosts for wheel in fetch_tools(target, host, facts[host], manifest).values()
+        wheel
+        for host in target.hosts
+        for wheel in fetch_tools(target, host, facts[host], (*manifest.vendored, *manifest.tools)).values()
     ]
     return with_vendored(manifest, fitted, tools)
 

@@ -6,7 +6,7 @@ import getpass
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -15,6 +15,7 @@ from pathlib import Path
 from .bundle.assembly import deployer
 from .exceptions import (
     AuthenticationFailed,
+    BundleError,
     ConfigError,
     DeployError,
     HostLocked,
@@ -31,11 +32,14 @@ from .provision.pieces import HEADING, Piece
 from .provision.site import Key, SentFile, Site
 from .provision.whole import all_pieces, doubts, obstacles
 from .rollout import Clock
+from .shipment import fetch_tools
+from .stages import file_of, telling_of_upload
 from .target import Certificate, Host, Target
 from .transport import ssh_config
 from .transport.administration import RootShell, open_root_shell
-from .transport.fleet import Fleet, gather
+from .transport.fleet import Courier, Fleet, gather
 from .transport.own_keys import authorized_line, comment_of, find_own_keys
+from .transport.session import HostSession
 from .transport.ssh import Prompts, no_prompts
 
 #: Of what a piece wrote before it failed, so many lines are shown.
@@ -101,8 +105,8 @@ def set_up(
         with clock.phase("set up"):
             _carry_out(busy, shells, _sent_files(target), report)
     with clock.phase("log in"):
-        _try_to_log_in(target, plans, report, prompts)
-    return _finish(clock, "set up" if busy else "set up already")
+        is_new = _log_in(target, plans, report, prompts)
+    return _finish(clock, "set up" if busy or is_new else "set up already")
 
 
 def preview(
@@ -186,6 +190,8 @@ def _make_plan(target: Target, host: Host, shell: RootShell) -> HostPlan:
             f"DEPLOY_FILES is a folder with {name}: here {sent.source}, sha256 {sent.sha256}."
             for name, sent in site.sent
         ),
+        f"Then it logs in as {site.user}, as deploy will. Before the first deployment it puts what makes",
+        f"releases (uv, unless the host has it) into {site.root}/.deploy.",
     ]
     script = pieces.script(about, there, to_do, account.lock(site))
     return HostPlan(host, shell.host.name, site, facts, there, to_do, script)
@@ -360,14 +366,45 @@ def _holder(lines: Sequence[str]) -> str:
     return describe({})
 
 
-def _try_to_log_in(target: Target, plans: Sequence[HostPlan], report: Report, prompts: Prompts) -> None:
-    """As ``deploy`` will, with its program: what the host lacks for that is said now."""
+def _log_in(target: Target, plans: Sequence[HostPlan], report: Report, prompts: Prompts) -> bool:
+    """As ``deploy`` will, with its program: what the host lacks for that is said now.
+
+    A host that was never deployed to gets the tools of deployments; gives whether one has got any.
+    """
     target = replace(target, hosts=tuple(plan.host for plan in plans))
     with Fleet(target, report=report, prompts=prompts) as fleet:
         outcomes = fleet.outcomes()
-    errors = [found for _, found in outcomes if isinstance(found, DeployError)]
-    if errors:
-        raise RolloutFailed("The hosts were set up, and yet deploy could not log in there.", errors=errors)
+        errors = [found for _, found in outcomes if isinstance(found, DeployError)]
+        if errors:
+            message = "The hosts were set up, and yet deploy could not log in there."
+            raise RolloutFailed(message, errors=errors)
+        sent = [_submit_tools(courier, target, report) for courier in fleet.couriers]
+        arrived = gather(sent, "The hosts were set up, and could not be sent what makes releases.")
+        return any(arrived)
+
+
+def _submit_tools(courier: Courier, target: Target, report: Report) -> Future[bool]:
+    return courier.submit(lambda: _send_tools(target, courier.session.result(), report))
+
+
+def _send_tools(target: Target, session: HostSession, report: Report) -> bool:
+    """Of what makes releases, uv say, what the host lacks; gives whether that was anything."""
+    host, facts = session.host, session.facts
+    if facts["releases"] or "error" in facts["python"]:
+        return False  # the next deployment looks after them
+    try:
+        tools = fetch_tools(target, host, facts)
+    except BundleError as error:
+        remedy = "The first deployment tries again."
+        report(Event("warning", host.name, fields={"message": error.message, "remedy": remedy}))
+        return False
+    missing = [wheel for wheel in tools.values() if wheel.sha256 not in facts["tools"]]
+    progress = telling_of_upload(host, sum(wheel.size for wheel in missing), report)
+    for wheel in missing:
+        session.send_file(wheel.path, wheel.sha256, wheel.path.name, progress)
+    if missing:
+        session.request("store_tools", tools={wheel.name: file_of(wheel) for wheel in missing}).result()
+    return bool(missing)
 
 
 def _finish(clock: Clock, outcome: str) -> str:

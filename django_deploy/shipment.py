@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -56,12 +56,14 @@ def fit_bundle(target: Target, manifest: Manifest, platform: HostPlatform, repor
     return replace(bundle, pins=(), wheels=(*bundle.wheels, *wheels))
 
 
-def fetch_tools(target: Target, host: Host, facts: Mapping[str, Any], manifest: Manifest) -> dict[str, Wheel]:
-    """What a host lacks to install and run a release; a bundle file may bring it along."""
+def fetch_tools(
+    target: Target, host: Host, facts: Mapping[str, Any], stock: Iterable[Wheel] = ()
+) -> dict[str, Wheel]:
+    """What a host lacks to install and run a release; ``stock`` are wheels that need no fetching."""
     if "error" in facts["python"]:
         return {}  # make_plan says so, with all other hosts' troubles
     platform = platform_of(host, facts)
-    at_hand = {wheel.name: wheel for wheel in (*manifest.vendored, *manifest.tools) if fits(wheel, platform)}
+    at_hand = {wheel.name: wheel for wheel in stock if fits(wheel, platform)}
     found: dict[str, Wheel] = {}
     for name in tools_needed(target.for_host(host), facts):
         if name in at_hand:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .bundle.assembly import deployer
+from .bundle.manifest import Wheel
 from .databases import compare_databases
 from .exceptions import DeployError, RolloutFailed
 from .host.protocol import Event, Report
@@ -353,8 +354,8 @@ def _prepare_fields(plan: Plan, host: HostPlan) -> dict[str, Any]:
             name: [version, *plan.inventory.get((name, version), ())]
             for name, version in host.bundle.distributions.items()
         },
-        "artifacts": [{"sha256": w.sha256, "name": w.path.name} for w in host.bundle.wheels],
-        "tools": {name: {"sha256": w.sha256, "name": w.path.name} for name, w in host.tools.items()},
+        "artifacts": [file_of(wheel) for wheel in host.bundle.wheels],
+        "tools": {name: file_of(wheel) for name, wheel in host.tools.items()},
         "installer": {
             "name": host.installer,
             "index_url": None if target.vendor else target.index_url,
@@ -366,12 +367,9 @@ def _prepare_fields(plan: Plan, host: HostPlan) -> dict[str, Any]:
     }
 
 
-def _upload(session: HostSession, host: HostPlan, report: Report) -> None:
-    """Send what the host's store lacks; progress is told now and then, and at the end.
-
-    It may be more than was planned: a difference that the host cannot use is followed by the whole wheel.
-    """
-    total, done, told = host.bytes_to_send, 0, 0.0
+def telling_of_upload(host: Host, total: int, report: Report) -> Callable[[int], None]:
+    """Is called with bytes as they leave, and tells of them as events; ``total`` may turn out too small."""
+    done, told = 0, 0.0
 
     def progress(size: int) -> None:
         nonlocal total, done, told
@@ -379,8 +377,22 @@ def _upload(session: HostSession, host: HostPlan, report: Report) -> None:
         total = max(total, done)
         if done == total or time.monotonic() - told > PROGRESS_INTERVAL:
             told = time.monotonic()
-            report(Event("upload.progress", session.host.name, fields={"done": done, "total": total}))
+            report(Event("upload.progress", host.name, fields={"done": done, "total": total}))
 
+    return progress
+
+
+def file_of(wheel: Wheel) -> dict[str, str]:
+    """As requests name a file of the store."""
+    return {"sha256": wheel.sha256, "name": wheel.path.name}
+
+
+def _upload(session: HostSession, host: HostPlan, report: Report) -> None:
+    """Send what the host's store lacks; progress is told now and then, and at the end.
+
+    It may be more than was planned: a difference that the host cannot use is followed by the whole wheel.
+    """
+    progress = telling_of_upload(session.host, host.bytes_to_send, report)
     for wheel in host.needed:
         if wheel not in host.send:
             session.offer_file(wheel.path, wheel.sha256, wheel.path.name, progress)

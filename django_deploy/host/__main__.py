@@ -24,6 +24,7 @@ from .probe import probe
 from .processes import open_manager
 from .protocol import Failure, ProtocolError
 from .rehearsal import Rehearsal
+from .release_making import unpack_tools
 from .shape import Shape, check
 from .store import FILE_NAME, Store, read_piece
 from .timeline import Timeline
@@ -230,6 +231,13 @@ class Program:
         transaction = self._open_transaction()
         self._await_files(message)
         return transaction.prepare(message)
+
+    def _store_tools(self, message: dict[str, Any]) -> dict[str, Any]:
+        """``tools``, as of ``prepare``: they are kept for the first deployment; without the lock."""
+        self._layout.create()
+        self._await_files({"artifacts": [], **message})
+        unpack_tools(self._layout, self._store, message["tools"])
+        return {}
 
     def _await_files(self, message: dict[str, Any]) -> None:
         """What of them is not whole here is sent again."""
@@ -489,6 +497,7 @@ REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], S
     "follow": (Program._follow_logs, {}),
     "lock": (Program._take_lock, {"holder": {str: object}, "wait": float}),
     "begin": (Program._begin, {"expect_live": (None, str)}),
+    "store_tools": (Program._store_tools, {"tools": {str: _FILE}}),
     "prepare": (Program._prepare, _RELEASE),
     "rehearse": (Program._rehearse, {**_RELEASE, **_CHECKS, "migrations": _MIGRATIONS}),
     "renew": (Program._renew, {"release": RELEASE_ID, "environment": (None, _CHANGES)}),

@@ -39,10 +39,7 @@ def install(
         store.path(artifact["sha256"], artifact["name"])
     lock = release.path / "requirements.lock"
     lock.write_text(message["lock"])
-    tools = {
-        name: unpack_tool(layout, store.path(tool["sha256"], tool["name"]), tool["sha256"])
-        for name, tool in message["tools"].items()
-    }
+    tools = unpack_tools(layout, store, message["tools"])
     installer = message["installer"]
     Installer(
         layout,
@@ -59,6 +56,14 @@ def install(
     if live is not None and layout.release(live).venv.is_dir():
         carry_bytecode(layout.release(live), release)
     return tools
+
+
+def unpack_tools(layout: Layout, store: Store, tools: Mapping[str, Mapping[str, str]]) -> dict[str, Path]:
+    """The folders of tools whose wheels are stored: ``sha256`` and ``name`` of each, by its name."""
+    return {
+        name: unpack_tool(layout, store.path(tool["sha256"], tool["name"]), tool["sha256"])
+        for name, tool in tools.items()
+    }
 
 
 def write_files(

@@ -171,6 +171,8 @@ def test_bare_host_with_caddy(bare: BareMachine, bookshop: Bookshop) -> None:
     first = set_up(bookshop)
     browser = Browser(bare, caddys_authority(bare))
     before = browser.get("/")
+    tools = bare.run("sh", "-c", f"ls -d {bare.root}/.deploy/tools/*/uv").stdout.splitlines()
+    again = set_up(bookshop)
     bookshop.deployed()
     upload(bare)
     assert_serves(browser)
@@ -182,6 +184,8 @@ def test_bare_host_with_caddy(bare: BareMachine, bookshop: Bookshop) -> None:
     )
     assert bare.laptop.public_key.strip() in script
     assert "Ready to be deployed to: set up in " in first
+    assert len(tools) == 1
+    assert "Nothing to do: set up already" in again
     assert (before.status, before.header("Retry-After")) == (503, "60")
     assert "This site does not answer at the moment." in before.body
     assert redirection(bare) == (308, f"https://{DOMAIN}/books/?page=2")
@@ -437,7 +441,7 @@ def assert_goes_on(machine: BareMachine, bookshop: Bookshop) -> None:
     while machine.enter("pgrep", "-f", "/run/django-deploy", user="root", check=False):
         assert time.monotonic() < deadline
         time.sleep(0.5)
-    assert "Nothing to do: set up already" in set_up(bookshop)
+    assert set_up(bookshop, "--plan").endswith("# Nothing is missing, and nothing is done.\n")
 
 
 def test_script_goes_on_without_the_deployer(bare: BareMachine, bookshop: Bookshop) -> None:
