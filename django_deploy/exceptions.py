@@ -35,6 +35,9 @@ class DeployError(Exception):
 
     exit_status = 1
 
+    #: Of the work that it ended, where that had begun: as ``Clock`` tells them.
+    phase = ""
+
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(message)
         self.message = message
@@ -200,8 +203,10 @@ class RolloutFailed(DeployError):
         errors: Sequence[DeployError],
         unreverted: Sequence[str] = (),
         remedy: str = "",
+        phase: str = "",
     ) -> None:
         super().__init__(message, remedy=remedy)
+        self.phase = phase
         self.errors = tuple(errors)
         self.unreverted = tuple(unreverted)
         self.exit_status = 3 if unreverted else 1

@@ -152,12 +152,13 @@ class Rollout:
             return
         unreverted = sorted(host for host, fate in fates.items() if fate != "reverted")
         if not unreverted:
-            raise RolloutFailed(self._what_is_so(errors), errors=errors)
+            raise RolloutFailed(self._what_is_so(errors), errors=errors, phase=self.stage)
         where = ", ".join(f"{host} ({fates[host]})" for host in unreverted)
         raise RolloutFailed(
             f"Not reverted, as far as can be seen: {where}.",
             errors=errors,
             unreverted=unreverted,
+            phase=self.stage,
             remedy=f"Look with: manage.py deploy_status {self.target.name}."
             " Then deploy again: that first mends what this deployment left.",
         )
@@ -309,7 +310,11 @@ class Clock:
     def phase(self, name: str) -> Iterator[None]:
         began = time.monotonic()
         self.report(Event("phase.started", fields={"phase": name}))
-        yield
+        try:
+            yield
+        except DeployError as error:
+            error.phase = error.phase or name
+            raise
         seconds = time.monotonic() - began
         self.phases[name] = round(self.phases.get(name, 0.0) + seconds, 3)
         self.report(Event("phase.finished", fields={"phase": name, "seconds": round(seconds, 3)}))

@@ -1,10 +1,12 @@
-"""What a command wrote to standard error, apart from the ids that its last line may have."""
+"""What a command wrote to standard error, apart from the ids and the phase that its last line may have."""
 
 from __future__ import annotations
 
 import re
 
-LINE = re.compile(r"\[([a-z]+(?:-[a-z]+)*(?:, [a-z]+(?:-[a-z]+)*)*)\]\n\Z")
+LINE = re.compile(
+    r"\[([a-z]+(?:-[a-z]+)*(?:, [a-z]+(?:-[a-z]+)*)*)\](?: in phase [a-z ]+(?:; then: .+)?)?\n\Z"
+)
 
 
 def without_ids(err: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import cached_property
@@ -47,8 +48,8 @@ class DeployCommand(ColoredCommand):
 
     secrets = Secrets()
 
-    #: Of the error that ended the command.
-    error_ids: tuple[str, ...] = ()
+    #: That ended the command.
+    error: DeployError | None = None
 
     @cached_property
     def deployment(self) -> ModuleType:
@@ -97,7 +98,7 @@ class DeployCommand(ColoredCommand):
 
     def failure(self, error: DeployError, status: int | None = None) -> CommandError:
         """What Django prints of an expected error, and ends with."""
-        self.error_ids = ids_of(error)
+        self.error = error
         return CommandError(
             self.presentable(str(error)), returncode=error.exit_status if status is None else status
         )
@@ -107,8 +108,8 @@ class DeployCommand(ColoredCommand):
         try:
             super().run_from_argv(argv)
         except SystemExit:
-            if self.error_ids:
-                self.stderr.write(f"[{', '.join(self.error_ids)}]")
+            if self.error is not None:
+                self.stderr.write(self.presentable(_reference(self.error, argv)))
             raise
         except BrokenPipeError:
             # Whoever read has enough, as ``head`` has; what is written at the very end goes nowhere.
@@ -268,3 +269,11 @@ def _seconds(wait: float) -> float:
     if not 0 <= wait < float("inf"):
         raise ConfigError(f"--wait must be 0 or more seconds, not {wait:g}.")
     return wait
+
+
+def _reference(error: DeployError, argv: Sequence[str]) -> str:
+    """Its id, the phase that it ended, and what to type once it is mended, if it does not say so itself."""
+    phase = f" in phase {error.phase}" if error.phase else ""
+    has_words = "manage.py" in str(error) or error.exit_status != DeployError.exit_status
+    again = shlex.join([Path(argv[0]).name, *argv[1:]]) if phase and not has_words else ""
+    return f"[{', '.join(ids_of(error))}]{phase}{f'; then: {again}' if again else ''}"

@@ -1,4 +1,4 @@
-"""Behind what Django prints of an error stands its id."""
+"""Behind what Django prints of an error stands its id, the phase that it ended, and what to type then."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ import pytest
 from django.core.management.base import CommandError
 
 from django_deploy.exceptions import DeployError, HostLocked, RequestFailed, RolloutFailed
+from django_deploy.host.protocol import ignore
 from django_deploy.management.base import DeployCommand
+from django_deploy.rollout import Clock
 
 
 class Command(DeployCommand):
     help = "Fails."
-    error: BaseException
+    raised: BaseException
+
+    def add_arguments(self, parser):
+        parser.add_argument("what", nargs="?")
 
     def handle(self, **options):
-        raise self.error
+        raise self.raised
 
 
 def run(error, *words):
     command = Command(stderr=io.StringIO())
-    command.error = error
+    command.raised = error
     with pytest.raises(SystemExit) as leaving:
         command.run_from_argv(["manage.py", "fail", "--no-color", *words])
     return leaving.value.code, command.stderr.getvalue()
@@ -39,9 +44,35 @@ def run(error, *words):
             1,
             "CommandError: web1: busy\nweb2: full\nNothing changed.\n[host-locked, no-space]\n",
         ),
+        (
+            RolloutFailed("Nothing changed.", errors=[HostLocked("web1", "busy")], phase="lock"),
+            1,
+            "CommandError: web1: busy\nNothing changed.\n"
+            "[host-locked] in phase lock; then: manage.py fail --no-color 'of all'\n",
+        ),
+        (
+            RolloutFailed("Bad.", errors=[], unreverted=["web1"], phase="activate"),
+            3,
+            "CommandError: Bad.\n[rollout-failed] in phase activate\n",
+        ),
+        (
+            RolloutFailed("Bad.", errors=[], phase="log in", remedy="Run manage.py deploy_setup."),
+            1,
+            "CommandError: Bad.\nRun manage.py deploy_setup.\n[rollout-failed] in phase log in\n",
+        ),
         (KeyboardInterrupt(), 130, "CommandError: Interrupted.\n[interrupted]\n"),
         (CommandError("other"), 1, "CommandError: other\n"),
     ],
 )
 def test_what_is_printed(error, status, printed):
-    assert run(error) == (status, printed)
+    words = ["of all"] if "of all" in printed else []
+
+    assert run(error, *words) == (status, printed)
+
+
+def test_an_error_is_of_the_phase_that_it_ended():
+    clock = Clock(ignore)
+    with pytest.raises(DeployError) as caught, clock.phase("plan"), clock.phase("bundle"):
+        raise DeployError("no")
+
+    assert caught.value.phase == "bundle"
