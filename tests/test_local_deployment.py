@@ -444,6 +444,36 @@ def test_a_failing_step_changes_nothing(shop):
     shop.check()
 
 
+SICK = """
+import sys
+
+if "gunicorn" in sys.argv[0]:
+    try:
+        os.close(os.open({note!r}, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        pass
+    else:  # this worker is the first
+
+        def application(environ, start_response):
+            start_response("500 Sick", [])
+            return [b"I am the sick one"]
+"""
+
+
+def test_one_sick_worker_of_two_gets_no_visitors(shop, tmp_path):
+    before = shop.live
+    shop.change_mark("never seen")
+    with (shop.project / "bookshop" / "wsgi.py").open("a") as file:
+        file.write(SICK.format(note=str(tmp_path / "note")))
+
+    status, _out, err = shop.run("deploy", "demo")
+
+    assert status == 1
+    assert f"{shop.root}/run/web.sock:/healthz/ answered status 500 from one of its workers; expected" in err
+    assert err.endswith(f"Nothing changed: the host serves {before}, as before.\n")
+    shop.check()
+
+
 def test_a_step_that_hangs_is_ended_with_all_that_it_started(shop):
     before = shop.live
     shop.change_mark("never seen")

@@ -7,13 +7,22 @@ import json
 import socket
 import time
 import urllib.parse
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Callable, Optional
 
 from .layout import RELEASE_ID
 from .protocol import Failure
+from .workers import workers_of
 
 #: Seconds for one answer; the check as a whole has the target's TIMEOUT.
 ANSWER_TIMEOUT = 10.0
+
+#: Seconds for which the other workers behind a socket are waited for, or as long again as the first took.
+WORKERS_PATIENCE = 5.0
+
+#: Connections that are open at once, for each worker: who is busy with one leaves the next to another.
+CONNECTIONS_EACH = 2
 
 #: Addresses of this host that no other one has.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -86,6 +95,75 @@ def check(
         pause(0.05)
 
 
+def check_workers(
+    address: str, socket_path: str, wanted: dict[str, Any], patience: float, pause: Callable[[float], None]
+) -> tuple[int, int]:
+    """Ask until each worker behind a socket has answered rightly, as one has; how many did, of how many.
+
+    Workers tell themselves apart in the answers of ``site/health.py``; where the path is another, or the
+    system does not show who listens, one is all that can be known. Raises ``Failure``
+    (``HealthCheckFailed``) for an answer that stays wrong.
+    """
+    until = time.monotonic() + patience
+    heard: set[str] = set()
+    wrong: Optional[Failure] = None
+    while True:
+        there = len(workers_of(socket_path))
+        if there <= max(len(heard), 1) and wrong is None:
+            break
+        wrong = None
+        for status, body in _ask_at_once(socket_path, wanted, CONNECTIONS_EACH * there):
+            if not _is_right(status, wanted["status"]):
+                wrong = _failure(address, wanted, f"status {status} from one of its workers", body, status)
+            elif worker := _worker_in(body):
+                heard.add(worker)
+            else:
+                return 1, 1
+        if time.monotonic() > until:
+            break
+        pause(0.05)
+    if wrong is not None:
+        raise wrong
+    return max(len(heard), 1), max(there, 1)
+
+
+def _ask_at_once(socket_path: str, wanted: dict[str, Any], count: int) -> Iterator[tuple[int, bytes]]:
+    """The answers to so many requests, all of which are there before one is read."""
+    connections = [UnixConnection(socket_path, ANSWER_TIMEOUT) for _ in range(count)]
+    try:
+        asked = [connection for connection in connections if _is_asked(connection, wanted)]
+        for connection in asked:
+            with suppress(OSError, http.client.HTTPException):
+                response = connection.getresponse()
+                yield response.status, response.read(4096)
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def _is_asked(connection: UnixConnection, wanted: dict[str, Any]) -> bool:
+    """False where the server does not take it."""
+    try:
+        connection.request("GET", wanted["path"], headers=_headers(wanted, "localhost"))
+    except (OSError, http.client.HTTPException):
+        return False
+    return True
+
+
+def _worker_in(body: bytes) -> str:
+    """What a worker calls itself, if it does (``site/health.py``)."""
+    return str(_said(body).get("worker") or "")
+
+
+def _said(body: bytes) -> dict[str, Any]:
+    """The answer, if it is such as ``site/health.py`` gives."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
 def look(address: str, socket_path: Optional[str], wanted: dict[str, Any]) -> None:
     """Ask once, what answered rightly before. Raises ``Failure`` (``HealthCheckFailed``)."""
     try:
@@ -103,10 +181,7 @@ def _other_release(address: str, body: bytes, wanted: Optional[str]) -> str:
     """
     if urllib.parse.urlsplit(address).hostname not in LOOPBACK:
         return ""
-    try:
-        said = json.loads(body).get("release")
-    except (ValueError, AttributeError):
-        return ""
+    said = _said(body).get("release")
     is_release = isinstance(said, str) and RELEASE_ID.fullmatch(said)
     return str(said) if wanted and is_release and said != wanted else ""
 
@@ -123,14 +198,18 @@ def _ask(address: str, socket_path: Optional[str], wanted: dict[str, Any]) -> tu
         connection = UnixConnection(socket_path, ANSWER_TIMEOUT)
     else:
         connection = http.client.HTTPConnection(url.netloc, timeout=ANSWER_TIMEOUT)
-    headers = {"Host": wanted["host"] or url.netloc, "User-Agent": "django-deploy", **wanted["headers"]}
     try:
         path = urllib.parse.urlunsplit(("", "", url.path or "/", url.query, ""))
+        headers = _headers(wanted, url.netloc)
         connection.request("GET", wanted["path"] if socket_path else path, headers=headers)
         response = connection.getresponse()
         return response.status, response.read(4096)
     finally:
         connection.close()
+
+
+def _headers(wanted: dict[str, Any], host: str) -> dict[str, str]:
+    return {"Host": wanted["host"] or host, "User-Agent": "django-deploy", **wanted["headers"]}
 
 
 def _failure(address: str, wanted: dict[str, Any], answer: str, body: bytes, status: int = 0) -> Failure:

@@ -95,7 +95,13 @@ class Serving:
                 _at_most_every(0.3, watch.look),
                 self._link.pause,
             )
+            patience = max(health.WORKERS_PATIENCE, seconds)
+            answered, there = health.check_workers(address, str(socket), asked, patience, self._link.pause)
         self._link.report("health.checked", address=address, status=status, seconds=seconds)
+        if answered < there:
+            message = f"process {name!r}: of {there} workers behind its socket {answered} have answered"
+            remedy = f"The others did not within {patience:g} s: deploy_logs may say why."
+            self._link.report("warning", message=message, remedy=remedy)
         return address
 
     @contextmanager

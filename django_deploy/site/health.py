@@ -7,12 +7,16 @@
     urlpatterns = [path("healthz/", health), ...]
 
 and ``"HEALTH_CHECK": "/healthz/"`` in the target: then a release gets traffic only once each of its
-web processes has answered 200. Who sends the token of ``settings.DEPLOY_HEALTH_TOKEN`` is told more.
+web processes, and of their workers, has answered 200. Who sends the token of
+``settings.DEPLOY_HEALTH_TOKEN`` is told more.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import secrets
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -32,9 +36,10 @@ logger = logging.getLogger(__name__)
 @never_cache
 @require_safe
 def health(request: HttpRequest) -> HttpResponse:
-    """``{"ok": true, "release": ID}`` with 200 when the default database answers, else 503.
+    """``{"ok": true, "release": ID, "worker": NAME}`` with 200 when the default database answers, else 503.
 
-    Anyone may ask, so the reason is only in the log. The id is null in development.
+    Anyone may ask, so the reason is only in the log. The id is null in development. The name is of this
+    process, and means nothing but that it is another one than those with other names.
 
     Who has the token (``Authorization: Bearer TOKEN``) is told the same of each database, and which
     migrations are pending there: ``{"databases": {ALIAS: {"error": TEXT, "pending_migrations": [NAME]}}}``.
@@ -43,10 +48,20 @@ def health(request: HttpRequest) -> HttpResponse:
     error = _error_of(connection)
     if error:
         logger.error("The default database does not answer.", exc_info=error)
-    answer: dict[str, Any] = {"ok": not error, "release": current.id if current else None}
+    answer: dict[str, Any] = {
+        "ok": not error,
+        "release": current.id if current else None,
+        "worker": _worker_name(os.getpid()),
+    }
     if _has_token(request):
         answer["databases"] = {alias: _describe(connections[alias]) for alias in connections}
     return JsonResponse(answer, status=503 if error else 200)
+
+
+@lru_cache(maxsize=1)
+def _worker_name(pid: int) -> str:
+    """Asked for with another process id, which is after a fork, it is another name."""
+    return secrets.token_hex(8)
 
 
 def _has_token(request: HttpRequest) -> bool:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socketserver
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from django_deploy.host.health import check, look
+from django_deploy.host.health import check, check_workers, look
 from django_deploy.host.protocol import Failure
 
 
@@ -180,3 +185,77 @@ def test_a_look_at_nothing(tmp_path: Path) -> None:
     assert caught.value.message == (
         "web.sock:/ answered FileNotFoundError: [Errno 2] No such file or directory; expected status 200"
     )
+
+
+# Workers behind one socket
+
+
+FORKING = """
+import json, os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen(64)
+number, count = 0, int(sys.argv[2])
+while number < count and os.fork():
+    number += 1
+if number == count:
+    print("ready", flush=True)
+    os.wait()
+status = int(sys.argv[3]) if number == 1 else 200
+body = json.dumps({"worker": str(os.getpid())} if sys.argv[4] == "named" else {}).encode()
+while True:
+    connection, _ = listener.accept()
+    if sys.argv[5] == "stuck" and number == 1:
+        os.read(0, 1)
+    connection.recv(4096)
+    head = f"HTTP/1.1 {status} -\\r\\nContent-Length: {len(body)}\\r\\nConnection: close\\r\\n\\r\\n"
+    connection.sendall(head.encode() + body)
+    connection.close()
+"""
+
+
+@pytest.fixture
+def forked(tmp_path):
+    """Starts a server that forks ``count`` workers, of which the second may be an odd one; asks them."""
+    with ExitStack() as stack:
+
+        def fork(count, status=200, name="named", mood="well", patience=1.0):
+            path = str(tmp_path / "forking.sock")
+            words = [sys.executable, "-c", FORKING, path, str(count), str(status), name, mood]
+            pipe = subprocess.PIPE
+            server = stack.enter_context(
+                subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+            )
+            stack.callback(os.killpg, server.pid, signal.SIGKILL)
+            assert server.stdout.readline() == "ready\n"
+            wanted = {"path": "/", "host": "", "headers": {}, "status": None}
+            return check_workers("web.sock:/", path, wanted, patience, time.sleep)
+
+        yield fork
+
+
+def test_each_worker_is_heard(forked):
+    assert forked(3, patience=20.0) == (3, 3)
+
+
+def test_one_worker_alone_is_asked_once(forked):
+    assert forked(1) == (1, 1)
+
+
+def test_a_worker_that_answers_otherwise(forked):
+    with pytest.raises(Failure) as caught:
+        forked(3, status=500)
+
+    assert caught.value.message == (
+        "web.sock:/ answered status 500 from one of its workers; expected any status but 400 and 5xx"
+    )
+
+
+def test_a_worker_that_does_not_answer(forked, monkeypatch):
+    monkeypatch.setattr("django_deploy.host.health.ANSWER_TIMEOUT", 0.3)
+
+    assert forked(3, mood="stuck") == (2, 3)
+
+
+def test_workers_without_names(forked):
+    assert forked(3, name="nameless") == (1, 1)

@@ -1,11 +1,13 @@
 import json
 import logging
+import os
 
 import pytest
 from django.core.management import call_command
 from django.db import connections
 from django.test import Client, override_settings
 
+from django_deploy.site.health import _worker_name
 from django_deploy.site.release import release
 
 
@@ -20,7 +22,7 @@ def test_healthy_in_development(client, database, monkeypatch):
     response = client.get("/healthz/")
 
     assert response.status_code == 200
-    assert response.json() == {"ok": True, "release": None}
+    assert response.json() == {"ok": True, "release": None, "worker": _worker_name(os.getpid())}
     assert "no-store" in response.headers["Cache-Control"]
 
 
@@ -30,7 +32,7 @@ def test_healthy_release_says_its_id(client, database, monkeypatch, tmp_path):
 
     response = client.get("/healthz/")
 
-    assert response.json() == {"ok": True, "release": release().id}
+    assert response.json()["release"] == release().id
 
 
 def test_unhealthy_when_the_database_does_not_answer(client, database, tmp_path, caplog):
@@ -40,9 +42,15 @@ def test_unhealthy_when_the_database_does_not_answer(client, database, tmp_path,
         response = client.get("/healthz/")
 
     assert response.status_code == 503
-    assert response.json() == {"ok": False, "release": None}
+    assert response.json()["ok"] is False
     assert "The default database does not answer." in caplog.messages
     assert "unable to open database file" in caplog.text
+
+
+def test_workers_have_names_of_their_own():
+    first, again, child = _worker_name(1), _worker_name(1), _worker_name(2)
+
+    assert first == again != child
 
 
 def test_only_reads_are_answered(client):
@@ -74,4 +82,4 @@ def test_what_is_pending_is_told_until_it_is_applied(client, database):
 @pytest.mark.parametrize(("setting", "sent"), [("secret", "other"), ("secret", ""), ("", ""), ("", "secret")])
 def test_without_the_token_there_are_no_details(client, database, setting, sent):
     with override_settings(DEPLOY_HEALTH_TOKEN=setting):
-        assert details(client, sent) == {"ok": True, "release": None}
+        assert set(details(client, sent)) == {"ok", "release", "worker"}
