@@ -34,6 +34,7 @@ HOST_CHECKS: tuple[Callable[[Subject], Finding], ...] = (
     machine.check_python,
     machine.check_lingering,
     live_site.check_release,
+    live_site.check_environment,
     live_site.check_database,
     live_site.check_processes,
     live_site.check_sockets,
@@ -92,6 +93,7 @@ class _Questions:
         if not isinstance(found, DeployError):
             # First, as the health check of the site may make a database that is missing.
             self._databases = found.request("reach_databases")
+            self._environment = found.request("environment")
             index = None if target.vendor else target.index_url or ""
             self._examination = found.request(
                 "examine",
@@ -110,7 +112,8 @@ class _Questions:
     def subject(self, host: Host, target: Target) -> Subject:
         """Waits for the answers; raises ``DeployError`` where the examination failed."""
         examination, databases = self._examination.result(), result_of(self._databases)
-        return Subject(host, target, self.facts, examination, self._clock_offset, databases)
+        environment = result_of(self._environment)
+        return Subject(host, target, self.facts, examination, self._clock_offset, databases, environment)
 
 
 def _check_host(host: Host, target: Target, questions: _Questions) -> Iterator[Finding]:

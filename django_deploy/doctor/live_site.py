@@ -38,6 +38,15 @@ def check_release(subject: Subject) -> Finding:
     return ok("release", f"{subject.live} is live")
 
 
+def check_environment(subject: Subject) -> Finding:
+    """The variables that the next release would get, and those of the live one; never a value."""
+    found = subject.environment
+    if isinstance(found, DeployError):
+        return error("environment", found.message, found.remedy)
+    numbers = f"{len(found['settings'])} by the settings, {len(found['host'])} set on the host"
+    return ok("environment", numbers)
+
+
 def check_database(subject: Subject) -> Finding:
     """From the site's own environment, by the driver and settings of the live release."""
     if subject.live is None:

@@ -16,7 +16,7 @@ class Subject:
     """``facts`` answer the hello, ``examination`` is of ``host/examination.py``.
 
     ``clock_offset`` is in seconds, positive where the host's clock is ahead. ``databases`` by alias, or why
-    they could not be asked.
+    they could not be asked. ``environment`` has the names of variables by origin, or why it cannot be read.
     """
 
     host: Host
@@ -25,6 +25,7 @@ class Subject:
     examination: Mapping[str, Any]
     clock_offset: float
     databases: Mapping[str, Any] | DeployError
+    environment: Mapping[str, Any] | DeployError
 
     @property
     def live(self) -> str | None:

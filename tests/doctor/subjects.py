@@ -100,7 +100,12 @@ EXAMINATION = {
 DATABASES = {"databases": {"default": {"vendor": "postgresql", "place": "postgresql shop on db1:5432"}}}
 
 
-def subject(*, clock=0.2, databases=DATABASES, examination=None, target=TARGET, **facts):
+ENVIRONMENT = {"settings": ["A", "B"], "host": ["SECRET_KEY"]}
+
+
+def subject(
+    *, clock=0.2, databases=DATABASES, environment=ENVIRONMENT, examination=None, target=TARGET, **facts
+):
     return Subject(
         Host("web1", user="deploy"),
         target,
@@ -108,6 +113,7 @@ def subject(*, clock=0.2, databases=DATABASES, examination=None, target=TARGET, 
         {**EXAMINATION, **(examination or {})},
         clock,
         databases,
+        environment,
     )
 
 

@@ -45,6 +45,16 @@ def test_release(facts, outcome, message, remedy):
     assert live_site.check_release(subject(**facts)) == Finding("release", outcome, message, remedy)
 
 
+def test_the_environment():
+    message = "2 by the settings, 1 set on the host"
+    assert live_site.check_environment(subject()) == Finding("environment", "ok", message)
+
+    failure = RequestFailed("web1", "environment.json cannot be read", type="HostUnfit", remedy="Mend it.")
+    assert live_site.check_environment(subject(environment=failure)) == Finding(
+        "environment", "error", "environment.json cannot be read", "Mend it."
+    )
+
+
 def test_nothing_is_live():
     assert live_site.check_release(bare()) == Finding(
         "release", "warning", "nothing is live yet", "manage.py deploy staging"

@@ -62,11 +62,12 @@ def test_all_is_well(host: Machine, bookshop: Bookshop) -> None:
     ]
     lines, outside = lines[0].split("outside\n")
     ours = [line.split(maxsplit=1)[0] for line in lines.splitlines()]
-    assert ours == ["ok"] * 16, result
+    assert ours == ["ok"] * 17, result
     for line in (
         "  ok     host key           known",
         "  ok     clock              as this machine's",
         f"  ok     release            {release} is live",
+        "  ok     environment        2 by the settings, 0 set on the host",
         "  ok     database           sqlite /srv/site/shared/database.sqlite3 answers",
         "  ok     processes          web, worker: running",
         "  ok     sockets            /srv/site/run/web.sock: the site answers",
@@ -326,3 +327,16 @@ def test_unit_that_does_not_start_with_the_host(host: Machine, bookshop: Booksho
     assert red == ["lingering"]
     assert found["lingering"]["message"] == "these do not start with the host: worker"
     assert found["lingering"]["remedy"] == "manage.py deploy_restart staging"
+
+
+def test_environment_that_cannot_be_read(host: Machine, bookshop: Bookshop) -> None:
+    file = "/srv/site/.deploy/environment.json"
+    host.enter("sh", "-c", f"printf '{{' > {file}", user="root")
+
+    status, found, red = examine(bookshop)
+
+    assert (status, red[0]) == (1, "environment")
+    assert found["environment"]["message"].startswith(f"{file} cannot be read: ")
+    assert found["environment"]["remedy"] == (
+        "Put it right on the host, or delete it and set the variables again with deploy_env."
+    )
