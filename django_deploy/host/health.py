@@ -9,7 +9,7 @@ import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from .layout import RELEASE_ID
 from .protocol import Failure
@@ -41,6 +41,14 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._socket_path)
 
 
+class Answered(NamedTuple):
+    """Rightly, after ``seconds``; ``worker`` is what it calls itself (``site/health.py``), if it does."""
+
+    status: int
+    seconds: float
+    worker: str
+
+
 def for_site(wanted: dict[str, Any], site: dict[str, Any]) -> dict[str, Any]:
     """The check with what the site says of itself: a Host that it accepts, and that it is asked over TLS."""
     headers = dict(wanted["headers"])
@@ -68,8 +76,8 @@ def check(
     wanted: dict[str, Any],
     still_up: Callable[[], None],
     pause: Callable[[float], None],
-) -> tuple[int, float]:
-    """Ask until the answer is right; gives its status and the seconds it took.
+) -> Answered:
+    """Ask until the answer is right.
 
     ``wanted`` has ``path``, ``host``, ``status`` (None: see ``_is_right``), ``timeout`` and ``headers``, and
     perhaps the ``release`` that is to answer.
@@ -85,7 +93,7 @@ def check(
         else:
             other = _other_release(address, body, wanted.get("release"))
             if _is_right(status, wanted["status"]) and not other:
-                return status, round(time.monotonic() - started, 3)
+                return Answered(status, round(time.monotonic() - started, 3), _worker_in(body))
             answer = f"status {status} as the release {other}" if other else f"status {status}"
             if status >= 400 and time.monotonic() - started > 2.0:
                 raise _failure(address, wanted, answer, body, status)
@@ -96,43 +104,40 @@ def check(
 
 
 def check_workers(
-    address: str, socket_path: str, wanted: dict[str, Any], patience: float, pause: Callable[[float], None]
+    address: str, socket_path: str, wanted: dict[str, Any], first: Answered, pause: Callable[[float], None]
 ) -> tuple[int, int]:
-    """Ask until each worker behind a socket has answered rightly, as one has; how many did, of how many.
+    """Ask until each worker behind a socket has answered rightly, as the ``first`` has; how many did, of all.
 
-    Workers tell themselves apart in the answers of ``site/health.py``; where the path is another, or the
-    system does not show who listens, one is all that can be known. Raises ``Failure``
-    (``HealthCheckFailed``) for an answer that stays wrong.
+    Where that one has no name, or the system does not show who listens, it is all that can be known. Raises
+    ``Failure`` (``HealthCheckFailed``) for an answer that stays wrong.
     """
-    until = time.monotonic() + patience
-    heard: set[str] = set()
-    wrong: Optional[Failure] = None
+    until = time.monotonic() + max(WORKERS_PATIENCE, first.seconds)
+    heard, wrong = {first.worker}, None
     while True:
-        there = len(workers_of(socket_path))
-        if there <= max(len(heard), 1) and wrong is None:
+        there = len(workers_of(socket_path)) if first.worker else 0
+        if (there <= len(heard) and wrong is None) or time.monotonic() > until:
             break
         wrong = None
-        for status, body in _ask_at_once(socket_path, wanted, CONNECTIONS_EACH * there):
-            if not _is_right(status, wanted["status"]):
-                wrong = _failure(address, wanted, f"status {status} from one of its workers", body, status)
-            elif worker := _worker_in(body):
-                heard.add(worker)
+        for status, body in _ask_at_once(socket_path, wanted, CONNECTIONS_EACH * there, until):
+            if _is_right(status, wanted["status"]):
+                heard.add(_worker_in(body))
             else:
-                return 1, 1
-        if time.monotonic() > until:
-            break
+                wrong = _failure(address, wanted, f"status {status} from one of its workers", body, status)
         pause(0.05)
     if wrong is not None:
         raise wrong
-    return max(len(heard), 1), max(there, 1)
+    return len(heard), max(there, len(heard))
 
 
-def _ask_at_once(socket_path: str, wanted: dict[str, Any], count: int) -> Iterator[tuple[int, bytes]]:
-    """The answers to so many requests, all of which are there before one is read."""
+def _ask_at_once(
+    socket_path: str, wanted: dict[str, Any], count: int, until: float
+) -> Iterator[tuple[int, bytes]]:
+    """The answers, if they come in time, to so many requests, all of which are there before one is read."""
     connections = [UnixConnection(socket_path, ANSWER_TIMEOUT) for _ in range(count)]
     try:
         asked = [connection for connection in connections if _is_asked(connection, wanted)]
         for connection in asked:
+            connection.sock.settimeout(max(until - time.monotonic(), 0.1))
             with suppress(OSError, http.client.HTTPException):
                 response = connection.getresponse()
                 yield response.status, response.read(4096)

@@ -88,21 +88,25 @@ class Serving:
         address = f"{self._layout.socket_link(name)}:{wanted['path']}"
         asked = health.for_site(wanted, release.site)
         with self._explaining(manager, release, name, asked):
-            status, seconds = health.check(
+            answered = health.check(
                 address,
                 str(socket),
                 asked,
                 _at_most_every(0.3, watch.look),
                 self._link.pause,
             )
-            patience = max(health.WORKERS_PATIENCE, seconds)
-            answered, there = health.check_workers(address, str(socket), asked, patience, self._link.pause)
-        self._link.report("health.checked", address=address, status=status, seconds=seconds)
-        if answered < there:
-            message = f"process {name!r}: of {there} workers behind its socket {answered} have answered"
-            remedy = f"The others did not within {patience:g} s: deploy_logs may say why."
-            self._link.report("warning", message=message, remedy=remedy)
+            heard, there = health.check_workers(address, str(socket), asked, answered, self._link.pause)
+        self._report_answer(address, answered)
+        if heard < there:
+            message = (
+                f"process {name!r}: of {there} workers behind its socket, {there - heard} did not answer"
+            )
+            self._link.report("warning", message=message, remedy="deploy_logs may say why.")
         return address
+
+    def _report_answer(self, address: str, answered: health.Answered) -> None:
+        status, seconds = answered.status, answered.seconds
+        self._link.report("health.checked", address=address, status=status, seconds=seconds)
 
     @contextmanager
     def _explaining(
@@ -132,8 +136,8 @@ class Serving:
         if not wanted or _asks_sockets(record):
             return []
         asked = {**health.for_site(wanted, release.site), "release": release.id}
-        status, seconds = health.check(wanted["path"], None, asked, lambda: None, self._link.pause)
-        self._link.report("health.checked", address=wanted["path"], status=status, seconds=seconds)
+        answered = health.check(wanted["path"], None, asked, lambda: None, self._link.pause)
+        self._report_answer(wanted["path"], answered)
         return [wanted["path"]]
 
     def look(self) -> None:

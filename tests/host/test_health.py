@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from django_deploy.host.health import check, check_workers, look
+from django_deploy.host.health import Answered, check, check_workers, look
 from django_deploy.host.protocol import Failure
 
 
@@ -68,7 +68,7 @@ def ask(site: Site, status: int | None = None, timeout: float = 5.0) -> int:
         "timeout": timeout,
         "headers": {},
     }
-    answer, _seconds = check("run/web.sock:/", str(site.server_address), wanted, lambda: None, time.sleep)
+    answer, *_ = check("run/web.sock:/", str(site.server_address), wanted, lambda: None, time.sleep)
     return answer
 
 
@@ -202,10 +202,10 @@ if number == count:
     print("ready", flush=True)
     os.wait()
 status = int(sys.argv[3]) if number == 1 else 200
-body = json.dumps({"worker": str(os.getpid())} if sys.argv[4] == "named" else {}).encode()
+body = json.dumps({"worker": str(os.getpid())}).encode()
 while True:
     connection, _ = listener.accept()
-    if sys.argv[5] == "stuck" and number == 1:
+    if sys.argv[4] == "stuck" and number == 1:
         os.read(0, 1)
     connection.recv(4096)
     head = f"HTTP/1.1 {status} -\\r\\nContent-Length: {len(body)}\\r\\nConnection: close\\r\\n\\r\\n"
@@ -219,9 +219,9 @@ def forked(tmp_path):
     """Starts a server that forks ``count`` workers, of which the second may be an odd one; asks them."""
     with ExitStack() as stack:
 
-        def fork(count, status=200, name="named", mood="well", patience=1.0):
+        def fork(count, status=200, mood="well"):
             path = str(tmp_path / "forking.sock")
-            words = [sys.executable, "-c", FORKING, path, str(count), str(status), name, mood]
+            words = [sys.executable, "-c", FORKING, path, str(count), str(status), mood]
             pipe = subprocess.PIPE
             server = stack.enter_context(
                 subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
@@ -229,13 +229,14 @@ def forked(tmp_path):
             stack.callback(os.killpg, server.pid, signal.SIGKILL)
             assert server.stdout.readline() == "ready\n"
             wanted = {"path": "/", "host": "", "headers": {}, "status": None}
-            return check_workers("web.sock:/", path, wanted, patience, time.sleep)
+            first = check("web.sock:/", path, {**wanted, "timeout": 5.0}, lambda: None, time.sleep)
+            return check_workers("web.sock:/", path, wanted, first, time.sleep)
 
         yield fork
 
 
 def test_each_worker_is_heard(forked):
-    assert forked(3, patience=20.0) == (3, 3)
+    assert forked(3) == (3, 3)
 
 
 def test_one_worker_alone_is_asked_once(forked):
@@ -252,10 +253,12 @@ def test_a_worker_that_answers_otherwise(forked):
 
 
 def test_a_worker_that_does_not_answer(forked, monkeypatch):
-    monkeypatch.setattr("django_deploy.host.health.ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr("django_deploy.host.health.WORKERS_PATIENCE", 1.0)
 
     assert forked(3, mood="stuck") == (2, 3)
 
 
-def test_workers_without_names(forked):
-    assert forked(3, name="nameless") == (1, 1)
+def test_workers_without_names_are_not_asked(tmp_path):
+    nobody = str(tmp_path / "nobody.sock")
+
+    assert check_workers("web.sock:/", nobody, {}, Answered(200, 0.1, ""), time.sleep) == (1, 1)
