@@ -57,7 +57,7 @@ class Program:
         self._hide_environment()
 
     def _hide_environment(self, new: Iterable[str] = ()) -> None:
-        self._link.hide([*environment.secrets(self._layout), *environment.secret_lines(new)])
+        self._link.hide([*environment.secrets(self._layout), *environment.masked_words(new)])
 
     def serve(self) -> int:
         self._link.start()

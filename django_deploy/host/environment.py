@@ -14,8 +14,9 @@ from typing import Any, Optional
 
 from .layout import Layout, Release, write_atomically
 from .protocol import Failure
+from .secret_words import secret_words
 
-#: Shorter values are not masked, in characters: they would make output unreadable.
+#: Shorter words of values are not masked, in characters: they would make output unreadable.
 SHORTEST_SECRET = 6
 
 
@@ -80,15 +81,15 @@ def names(layout: Layout) -> dict[str, Any]:
 def secrets(layout: Layout) -> list[str]:
     """What was set on the host is known to no deployer: it is masked here."""
     try:
-        return secret_lines(of_host(layout).values())
+        return masked_words(of_host(layout).values())
     except Failure:
         return []
 
 
-def secret_lines(values: Iterable[str]) -> list[str]:
+def masked_words(values: Iterable[str]) -> list[str]:
     """What of such values is masked."""
-    lines = [line.strip() for value in values for line in value.splitlines()]
-    return [line for line in lines if len(line) >= SHORTEST_SECRET and not line.isdigit()]
+    words = dict.fromkeys(word for value in values for word in secret_words(value))
+    return [word for word in words if len(word) >= SHORTEST_SECRET]
 
 
 #: As ``ENV`` has them.

@@ -109,15 +109,16 @@ def check_workers(
     """Ask until each worker behind a socket has answered rightly, as the ``first`` has; how many did, of all.
 
     Where that one has no name, or the system does not show who listens, it is all that can be known. Raises
-    ``Failure`` (``HealthCheckFailed``) for an answer that stays wrong.
+    ``Failure`` (``HealthCheckFailed``) where one has only answered wrongly.
     """
     until = time.monotonic() + max(WORKERS_PATIENCE, first.seconds)
     heard, wrong = {first.worker}, None
     while True:
         there = len(workers_of(socket_path)) if first.worker else 0
-        if (there <= len(heard) and wrong is None) or time.monotonic() > until:
+        if there <= len(heard):
+            return len(heard), len(heard)
+        if time.monotonic() > until:
             break
-        wrong = None
         for status, body in _ask_at_once(socket_path, wanted, CONNECTIONS_EACH * there, until):
             if _is_right(status, wanted["status"]):
                 heard.add(_worker_in(body))
@@ -126,7 +127,7 @@ def check_workers(
         pause(0.05)
     if wrong is not None:
         raise wrong
-    return len(heard), max(there, len(heard))
+    return len(heard), there
 
 
 def _ask_at_once(

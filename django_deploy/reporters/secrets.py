@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from django_deploy.host.protocol import Event
+from django_deploy.host.secret_words import passwords, secret_words
 from django_deploy.reporters.text import LONGEST_LINE, printable
 from django_deploy.target import Target
 
@@ -18,9 +18,6 @@ _OWN_WORDS = frozenset(
     {"address", "distribution", "installer", "live", "outcome", "phase", "phases"}
     | {"previous", "process", "release", "releases", "step", "wheel"}
 )
-
-_NOT_SECRET = frozenset({"true", "false", "none", "null", "localhost"})
-
 
 #: Of a longer secret each piece of this length is masked by itself, too: whoever shows it may have cut it.
 PIECE = 64
@@ -80,29 +77,14 @@ def _public_words(target: Target) -> list[str]:
 def _secret_values(target: Target) -> Iterator[str]:
     yield from target.env.values()
     yield from target.health_check.headers.values() if target.health_check else ()
-    yield from _passwords(target.index_url or "")
+    yield from passwords(target.index_url or "")
     yield from target.signing_key.splitlines() if target.signing_key else ()
 
 
 def _hidden_words(value: str) -> Iterator[str]:
-    """What of a secret must not be shown: it, as a terminal or ``repr`` shows it, its password."""
-    for line in value.splitlines():
-        word = line.strip()
-        if len(word) < 4 or word.lower() in _NOT_SECRET or (word.isdigit() and len(word) <= 5):
-            continue
+    """What of a secret must not be shown, also as a terminal shows it, and cut."""
+    for word in secret_words(value):
         yield word
         yield printable(word, len(word) + 1)
-        yield repr(word)[1:-1]
         if len(word) > 2 * PIECE:
             yield from (word[at : at + PIECE] for at in range(0, min(len(word), MOST_PIECES * PIECE), PIECE))
-        yield from _passwords(word)
-
-
-def _passwords(address: str) -> Iterator[str]:
-    try:
-        password = urlsplit(address).password or ""
-    except ValueError:
-        return
-    if len(password) >= 4:
-        yield password
-        yield unquote(password)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from django.apps import apps
-from django.conf import settings
+from django.conf import global_settings, settings
 from django.views.debug import get_default_exception_reporter_filter
+
+from django_deploy.host.secret_words import SHORTEST, secret_words
 
 #: Static files that are compared, at most.
 MOST_STATIC_FILES = 20_000
@@ -20,8 +25,11 @@ MOST_STATIC_FILES = 20_000
 #: Characters of a value that are told.
 LONGEST_VALUE = 200
 
-#: Shorter values of the environment are not looked for in settings, in characters: they are anywhere.
-SHORTEST_SECRET = 6
+#: Shorter texts are not looked for in values of the environment, in characters: they are anywhere.
+SHORTEST_PART = 6
+
+#: Files of code beside the settings that are read for what stands in them, and the bytes of the largest.
+MOST_FILES, LARGEST_FILE = 100, 1 << 20
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 #: What targets set on their hosts, this one and the others: DEPLOY_TARGETS is a setting of the site as well.
@@ -37,8 +45,9 @@ def settings_of_site() -> dict[str, Leaf]:
     """Every setting, those in dicts by their path (``DATABASES.default.HOST``).
 
     Hidden is what Django's debug page hides, also within lists, what has a password or a value of the site's
-    environment in it, or is a part of one, the ``ENV`` of targets, and what is long. The release's own folder
-    is told without its name, as each release has another one.
+    environment in it, or is a part of one, the ``ENV`` of targets, and what is long. Of settings that are not
+    Django's own only what stands in the code is told, for all else may be made of something secret. The
+    release's own folder is told without its name, as each release has another one.
     """
     view = _View()
     names = sorted(name for name in dir(settings) if name.isupper())
@@ -47,7 +56,8 @@ def settings_of_site() -> dict[str, Leaf]:
 
 class _View:
     def __init__(self) -> None:
-        self._secrets = _environment_values()
+        self._secrets = _secrets()
+        self._in_code = frozenset(_constants())
         self._filter = get_default_exception_reporter_filter()
         names = ("DJANGO_DEPLOY_RELEASE_DIR", "DJANGO_DEPLOY_RELEASE")
         self._own = [os.environ[name] for name in names if os.environ.get(name)]
@@ -73,9 +83,15 @@ class _View:
         is_list = isinstance(value, (list, tuple))
         texts = [self._text(item) for item in (value if isinstance(value, (list, tuple)) else [value])]
         is_hidden = self._hides(key) or self._hides_within(value) or _ENVIRONMENT.match(path)
-        if is_hidden or any(map(self._is_private, texts)):
+        is_known = hasattr(global_settings, path.partition(".")[0]) or self._is_in_code(value)
+        if is_hidden or not is_known or any(map(self._is_private, (*texts, *_words_in(value)))):
             return {"hidden": hashlib.sha256("\0".join(texts).encode(errors="replace")).hexdigest()}
         return texts if is_list else texts[0]
+
+    def _is_in_code(self, value: object) -> bool:
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return all(map(self._is_in_code, value))
+        return value is None or isinstance(value, bool) or not value or repr(value) in self._in_code
 
     def _text(self, value: object) -> str:
         is_set = isinstance(value, (set, frozenset))
@@ -88,18 +104,41 @@ class _View:
         if len(text) > LONGEST_VALUE or _PASSWORD_IN_URL.search(text):
             return True
         said = text.strip("'\"")
-        is_part = len(said) >= SHORTEST_SECRET and any(said in secret for secret in self._secrets)
+        is_part = len(said) >= SHORTEST_PART and any(said in secret for secret in self._secrets)
         return is_part or any(secret in text for secret in self._secrets)
 
 
-def _environment_values() -> list[str]:
-    """What the target and the host have set: anything of it may be secret."""
+def _secrets() -> set[str]:
+    """The words of what the target and the host have set: anything of it may be secret."""
     try:
         file = Path(os.environ["DJANGO_DEPLOY_RELEASE_DIR"]) / "environment.json"
         values = json.loads(file.read_text(encoding="utf-8", errors="surrogateescape")).values()
     except (KeyError, OSError, ValueError):
-        return []
-    return [value for value in values if len(value) >= SHORTEST_SECRET]
+        return set()
+    return {word for value in values for word in (value, *secret_words(value)) if len(word) >= SHORTEST}
+
+
+def _words_in(value: object) -> Iterator[str]:
+    """The texts of a value as they are, which its ``repr`` may write otherwise."""
+    if isinstance(value, bytes):
+        yield value.decode(errors="replace")
+    elif isinstance(value, Mapping):
+        yield from (word for item in value.items() for word in _words_in(item))
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from (word for item in value for word in _words_in(item))
+    else:
+        yield str(value)
+
+
+def _constants() -> Iterator[str]:
+    """What stands in the code of the settings, and of the modules beside them, as ``repr`` writes it."""
+    module = sys.modules.get(getattr(settings, "SETTINGS_MODULE", None) or "")
+    folder = Path(getattr(module, "__file__", None) or "/nowhere/settings.py").parent
+    for file in sorted(folder.glob("*.py"))[:MOST_FILES]:
+        with suppress(OSError, SyntaxError, ValueError):
+            if file.stat().st_size <= LARGEST_FILE:
+                tree = ast.parse(file.read_bytes())
+                yield from (repr(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant))
 
 
 def static_files() -> dict[str, str] | None:

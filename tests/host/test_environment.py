@@ -87,6 +87,11 @@ def test_a_damaged_file_is_told_to_who_looks_at_the_live_environment(layout):
 
 
 def test_what_is_masked(layout):
-    environment.store(layout, {"A": "short", "B": "12345678", "C": "a secret word\n  and one more"}, [])
+    values = {"A": "short", "B": "60000", "C": "a secret word\n  and one more", "D": "4929123412341234"}
+    environment.store(layout, {**values, "E": "Xk\\9q\"L'mZ2", "F": "redis://:p%40ssw0rd@cache/0"}, [])
 
-    assert environment.secrets(layout) == ["a secret word", "and one more"]
+    assert environment.secrets(layout) == [
+        *("a secret word", "and one more", "4929123412341234"),
+        *("Xk\\9q\"L'mZ2", "Xk\\\\9q\"L\\'mZ2"),
+        *("redis://:p%40ssw0rd@cache/0", "redis://:p@ssw0rd@cache/0", "p%40ssw0rd", "p@ssw0rd"),
+    ]

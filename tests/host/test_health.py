@@ -254,6 +254,7 @@ def test_a_worker_that_answers_otherwise(forked):
 
 def test_a_worker_that_does_not_answer(forked, monkeypatch):
     monkeypatch.setattr("django_deploy.host.health.WORKERS_PATIENCE", 1.0)
+    monkeypatch.setattr("django_deploy.host.health.ANSWER_TIMEOUT", 0.5)  # it may be asked first
 
     assert forked(3, mood="stuck") == (2, 3)
 

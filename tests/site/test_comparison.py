@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
+from pathlib import Path
 
 import pytest
 from django.test import override_settings
@@ -20,12 +23,22 @@ def release(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.fixture
+def code(tmp_path, monkeypatch):
+    """Writes what stands in the settings' code."""
+    module = types.ModuleType("shop_settings")
+    module.__file__ = str(tmp_path / "shop_settings.py")
+    monkeypatch.setitem(sys.modules, "shop_settings", module)
+    return Path(module.__file__).write_text
+
+
 def told(**settings):
-    with override_settings(**settings):
+    with override_settings(SETTINGS_MODULE="shop_settings", **settings):
         return settings_of_site()
 
 
-def test_values_are_told_as_python_writes_them():
+def test_values_are_told_as_python_writes_them(code):
+    code('X = 60; Y = ["b", "a"]')
     found = told(X=60, Y=["b", "a"], Z={"one": {"two": None}, "three": ()}, EMPTY={})
 
     assert found["X"] == "60"
@@ -35,12 +48,31 @@ def test_values_are_told_as_python_writes_them():
 
 
 def test_what_is_told_is_the_same_each_time(release):
-    found = told(PATH=f"{release}/static", ID=release.name, SOME={"b", "a"}, THING=object())
+    def found():
+        return told(STATIC_ROOT=f"{release}/static", ID=release.name, CACHES={"b", "a"}, THING=object())
 
-    assert found["PATH"] == "'RELEASE/static'"
-    assert found["ID"] == "'RELEASE'"
-    assert found["SOME"] == "['a', 'b']"
-    assert found["THING"] == "<object object>"
+    assert found()["STATIC_ROOT"] == "'RELEASE/static'"
+    assert found()["CACHES"] == "['a', 'b']"
+    assert found()["THING"] == found()["THING"]
+    assert list(found()["ID"]) == ["hidden"]
+
+
+def test_of_other_settings_than_djangos_only_what_is_in_the_code_is_told(code):
+    code('PIN, HEADER = os.environ["PIN"], "Basic " + token; COLOURS = ["green", ("blue", 7)]')
+
+    found = told(PIN="4921", HEADER="Basic WGtc", COLOURS=["green", ("blue", 7)], ON=True, NOTHING="")
+
+    assert [list(found[name]) for name in ("PIN", "HEADER")] == [["hidden"]] * 2
+    assert (found["COLOURS"], found["ON"], found["NOTHING"]) == (["'green'", "('blue', 7)"], "True", "''")
+    assert told(SESSION_COOKIE_AGE=4921)["SESSION_COOKIE_AGE"] == "4921"
+
+
+@pytest.mark.parametrize("write", [str, str.encode, lambda word: [{"deep": word}], lambda word: f"a {word}"])
+def test_a_value_of_the_environment_is_found_however_it_is_written(release, write):
+    word = "Xk\\9q\"L'mZ2"
+    (release / "environment.json").write_text(json.dumps({"WORD": word}))
+
+    assert list(told(EMAIL_HOST=write(word))["EMAIL_HOST"]) == ["hidden"]
 
 
 @pytest.mark.parametrize(
@@ -59,8 +91,9 @@ def test_what_is_told_is_the_same_each_time(release):
         {"X": ["paint", "secret"]},
     ],
 )
-def test_what_may_be_secret_is_hidden(settings):
+def test_what_may_be_secret_is_hidden(code, settings):
     [name] = settings
+    code(repr(settings))
 
     found = told(**settings)[name]
 
@@ -69,14 +102,16 @@ def test_what_may_be_secret_is_hidden(settings):
     assert told(**{name: "something else, API"})[name] != found
 
 
-def test_a_password_in_a_dict_is_hidden():
+def test_a_password_in_a_dict_is_hidden(code):
+    code('HOST = "db1"')
     found = told(SERVERS={"default": {"HOST": "db1", "PASSWORD": "x"}})
 
     assert found["SERVERS.default.HOST"] == "'db1'"
     assert list(found["SERVERS.default.PASSWORD"]) == ["hidden"]
 
 
-def test_the_environments_of_all_targets_are_hidden():
+def test_the_environments_of_all_targets_are_hidden(code):
+    code('ROOT = "/srv/shop"; SMTP = "mailuser:mailpw77"')
     found = told(
         DEPLOY_TARGETS={"here": {"ROOT": "/srv/shop"}, "prod": {"ENV": {"SMTP": "mailuser:mailpw77"}}}
     )
