@@ -5,11 +5,12 @@ That is ``deploy --plan``, and what a person is shown before a deployment asks w
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .exceptions import DeployError, RolloutFailed
+from .exceptions import DeployError, RequestFailed, RolloutFailed
 from .host.protocol import Event, Report
 from .plan.model import Plan
 from .stages import Stage, rehearsal_stages
@@ -50,11 +51,20 @@ def rehearse(plan: Plan, fleet: Fleet, report: Report, *, asks: bool) -> Plan:
     refusals: list[DeployError] = []
     for stage in rehearsal_stages(plan, report, asks=asks):
         answers, errors = _ask(stage, fleet)
+        answers.update(_refusing(errors, stage))
         refusals += errors
         if stage.then is not None:
             stage.then({host: [answer] for host, answer in answers.items()})
     found = (replace(host, rehearsal=answers.get(host.host)) for host in plan.hosts)
     return replace(plan, hosts=tuple(found), refusals=tuple(refusals))
+
+
+def _refusing(errors: Sequence[DeployError], stage: Stage) -> Iterator[tuple[Host, Reply]]:
+    """What hosts that refuse the migrations have found to change nevertheless."""
+    failures = {error.host: error for error in errors if isinstance(error, RequestFailed)}
+    for host in stage.hosts:
+        if host.name in failures and isinstance(changes := failures[host.name].details.get("changes"), dict):
+            yield host, changes
 
 
 def after_rehearsal(plan: Plan) -> Plan:

@@ -20,6 +20,7 @@ from .exceptions import (
     RolloutFailed,
 )
 from .host.protocol import Event, Report, ignore
+from .reporters.text import local_time
 from .rollout import Clock
 from .stages import begin_stages
 from .target import Target
@@ -65,7 +66,7 @@ class Loss:
     def lines(self) -> list[str]:
         """For people."""
         backup, since = self.backup, self.since
-        made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(backup.at))
+        made = local_time(backup.at)
         lines = [
             f"{backup.name}: {backup.place}, {size_text(backup.size)}, made {made} ahead of {backup.before}"
         ]

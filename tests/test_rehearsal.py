@@ -173,11 +173,14 @@ def test_the_plan_tells_what_would_change_and_changes_nothing(shop):
 def test_what_would_be_refused_is_said_ahead(shop):
     add_pages(shop)
     drop_restocked(shop)
+    with (shop.project / "bookshop/settings.py").open("a") as settings:
+        settings.write("\nSESSION_COOKIE_AGE = 60\n")
     before = tree(shop)
 
     status, out, err = shop.run("deploy", "demo", "--plan")
 
     assert status == 1, out + err
+    assert "    setting SESSION_COOKIE_AGE: 1209600 -> 60" in out.splitlines()
     assert f"Release {out.partition('Release ')[2][:24]} on demo:" in out.splitlines()
     assert err.splitlines()[:3] == [
         "CommandError: local: the release that is live could not go on while these migrations are applied",

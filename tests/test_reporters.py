@@ -23,7 +23,7 @@ from django_deploy.reporters.live import LiveReporter, _Board, _View
 from django_deploy.reporters.plain import JsonReporter, LineReporter
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.reporters.sentences import sentence
-from django_deploy.reporters.text import duration, printable, size
+from django_deploy.reporters.text import duration, local_time, printable, size
 from django_deploy.target import HealthCheck, Host, Target
 
 
@@ -127,6 +127,18 @@ def test_a_line_is_bounded():
 )
 def test_duration(seconds, text):
     assert duration(seconds) == text
+
+
+def test_times_are_those_of_this_machine_whatever_zone_the_site_has(monkeypatch):
+    """Django sets TZ to the site's TIME_ZONE."""
+    before = local_time(1795979005.0)
+    monkeypatch.setenv("TZ", "America/Chicago")
+    time.tzset()
+    try:
+        assert local_time(1795979005.0) == before
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,7 @@ class _Questions:
                 index_url=index,
                 default_index=default_index_url(),
                 distribution=here.DISTRIBUTION,
+                web=target.web,
             )
             self._examination.add_done_callback(self._compare_clocks)
 

@@ -24,11 +24,13 @@ def check_permissions(subject: Subject) -> Finding:
     if subject.live is None:
         return unexamined("permissions")
     if server is None:
-        return not_checked("permissions", "no nginx or Caddy is seen running on this host")
+        name = subject.target.web or "nginx or Caddy"
+        return not_checked("permissions", f"no {name} is seen running on this host")
     who = f"{server['user']}, as whom {server['name']} runs,"
     hindrances = [part for part in subject.examination["way"] if not may_pass(server, part)]
     if not hindrances:
-        return ok("permissions", f"{server['user']} ({server['name']}) can reach the sockets")
+        what = "the sockets and static files" if subject.target.web else "the sockets"
+        return ok("permissions", f"{server['user']} ({server['name']}) can reach {what}")
     part = hindrances[0]
     where = f"{part['path']} (mode {part['mode']:04o})"
     if part["has_acl"]:
@@ -61,7 +63,9 @@ def may_pass(server: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
 
 
 def _running_server(subject: Subject) -> Mapping[str, Any] | None:
-    servers = subject.examination["servers"]
+    """The one that WEB names, if it names one."""
+    web = subject.target.web
+    servers = [server for server in subject.examination["servers"] if web in (None, server["name"])]
     return next((server for server in servers if server["is_running"]), None)
 
 
@@ -71,6 +75,9 @@ def check_web_server(subject: Subject) -> Finding:
     if found is None:
         return not_checked("web server", NO_SERVER, "The site can be served from elsewhere; look there.")
     name = found["server"]
+    if subject.target.web not in (None, name):
+        message = f"{subject.target.web}, which WEB names, is not on this host; {name} is"
+        return error("web server", message, f"manage.py deploy_setup {subject.target.name} installs it.")
     if trouble := _complaint(found["lines"]):
         remedy = f"Mend it there, then as root: {_test_command(name)} && systemctl reload {name}"
         return error("web server", f"{name} refuses its configuration: {trouble}", remedy)

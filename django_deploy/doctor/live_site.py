@@ -10,6 +10,7 @@ from django_deploy.doctor.finding import Finding, error, not_checked, ok, warnin
 from django_deploy.doctor.machine import unexamined
 from django_deploy.doctor.subject import Subject
 from django_deploy.exceptions import DeployError, RequestFailed
+from django_deploy.host.transaction import CONFIRM
 
 #: The states in which a process serves, or soon will.
 UP = frozenset({"running", "starting"})
@@ -25,6 +26,9 @@ def check_release(subject: Subject) -> Finding:
         by = facts["lock"].get("by", "somebody")
         return warning("release", f"{by} deploys just now", "Look again when that has ended.")
     if facts["unfinished"]:
+        if facts["transaction"]["phase"] == CONFIRM:
+            message = f"{subject.live} is live, and what ran before it was left, cut off at the very end"
+            return warning("release", message, f"The next one clears it: manage.py deploy {target}")
         message = f"a deployment of {facts['transaction']['release']} was cut off"
         return error("release", message, f"The next one mends it: manage.py deploy {target}")
     if subject.live is None:

@@ -35,6 +35,9 @@ REMEDIES = {
     errno.ENOSPC: "The host's disk is full, or has no inodes left: make room and deploy again.",
     errno.EDQUOT: "The user's quota on the host is used up: make room and deploy again.",
     errno.EROFS: READ_ONLY_REMEDY,
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM), "Whose is it? What is below ROOT belongs to the user of the site."
+    ),
 }
 
 
@@ -181,9 +184,10 @@ class Program:
     def _examine(self, message: dict[str, Any]) -> dict[str, Any]:
         """``index_url`` (null: ask none; empty: the host's own, or ``default_index`` where it has none).
 
-        ``distribution``, whose page it should have.
+        ``distribution``, whose page it should have. ``web``: the server that is to be in front, or null.
         """
-        return examine(self._layout, message["index_url"], message["default_index"], message["distribution"])
+        wanted = {name: message[name] for name in ("index_url", "default_index", "distribution", "web")}
+        return examine(self._layout, **wanted)
 
     def _reach_databases(self, message: dict[str, Any]) -> dict[str, Any]:
         """Of the live release, with its settings and its environment."""
@@ -481,7 +485,10 @@ REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], S
     "list_media": (Program._list_media, {}),
     "probe": (Program._probe, {}),
     "history": (Program._tell_history, {"lines": range(1, history.MAX_ENTRIES + 1)}),
-    "examine": (Program._examine, {"index_url": (None, str), "default_index": str, "distribution": str}),
+    "examine": (
+        Program._examine,
+        {"index_url": (None, str), "default_index": str, "distribution": str, "web": (None, str)},
+    ),
     "reach_databases": (Program._reach_databases, {}),
     "environment": (Program._tell_environment, {}),
     "store_environment": (Program._store_environment, _CHANGES),

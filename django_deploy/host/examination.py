@@ -19,6 +19,7 @@ from .index_answer import ask_index
 from .layout import Layout, Release
 from .processes import open_manager
 from .protocol import Failure
+from .static_files import static_root
 from .steps import StepProcess
 from .web_server import find_configuration, find_servers
 
@@ -30,12 +31,12 @@ VERSION_TIMEOUT = 10.0
 
 
 def examine(
-    layout: Layout, index_url: Optional[str], default_index: str, distribution: str
+    layout: Layout, index_url: Optional[str], default_index: str, distribution: str, web: Optional[str]
 ) -> dict[str, Any]:
     """Everything but the databases. ``index_url`` None: no index is to be asked; ``""``: the host's own.
 
     ``default_index`` is what installers ask where a host has none; ``distribution`` is one that the index
-    should have a page of.
+    should have a page of. ``web`` is the server that is to be in front of the site, ``"nginx"`` say.
     """
     release = _live(layout)
     sockets = _sockets(layout, release) if release else []
@@ -47,9 +48,9 @@ def examine(
         "manager": str(release.record["manager"]) if release else "",
         "left_to_hand": _left_to_hand(layout, release) if release else [],
         "sockets": sockets,
-        "way": list(_way(links)),
+        "way": list(_way([*links, *(_served_files(layout, release) if release and web else [])])),
         "servers": servers,
-        "configuration": find_configuration(servers, links),
+        "configuration": find_configuration(servers, links, web),
         "index": ask_index(index_url, default_index, distribution) if index_url is not None else None,
         "time": time.time(),
     }
@@ -172,8 +173,14 @@ def _ask_socket(path: Path, release: Release, wanted: Optional[dict[str, Any]]) 
     return None
 
 
+def _served_files(layout: Layout, release: Release) -> list[Path]:
+    """Any file that the web server sends itself, as it goes there."""
+    folder = static_root(release)
+    return [layout.current / folder.relative_to(release.path) / "*"] if folder else []
+
+
 def _way(links: list[Path]) -> Iterator[dict[str, Any]]:
-    """What a web server passes on its way to the sockets: every folder once, then the sockets themselves."""
+    """What a web server passes on its way there: every folder once, then the sockets themselves."""
     folders: dict[Path, None] = {}
     for link in links:
         for part in reversed(link.parents):

@@ -106,6 +106,16 @@ class Layout:
             if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
                 what = "cannot write to" if there == folder else "cannot create"
                 return self._unfit(what, folder, _why_not_writable(there))
+        return self._foreign_entry()
+
+    def _foreign_entry(self) -> Failure | None:
+        """What lies in our own folder and is somebody else's: root has been there, say."""
+        with suppress(OSError):
+            for path in sorted(self.private.iterdir()):
+                if os.geteuid() not in (0, path.lstat().st_uid):
+                    command = shlex.join(["chown", "-R", f"{_user_name()}:", os.path.realpath(self.private)])
+                    message = f"{path} belongs to somebody else"
+                    return Failure("HostUnfit", message, f"On the host, as root: {command}")
         return None
 
     def _unfit(self, what: str, path: Path, why: str | None) -> Failure:

@@ -77,8 +77,13 @@ class Rehearsal:
     ) -> dict[str, Any]:
         _, warnings, _ = after.check_site(message, live)
         report_new_warnings(self._layout, self._link, warnings)
-        self._plan_migrations(after, message["migrations"])
-        return compare(live, self._release, before, after)
+        changes = compare(live, self._release, before, after)
+        try:
+            self._plan_migrations(after, message["migrations"])
+        except Failure as failure:
+            failure.details["changes"] = changes
+            raise
+        return changes
 
     def _plan_migrations(self, steps: ReleaseSteps, message: dict[str, Any]) -> None:
         if not message["commands"]:

@@ -18,6 +18,9 @@ from .steps import ask_apart
 #: Seconds that one RESTART command may take.
 RESTART_TIMEOUT = 120.0
 
+#: Lines of a process's log beside the exception that says why it answers so: it may be in there as well.
+LOG_BESIDE = 5
+
 #: Seconds in which a release that answers 5xx may tell why.
 EXPLAIN_TIMEOUT = 20.0
 
@@ -117,8 +120,8 @@ class Serving:
             yield
         except Failure as failure:
             if failure.type == "HealthCheckFailed":
-                log = manager.log(release.id, name)
                 reason = self._explain(release, asked) if failure.details["status"] >= 500 else []
+                log = manager.log(release.id, name)[-LOG_BESIDE if reason else 0 :]
                 failure.details["lines"] = [*log, *(reason or failure.details["lines"])]
             raise
 

@@ -83,15 +83,18 @@ def _program(name: str) -> Optional[str]:
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *FOLDERS]))
 
 
-def find_configuration(servers: Sequence[dict[str, Any]], links: Sequence[Path]) -> Optional[dict[str, Any]]:
-    """Of the server that runs, else of one that is installed; null where there is none.
+def find_configuration(
+    servers: Sequence[dict[str, Any]], links: Sequence[Path], wanted: Optional[str] = None
+) -> Optional[dict[str, Any]]:
+    """Of the ``wanted`` server, else of one that runs, else of one that is installed; null where none is.
 
     ``files`` name one of the sockets' ``links``; ``status`` and ``lines`` are what the server itself says
     of its configuration, with null for one that cannot be asked.
     """
-    chosen = next((s for s in servers if s["is_running"]), servers[0] if servers else None)
-    if chosen is None:
+    best_first = sorted(servers, key=lambda server: (server["name"] != wanted, not server["is_running"]))
+    if not best_first:
         return None
+    chosen = best_first[0]
     _, argv = SERVERS[chosen["name"]]
     names = {str(link) for link in links} | {
         os.path.realpath(link.parent) + f"/{link.name}" for link in links

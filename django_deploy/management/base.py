@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +52,9 @@ class DeployCommand(ColoredCommand):
     #: That ended the command.
     error: DeployError | None = None
 
+    #: What is so once all is done, a sentence; empty until then.
+    done = ""
+
     @cached_property
     def deployment(self) -> ModuleType:
         """The use cases. Imported late: paramiko and the packaging tools come with them."""
@@ -87,14 +91,15 @@ class DeployCommand(ColoredCommand):
         return origins
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """As Django's, but an expected error has its own exit status."""
+        """As Django's, but an expected error has its own exit status, and SIGTERM is Ctrl-C."""
         try:
-            with _json_alone(is_wanted=bool(options.get("json"))):
+            with _terminable(), _json_alone(is_wanted=bool(options.get("json"))):
                 return super().execute(*args, **options)
         except DeployError as error:
             raise self.failure(error) from error
         except KeyboardInterrupt as error:
-            raise self.failure(Interrupted("Interrupted.")) from error
+            message = f"Interrupted, but too late: {self.done}" if self.done else "Interrupted."
+            raise self.failure(Interrupted(message)) from error
 
     def failure(self, error: DeployError, status: int | None = None) -> CommandError:
         """What Django prints of an expected error, and ends with."""
@@ -175,10 +180,13 @@ class DeployCommand(ColoredCommand):
         with reporter:
             yield reporter
 
-    def terminal(self, reporter: Reporter, *, json: bool) -> Terminal:
+    def terminal(self, reporter: Reporter, *, json: bool, is_output_kept: bool = False) -> Terminal:
+        """Who is asked. ``is_output_kept``: also one who has the output go to a file, beside it."""
         has_keyboard = sys.stdin is not None and sys.stdin.isatty()
-        is_interactive = not json and has_keyboard and self.stdout.isatty()
-        return Terminal(reporter.paused, is_interactive=is_interactive)
+        has_screen = self.stdout.isatty() or (is_output_kept and sys.stderr.isatty())
+        is_interactive = not json and has_keyboard and has_screen
+        is_kept = is_output_kept and not self.stdout.isatty()
+        return Terminal(reporter.paused, is_interactive=is_interactive, is_output_kept=is_kept)
 
     def say(self, line: str = "") -> None:
         self.stdout.write(line, ending="\n")
@@ -194,8 +202,16 @@ class Terminal:
     One question at a time, although hosts are connected in parallel; the display makes way for it.
     """
 
-    def __init__(self, pause: Callable[[], AbstractContextManager[None]], *, is_interactive: bool) -> None:
+    def __init__(
+        self,
+        pause: Callable[[], AbstractContextManager[None]],
+        *,
+        is_interactive: bool,
+        is_output_kept: bool = False,
+    ) -> None:
+        """``is_output_kept``: the output goes to a file, and questions to standard error."""
         self.is_interactive = is_interactive
+        self._is_output_kept = is_output_kept
         self._pause = pause
         self._lock = threading.Lock()
 
@@ -232,9 +248,16 @@ class Terminal:
             return ""
         with self._lock, self._pause():
             try:
-                return input(f"{question} ").strip()
+                return self._typed(f"{question} ")
             except EOFError:
                 return ""
+
+    def _typed(self, prompt: str) -> str:
+        """A line of the person's."""
+        if self._is_output_kept:
+            print(prompt, end="", file=sys.stderr, flush=True)
+            return input().strip()
+        return input(prompt).strip()
 
     def confirm(self, question: str, *, default: bool, about: list[str] | None = None) -> bool:
         """Yes or no; ``default`` is what Enter means."""
@@ -243,7 +266,7 @@ class Terminal:
         text = "\n".join([*map(printable, about or []), f"{question} {'[Y/n]' if default else '[y/N]'} "])
         with self._lock, self._pause():
             try:
-                answer = input(text).strip().casefold()
+                answer = self._typed(text).casefold()
             except EOFError:
                 return False
         return answer in {"y", "yes"} if answer else default
@@ -253,6 +276,23 @@ def check_writable(option: str, file: Path) -> None:
     """``ConfigError`` where no file can be written: better told now than when all has been done."""
     if file.is_dir() or not os.access(file.parent, os.W_OK):
         raise ConfigError(f"{option} {file}: no file can be written there.")
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, as CI services and shutdowns send it: what Ctrl-C undoes and puts right, that does, too."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

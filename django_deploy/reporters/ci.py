@@ -18,17 +18,30 @@ class FoldingReporter(LineReporter):
     def __init__(self, stream: Stream, secrets: Secrets, verbosity: int = 1) -> None:
         super().__init__(stream, secrets, verbosity)
         self._fold = ""
+        self._is_over = False
 
     def __call__(self, event: Event) -> None:
         with self._lock:
             if event.kind == "phase.started" and self._verbosity > 0:
-                self._unfold()
-                self._fold = self.secrets.clean(str(event.fields.get("phase", "?")))
-                self._command(self.begin(self._fold))
+                self._enter(self.secrets.clean(str(event.fields.get("phase", "?"))))
             else:
                 super().__call__(event)
             if event.kind == "phase.finished":
+                self._is_over = True
+
+    def show(self, lines: Iterable[str]) -> None:
+        with self._lock:
+            if (kept := list(lines)) and self._is_over:
                 self._unfold()
+            super().show(kept)
+
+    def _enter(self, phase: str) -> None:
+        """Several stages that follow each other make one phase, and one fold."""
+        if not (self._is_over and phase == self._fold):
+            self._unfold()
+            self._fold = phase
+            self._command(self.begin(phase))
+        self._is_over = False
 
     def __exit__(
         self, type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -47,7 +60,7 @@ class FoldingReporter(LineReporter):
     def _unfold(self) -> None:
         if self._fold:
             self._command(self.end(self._fold))
-            self._fold = ""
+        self._fold, self._is_over = "", False
 
     def _command(self, line: str) -> None:
         self.stream.write(f"{line}\n")

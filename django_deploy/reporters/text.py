@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import suppress
+from datetime import datetime, timezone, tzinfo
+from functools import lru_cache
 from unicodedata import category
+from zoneinfo import ZoneInfo
 
 #: Longer lines are cut; so are strings in JSON. In characters.
 LONGEST_LINE = 500
@@ -28,6 +33,21 @@ def printable(text: object, longest: int = LONGEST_LINE) -> str:
     if not line.isprintable():
         line = "".join("\ufffd" if category(letter) in _NO_LETTERS else letter for letter in line)
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def local_time(at: float, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Of seconds since the epoch, in this machine's zone: in the process Django has set the site's."""
+    return datetime.fromtimestamp(at, _zone_here()).strftime(pattern)
+
+
+@lru_cache(maxsize=1)
+def _zone_here() -> tzinfo | None:
+    """As localtime(5) has it, UTC where that is not there; None on Windows, where Django changes nothing."""
+    if os.name != "posix":
+        return None
+    with suppress(OSError, ValueError), open("/etc/localtime", "rb") as file:
+        return ZoneInfo.from_file(file)
+    return timezone.utc
 
 
 def duration(seconds: object) -> str:

@@ -133,7 +133,7 @@ _ERROR: Shape = {
     **dict.fromkeys(("type", "message"), str),
     "remedy?": str,
     "reverted?": bool,
-    "details?": {"lines?": [str], "applied?": [str], "damaged?": bool},
+    "details?": {"lines?": [str], "applied?": [str], "damaged?": bool, "changes?": COMPARISON},
 }
 
 _MESSAGES = ("event", "id", "wanted", "heartbeat")

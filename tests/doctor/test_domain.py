@@ -87,6 +87,16 @@ def test_certificate(authority, port, days, outcome, left):
     assert found.remedy == ("" if outcome == "ok" else why)
 
 
+def test_certificate_of_the_web_servers_own(authority, port):
+    """Such ones live for hours."""
+    context = ssl.create_default_context(cafile=str(authority.file))
+    now = time.time() - 0.25 * DAY
+
+    assert domain.check_certificate(
+        LOOPBACK, port=port, context=context, now=now, is_internal=True
+    ) == Finding("certificate", "ok", "127.0.0.1: good for 30 more hours, by the web server itself")
+
+
 def test_certificate_that_visitors_do_not_trust(port):
     assert domain.check_certificate(LOOPBACK, port=port) == Finding(
         "certificate",

@@ -137,14 +137,38 @@ def test_the_server_of_the_target_does_not_name_the_sockets(name, directive):
     configuration = {**CONFIGURATION, "server": name, "files": []}
     target = replace(TARGET, web=name)
 
+    servers = [{**NGINX, "name": name}]
     assert front.check_web_server(
-        subject(target=target, examination={"configuration": configuration})
+        subject(target=target, examination={"configuration": configuration, "servers": servers})
     ) == Finding(
         "web server",
         "error",
         f"{name} runs, and no file that it reads names /srv/shop/run/web.sock",
         "manage.py deploy_setup staging mends it. In a file of your own: Where it passes requests on, say:"
         f" {directive}",
+    )
+
+
+def test_another_server_than_that_of_the_target_is_not_judged():
+    """nginx runs for somebody else, and the Caddy that is to serve the site does not."""
+    caddy = {"name": "caddy", "is_running": False, "user": "", "uid": -1, "groups": []}
+    there = {"servers": [NGINX, caddy], "configuration": {**CONFIGURATION, "server": "caddy", "lines": []}}
+    target = replace(TARGET, web="caddy")
+
+    assert front.check_permissions(subject(target=target, examination=there)) == Finding(
+        "permissions", "not checked", "no caddy is seen running on this host"
+    )
+    assert front.check_web_server(subject(target=target, examination=there)) == Finding(
+        "web server",
+        "error",
+        "caddy is installed and does not run",
+        "On the host, as root: systemctl start caddy; journalctl --unit caddy says why it ended.",
+    )
+    assert front.check_web_server(subject(target=target)) == Finding(
+        "web server",
+        "error",
+        "caddy, which WEB names, is not on this host; nginx is",
+        "manage.py deploy_setup staging installs it.",
     )
 
 

@@ -28,6 +28,12 @@ from .subjects import FACTS, LIVE, SOCKET, bare, subject
             "The next one mends it: manage.py deploy staging",
         ),
         (
+            {"unfinished": True, "transaction": {"release": LIVE, "phase": "confirm"}},
+            "warning",
+            f"{LIVE} is live, and what ran before it was left, cut off at the very end",
+            "The next one clears it: manage.py deploy staging",
+        ),
+        (
             {"linked": False},
             "error",
             "/srv/shop: current, or a socket in run, is no link of ours",

@@ -55,6 +55,18 @@ def test_a_folder_of_ours_that_is_closed_is_named_with_its_remedy(layout, monkey
     assert failure.remedy == f"On the host: chmod u+rwx {layout.run}"
 
 
+def test_what_root_has_left_in_our_folder_is_named_with_its_remedy(layout, monkeypatch):
+    lock = layout.private / "lock"
+    lock.touch()
+    monkeypatch.setattr(os, "geteuid", lambda: lock.stat().st_uid + 1)
+    monkeypatch.setattr("django_deploy.host.layout._user_name", lambda: "shop")
+
+    failure = layout.obstacle()
+
+    assert failure.message == f"{lock} belongs to somebody else"
+    assert failure.remedy == f"On the host, as root: chown -R shop: {layout.private}"
+
+
 def test_a_file_where_a_folder_belongs(layout):
     layout.releases.rmdir()
     layout.releases.touch()

@@ -39,6 +39,14 @@ def test_configuration(nginx):
     assert then["files"] == [str(nginx / "sites-enabled/shop")]
 
 
+def test_the_server_that_is_wanted_is_chosen_though_another_one_runs(nginx):
+    stopped = {"name": "caddy", "is_running": False, "user": "", "uid": -1, "groups": []}
+
+    assert web_server.find_configuration([*RUNNING, stopped], [], "caddy")["server"] == "caddy"
+    assert web_server.find_configuration([stopped, *RUNNING], [])["server"] == "nginx"
+    assert web_server.find_configuration([], [], "nginx") is None
+
+
 @pytest.fixture
 def caddy(tmp_path, monkeypatch):
     """A folder of configuration."""

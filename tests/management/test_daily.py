@@ -100,6 +100,10 @@ def test_options_may_stand_between_the_target_and_the_process():
             "These settings have no MEDIA_ROOT.\nSay where to: --to FOLDER.",
         ),
         (("deploy_history", "staging", "-n", "0"), "--lines must be 1 to 1000, not 0."),
+        (
+            ("deploy_env", "staging", "--set", "A", "--set", "B"),
+            "--set takes one variable at a time, as there is one value to be read.",
+        ),
         (("deploy_status", "staging", "--watch", "0.1"), "--watch must be 1 to 3600 seconds, not 0.1."),
         (
             ("deploy_maintenance", "staging", "on", "--retry-after", "0"),

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -193,3 +195,14 @@ def test_what_a_host_says_is_data():
     assert "\x1b" not in out
     assert "hunter22" not in run(HostStatus("web1", live="r4", releases=(release,)), argv=["--json"])
     assert "**** 1.4, git 3f9c2a1b22dd (main) with uncommitted changes, by a b\n" in out
+
+
+def test_what_is_watched_fits_the_screen_with_its_last_line_free(monkeypatch):
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((80, 18)))
+    out = io.StringIO()
+    command = deploy_status.Command(stdout=out, no_color=True)
+
+    command.draw(SimpleNamespace(name="staging"), [HostStatus(f"web{number}") for number in range(20)])
+
+    assert out.getvalue().count("\n") == 17
+    assert "... and 26 lines more" in out.getvalue()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
+import time
 
 import pytest
 from django.core.management.base import CommandError
@@ -68,6 +71,31 @@ def test_what_is_printed(error, status, printed):
     words = ["of all"] if "of all" in printed else []
 
     assert run(error, *words) == (status, printed)
+
+
+class Stopped(Command):
+    done = ""
+
+    def handle(self, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+
+@pytest.mark.parametrize(
+    ("done", "printed"),
+    [("", "Interrupted."), ("new is live.", "Interrupted, but too late: new is live.")],
+)
+def test_sigterm_is_ctrl_c(done, printed):
+    command = Stopped(stderr=io.StringIO())
+    command.done = done
+    with pytest.raises(SystemExit) as leaving:
+        command.run_from_argv(["manage.py", "fail", "--no-color"])
+
+    assert (leaving.value.code, command.stderr.getvalue()) == (
+        130,
+        f"CommandError: {printed}\n[interrupted]\n",
+    )
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_an_error_is_of_the_phase_that_it_ended():

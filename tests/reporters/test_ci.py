@@ -93,14 +93,33 @@ def test_gitlab_folds_each_phase_under_a_name_of_its_own():
         event("phase.finished", phase="steps", seconds=1),
     ]
 
-    text = written(GitLabReporter, [*steps, *steps])
+    hold = [event("phase.started", phase="hold"), event("phase.finished", phase="hold", seconds=1)]
+
+    text = written(GitLabReporter, [*steps, *steps, *hold, *steps])
 
     assert re.sub(r":\d+:", ":TIME:", text) == (
         "\x1b[0Ksection_start:TIME:deploy_1_steps\r\x1b[0Ksteps\n"
         "\x1b[0Ksection_end:TIME:deploy_1_steps\r\x1b[0K\n"
-        "\x1b[0Ksection_start:TIME:deploy_2_steps\r\x1b[0Ksteps\n"
-        "\x1b[0Ksection_end:TIME:deploy_2_steps\r\x1b[0K\n"
+        "\x1b[0Ksection_start:TIME:deploy_2_hold\r\x1b[0Khold\n"
+        "\x1b[0Ksection_end:TIME:deploy_2_hold\r\x1b[0K\n"
+        "\x1b[0Ksection_start:TIME:deploy_3_steps\r\x1b[0Ksteps\n"
+        "\x1b[0Ksection_end:TIME:deploy_3_steps\r\x1b[0K\n"
     )
+
+
+def test_what_is_shown_between_two_stages_of_a_phase_is_in_no_fold():
+    steps = [event("phase.started", phase="steps"), event("phase.finished", phase="steps", seconds=1)]
+    stream = io.StringIO()
+
+    with GitHubReporter(stream, Secrets(), 1) as reporter:
+        for each in steps:
+            reporter(each)
+        reporter.show([])
+        reporter.show(["The plan"])
+        for each in steps:
+            reporter(each)
+
+    assert stream.getvalue() == ("::group::steps\n::endgroup::\nThe plan\n::group::steps\n::endgroup::\n")
 
 
 def test_a_failure_closes_the_fold():

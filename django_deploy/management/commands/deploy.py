@@ -102,6 +102,7 @@ class Command(DeployCommand):
                     is_rehearsed=asks,
                     skip_unreachable=skip_unreachable,
                 )
+            self.done = f"{outcome.release or 'nothing'} is live."
             tell_of(outcome, chosen, reporter)
         if outcome.outcome == "declined":
             raise DeployError("Nothing was deployed, as you wished.")

@@ -39,7 +39,11 @@ class Command(DeployCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("target", help="A key of DEPLOY_TARGETS.")
         parser.add_argument(
-            "--set", metavar="NAME", help="Set it on the hosts; the value is asked for, or read from a pipe."
+            "--set",
+            metavar="NAME",
+            action="append",
+            default=[],
+            help="Set it on the hosts; the value is asked for, or read from a pipe.",
         )
         parser.add_argument(
             "--unset", metavar="NAME", action="append", default=[], help="May be given several times."
@@ -51,7 +55,7 @@ class Command(DeployCommand):
         self,
         *,
         target: str,
-        set: str | None,
+        set: list[str],
         unset: list[str],
         json: bool,
         hosts: str | None,
@@ -60,10 +64,12 @@ class Command(DeployCommand):
         **options: Any,
     ) -> None:
         chosen = self.get_target(target, hosts, wait)
-        if set is None and not unset:
+        if len(set) > 1:
+            raise ConfigError("--set takes one variable at a time, as there is one value to be read.")
+        if not set and not unset:
             self.list_names(chosen, json=json, options=options)
             return
-        values = {} if set is None else {set: self.read_value(set)}
+        values = {name: self.read_value(name) for name in set}
         self.secrets = Secrets(chosen, values.values())
         with self.reporting(json=json, options=options) as reporter:
             terminal = self.terminal(reporter, json=json)

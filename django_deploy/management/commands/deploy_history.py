@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django_deploy.exceptions import ConfigError, DeployError
@@ -13,6 +12,7 @@ from django_deploy.host.protocol import EVENTS, Event
 from django_deploy.management.base import DeployCommand
 from django_deploy.management.help_text import with_examples
 from django_deploy.management.origin import origin
+from django_deploy.reporters.text import local_time
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -76,7 +76,7 @@ class Command(DeployCommand):
 
     def describe(self, deed: Deed, *, everywhere: int) -> str:
         entry = deed.fields
-        at = datetime.fromtimestamp(entry["at"]).strftime("%Y-%m-%d %H:%M:%S")
+        at = local_time(entry["at"])
         made = origin({**entry, "created_by": None})
         parts = [f"{at}  {entry.get('action') or '?':11}  {entry.get('release')}"]
         parts += [part for part in (made, f"by {entry.get('by') or 'somebody'}") if part]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from datetime import datetime
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from django_deploy.host.logs import MAX_LINES
 from django_deploy.host.protocol import Event
 from django_deploy.management.base import DeployCommand
 from django_deploy.management.help_text import with_examples
-from django_deploy.reporters.text import LONGEST_STRING, printable
+from django_deploy.reporters.text import LONGEST_STRING, local_time, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +88,7 @@ class Command(DeployCommand):
         width = max(map(len, names))
 
         def show(event: Event) -> None:
-            at = datetime.fromtimestamp(event.at).strftime("%Y-%m-%d %H:%M:%S") if event.at else "-" * 19
+            at = local_time(event.at) if event.at else "-" * 19
             host = f" {event.host:{width}}" if len(names) > 1 else ""
             head = f"{at}{printable(host)} {printable(event['process'])}"
             if event.host in colors:

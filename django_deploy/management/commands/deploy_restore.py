@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django_deploy.exceptions import ConfigError, DeployError
@@ -94,9 +93,9 @@ class Command(DeployCommand):
 
 
 def _line(backup: Backup, *, several: bool) -> str:
-    from django_deploy.reporters.text import size
+    from django_deploy.reporters.text import local_time, size
 
-    made = datetime.fromtimestamp(backup.at).strftime("%Y-%m-%d %H:%M:%S")
+    made = local_time(backup.at)
     where = f", on {backup.host}" if several else ""
     return f"{backup.name}  {made}  {size(backup.size):>9}  {backup.place}, ahead of {backup.before}{where}"
 

@@ -81,6 +81,7 @@ class Command(DeployCommand):
                     take_back=None if keep_migrations else self.take_back(terminal, reverse_migrations),
                     skip_unreachable=skip_unreachable,
                 )
+            self.done = f"{outcome.release} is live."
             tell_of(outcome, chosen, reporter)
 
     def take_back(self, terminal: Terminal, is_wanted: bool) -> Callable[[Sequence[Mapping[str, Any]]], bool]:

@@ -69,7 +69,7 @@ class Command(DeployCommand):
         if plan:
             options = {**options, "verbosity": 0, "plain": True}
         with self.reporting(json=json, options=options) as reporter:
-            terminal = self.terminal(reporter, json=json)
+            terminal = self.terminal(reporter, json=json, is_output_kept=plan)
             if plan:
                 plans = provisioning.preview(chosen, login, report=reporter, prompts=terminal)
                 if not json:

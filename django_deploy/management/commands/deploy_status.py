@@ -13,7 +13,7 @@ from django_deploy.management.base import DeployCommand
 from django_deploy.management.help_text import with_examples
 from django_deploy.management.origin import origin
 from django_deploy.reporters.sentences import holder_in_words
-from django_deploy.reporters.text import count, duration
+from django_deploy.reporters.text import count, duration, local_time
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -96,9 +96,9 @@ class Command(DeployCommand):
         """Over what was drawn before; what does not fit is counted."""
         troubles = " ".join(_troubles(found)) or "All is well."
         style = self.style.SUCCESS if troubles == "All is well." else self.style.ERROR
-        lines = [f"{target.name} at {time.strftime('%H:%M:%S')}. {style(self._line(troubles))}"]
+        lines = [f"{target.name} at {local_time(time.time(), '%H:%M:%S')}. {style(self._line(troubles))}"]
         lines += [line for host in found for line in self.describe(host, time.time())]
-        room = shutil.get_terminal_size().lines - 1
+        room = shutil.get_terminal_size().lines - 2  # below the last line the cursor waits, one line down
         if len(lines) > room:
             lines = [*lines[: room - 1], f"... and {len(lines) - room + 1} lines more"]
         # From the top, without wrapping of long lines, and nothing of before below.
