@@ -88,11 +88,12 @@ class Attendance:
             self.interrupt()
 
     def interrupt(self) -> None:
-        """Ctrl-C for the command; a second one leaves it alone with itself."""
-        if self.has_terminal:
-            return
+        """Ctrl-C for the command; a second one leaves it alone with itself.
+
+        At a terminal Ctrl-C is a key, and what comes here ends us.
+        """
         self._interrupts += 1
-        if self._interrupts > 1:
+        if self.has_terminal or self._interrupts > 1:
             raise KeyboardInterrupt
         self.execution.interrupt()
 

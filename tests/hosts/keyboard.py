@@ -67,6 +67,15 @@ class Keyboard:
         seen, mark, self._unread = self._unread.partition(text.encode())
         return (seen + mark).decode(errors="replace")
 
+    @property
+    def echoes(self) -> bool:
+        """Whether what is typed appears on the screen, as it does where nobody has said otherwise."""
+        return bool(termios.tcgetattr(self._screen)[3] & termios.ECHO)
+
+    def terminate(self) -> None:
+        """SIGTERM for the command."""
+        self._process.terminate()
+
     def end(self) -> int:
         """Wait for it; its exit status."""
         deadline = time.monotonic() + LONGEST

@@ -65,6 +65,16 @@ def test_shell_at_a_terminal(host: Machine, bookshop: Bookshop) -> None:
         assert keyboard.end() == 33
 
 
+def test_a_terminal_is_as_before_after_sigterm(host: Machine, bookshop: Bookshop) -> None:
+    with bookshop.sit_at("deploy_run", "--", "shell", "--no-imports", "-i", "python") as keyboard:
+        keyboard.read_until(">>> ")
+        assert not keyboard.echoes
+        keyboard.terminate()
+
+        assert keyboard.end() == 130
+        assert keyboard.echoes
+
+
 def test_superuser_at_a_terminal(host: Machine, bookshop: Bookshop) -> None:
     with bookshop.sit_at("deploy_run", "--", "createsuperuser") as keyboard:
         keyboard.read_until("Username")
