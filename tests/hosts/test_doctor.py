@@ -335,6 +335,13 @@ def test_environment_that_cannot_be_read(host: Machine, bookshop: Bookshop) -> N
 
     status, found, red = examine(bookshop)
 
+    assert (status, red[0]) == (1, "folders")
+    assert found["folders"]["message"] == f"{file} belongs to somebody else"
+    remedy = found["folders"]["remedy"].removeprefix("On the host, as root: ")
+    host.enter("sh", "-c", remedy, user="root")
+
+    status, found, red = examine(bookshop)
+
     assert (status, red[0]) == (1, "environment")
     assert found["environment"]["message"].startswith(f"{file} cannot be read: ")
     assert found["environment"]["remedy"] == (
