@@ -143,6 +143,16 @@ def test_a_deployment_that_was_cut_off():
     )
 
 
+def test_a_deployment_that_was_cut_off_after_its_confirm_is_no_trouble():
+    left = HostStatus("web1", left_open={"release": "r5", "phase": "confirm"})
+
+    assert run(left) == (
+        "web1\n"
+        "  live        nothing yet\n"
+        "  left        what ran before it, at the very end: the next deployment clears it\n"
+    )
+
+
 def test_every_trouble_is_in_the_end():
     silent = HostStatus("web2", error="web2: gone.")
     behind = HostStatus("web3", live="r3", behind="r4", left_open={"release": "r5", "phase": "start"})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.host.protocol import Event, ignore
+from django_deploy.host.transaction import CONFIRM
 from django_deploy.management.base import DeployCommand
 from django_deploy.management.help_text import with_examples
 from django_deploy.management.origin import origin
@@ -133,7 +134,10 @@ class Command(DeployCommand):
         if status.maintenance is not None:
             text = f"maintenance on{_since(status.maintenance, now)}: visitors see that page"
             yield f"  {self.style.WARNING(self._line(text))}"
-        if status.left_open:
+        if status.left_open and not _is_cut_off(status):
+            text = "what ran before it, at the very end: the next deployment clears it"
+            yield f"  {self.style.WARNING(f'left        {text}')}"
+        elif status.left_open:
             release, phase = (self._line(status.left_open[key]) for key in ("release", "phase"))
             text = f"{release}, in the phase {phase}; the next deployment mends it"
             yield f"  {self.style.ERROR(f'cut off     {text}')}"
@@ -169,12 +173,17 @@ def _troubles(found: Sequence[HostStatus]) -> Iterator[str]:
     kinds = {
         "Without an answer": [host.host for host in found if host.error],
         "Behind": [host.host for host in found if host.behind],
-        "Cut off": [host.host for host in found if host.left_open],
+        "Cut off": [host.host for host in found if _is_cut_off(host)],
         "Not running": [f"{name} on {host.host}" for host in found for name in _down(host)],
     }
     for kind, names in kinds.items():
         if names:
             yield f"{kind}: {', '.join(names)}."
+
+
+def _is_cut_off(status: HostStatus) -> bool:
+    """Before its release was confirmed; after that all visitors have it, and only the clearing is missing."""
+    return status.left_open is not None and status.left_open["phase"] != CONFIRM
 
 
 def _down(status: HostStatus) -> list[str]:
