@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import ModelState
 from django.db.migrations.utils import resolve_relation
 from django.db.models import F, Q
+from django.db.models.fields import AutoFieldMixin
 
 from .effects import CONTRACT, EXPAND, INDEX, REWRITE, SCAN, Effect, changed, renamed, unique
 
@@ -43,6 +44,13 @@ def is_filled(column: Any) -> bool:
     return bool(column.has_db_default() or column.generated)
 
 
+def is_numbered(column: Any, connection: BaseDatabaseWrapper) -> bool:
+    """The database counts, for whoever leaves it out; SQLite does that for any integer that is the key."""
+    if connection.vendor == "sqlite" and column.primary_key and not column.remote_field:
+        return _kind(column, connection) == "integer"
+    return isinstance(column, AutoFieldMixin)
+
+
 def related(field: Any) -> str:
     """What a relation points to; empty for other fields."""
     if not field.remote_field:
@@ -62,6 +70,8 @@ def marks(field: Any, connection: BaseDatabaseWrapper) -> list[str]:
         found.append(f"{field.column} primary key")
     if not field.has_db_default():
         found.append(f"{field.column} without a default")
+    if not is_numbered(field, connection):
+        found.append(f"{field.column} not numbered")
     if field.remote_field and field.db_constraint:
         found.append(f"{field.column} references")
     return found
@@ -110,9 +120,13 @@ def _type_mark(field: Any, connection: BaseDatabaseWrapper) -> str:
 
 
 def _kind(field: Any, connection: BaseDatabaseWrapper) -> str:
-    """The type in the database, with the check by which that keeps values out."""
+    """The type in the database, with the check by which that keeps values out.
+
+    Whether the database counts is no matter of the type, though MySQL says it there.
+    """
     found = field.db_parameters(connection)
-    return f"{found['type']}, {found['check']}" if found["check"] else str(found["type"])
+    kind = str(found["type"]).removesuffix(" AUTO_INCREMENT")
+    return f"{kind}, {found['check']}" if found["check"] else kind
 
 
 def _collation_mark(field: Any) -> str:
@@ -123,6 +137,7 @@ def alterations(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper)
     """What becomes of a column, aspect by aspect."""
     yield from renamed(table, old.column, new.column)
     yield from _alter_type(table, old, new, connection)
+    yield from _alter_numbering(table, old, new, connection)
     yield from _alter_null(table, old, new)
     yield from _alter_keys(table, old, new)
     yield from _alter_default(table, old, new)
@@ -163,6 +178,17 @@ def _alter_relation(table: str, old: Any, new: Any, mark: str) -> Iterator[Effec
         yield Effect(CONTRACT, what, table, (column,), f"{column} references", work=SCAN)
     elif old.db_constraint and not new.db_constraint:
         yield Effect(EXPAND, f"loosens {place}", table, (column,), is_needed=True)
+
+
+def _alter_numbering(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper) -> Iterator[Effect]:
+    column, place = old.column, f"{table}.{old.column}"
+    was, is_now = (is_numbered(each, connection) for each in (old, new))
+    if is_now and not was:
+        yield Effect(EXPAND, f"lets the database number {place}", table, (column,), is_needed=True)
+    elif was and not is_now:
+        what = f"does not let the database number {place} any more"
+        mark, is_for_all = f"{column} not numbered", not is_optional(new)
+        yield Effect(CONTRACT, what, table, (column,), mark, is_for_all=is_for_all)
 
 
 def _alter_null(table: str, old: Any, new: Any) -> Iterator[Effect]:
