@@ -6,20 +6,16 @@ A *mark* is a short text about a column, true of the fields that fit it: ``isbn`
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import ModelState
 from django.db.migrations.utils import resolve_relation
-from django.db.models import F, Q
 from django.db.models.fields import AutoFieldMixin
 
+from .constraints import unique_mark
 from .effects import CONTRACT, EXPAND, INDEX, REWRITE, SCAN, Effect, changed, renamed, unique
-
-#: Lookups that are unknown of null.
-_COMPARISONS = frozenset({"", "exact", "lt", "lte", "gt", "gte", "in", "range", "startswith", "contains"})
 
 _TEXTS = frozenset({"CharField", "SlugField", "FileField", "FilePathField", "TextField"})
 
@@ -65,7 +61,7 @@ def marks(field: Any, connection: BaseDatabaseWrapper) -> list[str]:
     if not field.null:
         found.append(f"{field.column} not null")
     if field.unique:
-        found.append(f"{field.column} unique")
+        found.append(unique_mark([field.column]))
     if field.primary_key:
         found.append(f"{field.column} primary key")
     if not field.has_db_default():
@@ -74,40 +70,6 @@ def marks(field: Any, connection: BaseDatabaseWrapper) -> list[str]:
         found.append(f"{field.column} not numbered")
     if field.remote_field and field.db_constraint:
         found.append(f"{field.column} references")
-    return found
-
-
-def constraint_mark(constraint: Any) -> str:
-    """Of a constraint of a model: one of the same name that says something else has another mark."""
-    said = hashlib.sha256(repr(constraint.deconstruct()).encode()).hexdigest()[:12]
-    return f"constraint {constraint.name} {said}"
-
-
-def compared_fields(condition: Q) -> set[str] | None:
-    """The fields that are compared with values or each other, and nothing else; None where there is more.
-
-    Such a condition is unknown where they are null, and a check constraint accepts that.
-    """
-    if condition.connector == Q.XOR:  # which databases without it are asked for by counting
-        return None
-    found: set[str] = set()
-    for child in condition.children:
-        if isinstance(child, Q):
-            names = compared_fields(child)
-            if names is None:
-                return None
-            found |= names
-        elif isinstance(child, tuple):
-            value: Any = child[1]
-            name, _, lookup = child[0].partition("__")
-            is_field = isinstance(value, F)
-            other = {str(value.name)} if is_field else set()
-            is_plain = is_field or not hasattr(value, "resolve_expression")
-            if lookup not in _COMPARISONS or value is None or not is_plain:
-                return None
-            found |= {name, *other}
-        else:
-            return None
     return found
 
 
@@ -207,7 +169,7 @@ def _alter_keys(table: str, old: Any, new: Any) -> Iterator[Effect]:
         what = f"makes {place} the primary key" if new.primary_key else f"takes the primary key {place} away"
         yield changed(table, column, what, f"{column} primary key" if new.primary_key else "")
     elif new.unique and not old.unique:
-        yield unique(table, (column,), f"{column} unique", is_for_all=is_filled(new))
+        yield unique(table, (column,), unique_mark([column]), is_for_all=is_filled(new))
     elif old.unique and not new.unique:
         what = f"lets {place} have the same value twice"
         yield Effect(EXPAND, what, table, (column,), is_needed=True)

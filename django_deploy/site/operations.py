@@ -9,6 +9,7 @@ the database.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +20,8 @@ from django.db.migrations import RunPython, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
-from .columns import alterations, bound, compared_fields, constraint_mark, is_filled, is_optional, related
+from .columns import alterations, bound, is_filled, is_optional, related
+from .constraints import constraint_mark, passing_fields, unique_mark
 from .effects import (
     CONTRACT,
     EXPAND,
@@ -34,6 +36,7 @@ from .effects import (
     renamed,
     unique,
 )
+from .expressions import fields_in
 
 
 def judge_operation(
@@ -198,7 +201,7 @@ class Reading:
             what = f"adds the column {table}.{added.column}"
             yield Effect(EXPAND, what, table, (added.column,), is_needed=True, work=work)
             if added.unique and is_filled(added):
-                yield unique(table, (added.column,), f"{added.column} unique", is_for_all=True)
+                yield unique(table, (added.column,), unique_mark([added.column]), is_for_all=True)
         else:
             yield self._required(table, added.column)
 
@@ -282,7 +285,7 @@ class Reading:
         for names in sorted(is_now - was):
             columns = tuple(self.column(new, name) for name in names)
             if operation.option_name == "unique_together":
-                mark, is_for_all = f"unique {' '.join(columns)}", any(is_filled(bound(new, n)) for n in names)
+                mark, is_for_all = unique_mark(columns), any(is_filled(bound(new, n)) for n in names)
                 yield unique(table, columns, mark, is_for_all=is_for_all)
             else:
                 yield Effect(EXPAND, f"adds an index to {table}", table, columns, work=INDEX)
@@ -294,25 +297,35 @@ class Reading:
         if model is None:
             return
         table, constraint = self.table(model), self.operation.constraint
+        mark = constraint_mark(constraint, {name: self.column(model, name) for name in model.fields})
         is_unique = isinstance(constraint, models.UniqueConstraint)
-        names = constraint.fields if is_unique and constraint.nulls_distinct is not False else ()
-        mark = constraint_mark(constraint)
-        if names:  # who leaves one out inserts null, and nulls differ; or what the database has for it
-            columns = tuple(self.column(model, name) for name in names)
-            is_for_all = any(is_filled(bound(model, name)) for name in names)
-            yield unique(table, columns, mark, is_for_all=is_for_all)
+        if is_unique and constraint.fields and constraint.nulls_distinct is not False:
+            yield self._unique(model, constraint, mark)
         else:
             work = INDEX if is_unique else SCAN
             what = f"lets {table} accept only what fits the constraint {constraint.name}"
-            columns = () if is_unique else self._checked(model, constraint)
-            yield Effect(CONTRACT, what, table, columns, mark, work=work)
+            yield Effect(CONTRACT, what, table, self._passing(model, constraint), mark, work=work)
 
-    def _checked(self, model: ModelState, constraint: Any) -> tuple[str, ...]:
-        """The columns of a check that null passes, so that it is nothing to code which knows none of them."""
-        condition = getattr(constraint, "condition", None) or getattr(constraint, "check", None)
-        names = compared_fields(condition) if isinstance(condition, models.Q) else None
-        fields = [bound(model, name) for name in sorted(names or ()) if name in model.fields]
-        if not fields or len(fields) != len(names or ()) or any(map(is_filled, fields)):
+    def _unique(self, model: ModelState, constraint: Any, mark: str) -> Effect:
+        """Who leaves a column out inserts null, and nulls differ; or what the database has for it."""
+        columns = tuple(self.column(model, name) for name in constraint.fields)
+        is_for_all = any(is_filled(bound(model, name)) for name in constraint.fields)
+        effect = unique(self.table(model), columns, mark, is_for_all=is_for_all)
+        if constraint.condition is None:
+            return effect
+        # Who writes what the condition reads brings a row under it.
+        names = fields_in([constraint.condition])
+        read = [self.column(model, name) for name in sorted(names or ()) if name in model.fields]
+        is_known = names is not None and len(read) == len(names)
+        what = f"{effect.what} where the condition of {constraint.name} holds"
+        columns = tuple(dict.fromkeys([*columns, *read])) if is_known else ()
+        return replace(effect, what=what, columns=columns)
+
+    def _passing(self, model: ModelState, constraint: Any) -> tuple[str, ...]:
+        """The columns of one that null passes, so that it is nothing to code which knows none of them."""
+        names = passing_fields(constraint) or ()
+        fields = [bound(model, name) for name in sorted(names) if name in model.fields]
+        if not fields or len(fields) != len(names) or any(map(is_filled, fields)):
             return ()
         return tuple(field.column for field in fields)
 

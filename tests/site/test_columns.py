@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from django.db import DatabaseError, migrations, models
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.db import DatabaseError, connection, migrations, models
 from django.db.migrations.state import ProjectState
+from django.db.models import lookups
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Coalesce, Lower, Trim, TruncMonth, Upper
 from django.db.utils import ConnectionHandler
 
 from django_deploy.host.judgement import Code, judge
-from django_deploy.site.columns import marks
 from django_deploy.site.operations import judge_operation
+from django_deploy.site.tables import model_marks
 from tests.site.test_operations import ID, judged
 
 NAME = ("name", models.CharField(max_length=200))
@@ -26,19 +30,25 @@ def base(server):
 
 
 class Story:
-    """One model before and after an operation: what is said of that, and how the code before fares."""
+    """One model before and after some operations: what is said of them, and how the code before fares."""
 
-    def __init__(self, connection, fields, operation, *, options=None):
+    def __init__(self, connection, fields, *operations, **options):
         self.connection = connection
-        self.old = ProjectState()
-        create = migrations.CreateModel("Thing", [ID, *fields], options=options or {})
-        create.state_forwards("shop", self.old)
-        self.new = self.old.clone()
-        operation.state_forwards("shop", self.new)
-        self.operation = operation
+        self.operations = operations
+        self.states = [ProjectState()]
+        migrations.CreateModel("Thing", [ID, *fields], options).state_forwards("shop", self.states[0])
+        for operation in operations:
+            self.states.append(self.states[-1].clone())
+            operation.state_forwards("shop", self.states[-1])
+        self.old, self.new = self.states[0], self.states[-1]
 
     def effects(self):
-        return judge_operation(self.operation, "shop", self.old, self.connection).effects
+        """Of all operations."""
+        return [
+            effect
+            for operation, before in zip(self.operations, self.states, strict=False)
+            for effect in judge_operation(operation, "shop", before, self.connection).effects
+        ]
 
     def refusals(self, *, state=None):
         """Of what the code of a state, the old one's, would not bear."""
@@ -47,21 +57,19 @@ class Story:
         return [refusal.reason for refusal in judge(plan, running, "refuse").refusals]
 
     def _uses(self, state):
-        fields = state.apps.get_model("shop", "thing")._meta.local_concrete_fields
-        return {
-            "model": "shop.Thing",
-            "columns": {field.column: f"shop.Thing.{field.name}" for field in fields},
-            "marks": [mark for field in fields for mark in marks(field, self.connection)],
-        }
+        model = state.apps.get_model("shop", "thing")
+        columns = {field.column: f"shop.Thing.{field.name}" for field in model._meta.local_concrete_fields}
+        return {"model": "shop.Thing", "columns": columns, "marks": model_marks(model, self.connection)}
 
     def breaks(self, *rows):
-        """Whether the code before cannot insert rows once the operation is done."""
+        """Whether the code before cannot insert rows once the operations are done."""
         thing = self.old.apps.get_model("shop", "thing")
         with self.connection.schema_editor() as editor:
             editor.create_model(thing)
         try:
-            with self.connection.schema_editor() as editor:
-                self.operation.database_forwards("shop", editor, self.old, self.new)
+            for operation, before, after in zip(self.operations, self.states, self.states[1:], strict=False):
+                with self.connection.schema_editor() as editor:
+                    operation.database_forwards("shop", editor, before, after)
             return [error for row in rows if (error := self._insert(thing, row))]
         finally:
             with self.connection.schema_editor() as editor:
@@ -104,3 +112,139 @@ def test_a_key_that_the_database_numbers_from_now_on(base):
 
     assert (effect.category, effect.what) == ("expand", "lets the database number shop_thing.id")
     assert story.refusals() == []
+
+
+SLOT = migrations.AddField("thing", "slot", models.IntegerField(null=True))
+NICK = migrations.AddField("thing", "nick", models.CharField(max_length=50, null=True))
+WHEN = migrations.AddField("thing", "moment", models.DateTimeField(null=True))
+
+
+def constrain(constraint):
+    return migrations.AddConstraint("thing", constraint)
+
+
+def unique(*expressions, name="u", **options):
+    return constrain(models.UniqueConstraint(*expressions, name=name, **options))
+
+
+def check(condition, name="c"):
+    return constrain(models.CheckConstraint(condition=condition, name=name))
+
+
+@pytest.mark.parametrize(
+    ("condition", "reasons"),
+    [
+        # The old code takes a row back that the new code has cancelled, and its slot with it.
+        (
+            models.Q(cancelled=False),
+            [
+                "lets shop_thing.slot have no value twice where the condition of u holds;"
+                " the live release uses it: shop.Thing.cancelled"
+            ],
+        ),
+        (models.Q(slot__gt=0), []),
+        (
+            models.Q(lookups.Exact(RawSQL("1", []), 1)),
+            [
+                "lets shop_thing.slot have no value twice where the condition of u holds;"
+                " the live release uses it: shop.Thing"
+            ],
+        ),
+    ],
+)
+def test_what_is_unique_under_a_condition_is_for_who_writes_what_that_reads(condition, reasons):
+    cancelled = ("cancelled", models.BooleanField(default=False))
+
+    story = Story(connection, [NAME, cancelled], SLOT, unique(fields=["slot"], condition=condition))
+
+    assert story.refusals() == reasons
+
+
+TOGETHER = [NAME, ("year", models.IntegerField())]
+BOTH = {"unique_together": {("name", "year")}}
+ONCE = models.UniqueConstraint(fields=["name", "year"], name="old")
+ADULT = models.CheckConstraint(condition=models.Q(year__gte=18), name="old")
+
+
+@pytest.mark.parametrize(
+    ("options", "operation"),
+    [
+        (BOTH, unique(fields=["year", "name"])),
+        (BOTH, unique(fields=["name", "year"], include=["id"], violation_error_message="No.")),
+        ({"constraints": [ONCE]}, unique(fields=["name", "year"])),
+        ({"constraints": [ONCE]}, migrations.AlterUniqueTogether("thing", {("name", "year")})),
+        ({"constraints": [ADULT]}, check(models.Q(year__gte=18))),
+        ({}, unique(fields=["id"])),
+    ],
+)
+def test_what_the_code_keeps_already_is_no_hindrance_under_another_name(options, operation):
+    assert Story(connection, TOGETHER, operation, **options).refusals() == []
+
+
+def test_one_column_is_unique_however_that_is_said():
+    by_field = ("name", models.CharField(max_length=200, unique=True))
+    named = models.UniqueConstraint(fields=["name"], name="old")
+    again = migrations.AlterField("thing", *by_field)
+
+    assert Story(connection, [by_field], unique(fields=["name"])).refusals() == []
+    assert Story(connection, [NAME], again, constraints=[named]).refusals() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "operation"),
+    [
+        (BOTH, unique(fields=["name"])),
+        (BOTH, unique(fields=["name", "year"], nulls_distinct=False)),
+        ({"constraints": [ADULT]}, check(models.Q(year__gte=21), name="old")),
+    ],
+)
+def test_what_says_more_than_the_code_keeps_is_refused(options, operation):
+    (reason,) = Story(connection, TOGETHER, operation, **options).refusals()
+
+    assert "the live release uses it: shop.Thing" in reason
+
+
+@pytest.mark.parametrize(
+    ("operations", "is_borne"),
+    [
+        ((NICK, unique(Lower("nick"))), True),
+        ((NICK, SLOT, unique(Lower("nick"), models.F("slot").desc())), True),
+        ((NICK, unique(Upper(Trim("nick")), condition=models.Q(nick__gt=""))), True),
+        ((WHEN, unique(TruncMonth("moment"))), True),
+        ((WHEN, check(models.Q(moment__year__gte=2000))), True),
+        ((WHEN, check(models.Q(moment__date__month=2) | ~models.Q(moment__hour=1))), True),
+        ((NICK, unique(Lower("nick"), "name")), False),
+        ((NICK, unique(Lower("nick"), condition=models.Q(name="x"))), False),
+        ((NICK, unique(Coalesce("nick", models.Value("x")))), False),
+        ((NICK, unique(Lower("nick"), nulls_distinct=False)), False),
+        ((NICK, unique(RawSQL("lower(nick)", []))), False),
+        ((NICK, check(models.Q(nick__length__gte=3))), False),
+        ((WHEN, check(models.Q(moment__year__isnull=False))), False),
+    ],
+)
+def test_constraints_of_new_columns_that_null_passes(operations, is_borne):
+    story = Story(connection, [NAME], *operations)
+
+    assert (story.refusals() == []) is is_borne
+
+
+def test_an_exclusion_is_for_who_writes_what_it_compares():
+    condition = models.Q(slot__gt=0)
+    old, new = (
+        ExclusionConstraint(expressions=[(name, "=")], condition=condition, name="e")
+        for name in ("name", "slot")
+    )
+
+    assert Story(connection, [NAME], SLOT, constrain(new)).refusals() == []
+    assert Story(connection, [NAME], SLOT, constrain(old)).refusals() == [
+        "lets shop_thing accept only what fits the constraint e; the live release uses it: shop.Thing.name"
+    ]
+
+
+def test_rows_of_the_code_before_pass_constraints_of_new_columns(base):
+    operations = [NICK, SLOT, WHEN, unique(fields=["slot"]), check(models.Q(moment__year__gte=2000))]
+    if base.features.supports_expression_indexes:
+        operations.append(unique(Lower("nick"), name="n"))
+    story = Story(base, [NAME], *operations)
+
+    assert story.refusals() == story.breaks({"name": "x"}, {"name": "x"}) == []
