@@ -186,7 +186,8 @@ class Migrations:
             self._object(
                 f"the database {plan['database']!r} is ahead of this code, which lacks: {names}",
                 "Is this an older revision, or another branch? Bring it up to date. If the migrations are"
-                " gone for good and it fits the tables nevertheless: deploy --allow-breaking.",
+                " gone for good and it fits the tables nevertheless: deploy --allow-breaking, and then,"
+                f" so that the database forgets them: deploy_run {self._target} -- migrate APP --prune.",
             )
 
     def _object(self, message: str, remedy: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -196,22 +197,39 @@ def _needs(loader: MigrationLoader, migration: Migration, keys: Collection[Key])
     return sorted(f"{parent.key[0]}.{parent.key[1]}" for parent in parents if parent.key in keys)
 
 
+#: As ``squashmigrations`` names what it makes: behind this, the last one of its parts.
+_SQUASHED = re.compile(r"_squashed_(\d+)")
+
+
 def ahead(loader: MigrationLoader) -> list[str]:
     """Applied migrations of this site's apps that this code does not have.
 
-    What squashing left behind in the records is older than a migration of the app that is known.
+    What squashing left behind in the records does not count.
     """
     # Not the loader's: to a squashed one whose parts are applied it has no record.
     assert loader.connection is not None
     applied: dict[Key, Any] = dict(MigrationRecorder(loader.connection).applied_migrations())
     replaced = {key for migration in loader.replacements.values() for key in migration.replaces}
     known = loader.disk_migrations.keys() | replaced
-    newest: dict[str, int] = {}
-    for key, record in applied.items():
+    found: list[str] = []
+    wholes: list[Key] = []
+    for key in sorted(applied, key=lambda each: applied[each].pk, reverse=True):
         if key in known:
-            newest[key[0]] = max(newest.get(key[0], 0), record.pk)
-    return [
-        f"{app}.{name}"
-        for (app, name), record in sorted(applied.items(), key=lambda item: item[1].pk)
-        if (app, name) not in known and app in loader.migrated_apps and record.pk > newest.get(app, 0)
-    ]
+            wholes.append(key)
+        elif key[0] in loader.migrated_apps and not any(_has_squashed(loader, each, key) for each in wholes):
+            found.append(".".join(key))
+    return found[::-1]
+
+
+def _has_squashed(loader: MigrationLoader, whole: Key, part: Key) -> bool:
+    """Whether one that was recorded later may be what became of a part, though it does not say so any more.
+
+    A branch that is not here has no such: the first migration of its app is older, and none is squashed.
+    """
+    if whole[0] != part[0]:
+        return False
+    last, number = _SQUASHED.search(whole[1]), re.match(r"\d+", part[1])
+    if last and number:
+        return int(number[0]) <= int(last[1])
+    migration = loader.disk_migrations.get(whole)
+    return migration is not None and all(app != whole[0] for app, _ in migration.dependencies)

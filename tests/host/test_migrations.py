@@ -134,6 +134,10 @@ def test_a_database_that_is_ahead(migrations, link):
     migrations.plan(site.ask, {**MESSAGE, "policy": "allow"})
 
     assert caught.value.message == message
+    assert caught.value.remedy.endswith(
+        "deploy --allow-breaking, and then, so that the database forgets them:"
+        " deploy_run staging -- migrate APP --prune."
+    )
     assert link.warnings() == [message]
 
 
