@@ -21,7 +21,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from .databases import place, sqlite_file
 from .effects import Judged
 from .operations import judge_operation, judge_reversal
-from .owners import owners
+from .owners import TABLE, owners
 from .table_sizes import hint, row_counts
 
 Key = tuple[str, str]
@@ -63,10 +63,10 @@ def read_command(command: Sequence[str]) -> Request:
 def plan_migrations(command: Sequence[str]) -> dict[str, Any]:
     """What a ``migrate`` command would do.
 
-    ``database`` (alias), ``place``, ``owners``; ``is_for_all``; ``conflicts``: by app, leaf nodes that are
-    several; ``ahead``: migrations that are applied and that this code lacks; ``migrations``: in order, each
-    with ``name``, ``needs`` (others of them), ``operations`` and ``is_whole``: should it fail, nothing of it
-    stays.
+    ``database`` (alias), ``place``, ``owners``; ``is_for_all``; ``is_empty``: nothing was made in the
+    database so far; ``conflicts``: by app, leaf nodes that are several; ``ahead``: migrations that are
+    applied and that this code lacks; ``migrations``: in order, each with ``name``, ``needs`` (others of
+    them), ``operations`` and ``is_whole``: should it fail, nothing of it stays.
     """
     request = read_command(command)
     connection = connections[request.alias]
@@ -128,10 +128,18 @@ def _plan(connection: BaseDatabaseWrapper, request: Request) -> dict[str, Any]:
     return {
         "owners": owners(connection),
         "is_for_all": request.is_for_all,
+        "is_empty": _is_empty(connection),
         "conflicts": {app: sorted(names) for app, names in conflicts.items()},
         "ahead": [] if request.is_dry else ahead(executor.loader),
         "migrations": pending,
     }
+
+
+def _is_empty(connection: BaseDatabaseWrapper) -> bool:
+    """Also where a deployment has failed that had signed it, and applied nothing."""
+    recorder = MigrationRecorder(connection)
+    own = {TABLE, recorder.Migration._meta.db_table}
+    return own.issuperset(connection.introspection.table_names()) and not recorder.applied_migrations()
 
 
 def _pending(executor: MigrationExecutor, request: Request) -> list[dict[str, Any]]:

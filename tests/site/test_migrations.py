@@ -168,6 +168,21 @@ def test_all_at_once(server, tmp_path):
     )
 
 
+def test_a_database_is_empty_until_something_is_made_in_it(server, tmp_path):
+    """Whose it is may be written down already."""
+    _, create = server
+    owner = {"target": "staging", "root": "/srv/shop", "host": "web1"}
+    with closing(Edition(1, create("empty"), tmp_path)) as edition:
+        before = edition.plan()["is_empty"]
+        assert edition.ask(do="guard", database="default", owner=owner, wait=9)["ok"]
+        edition.ask(do="unguard")
+        signed = edition.plan()["is_empty"]
+        edition.migrate()
+        after = edition.plan()["is_empty"]
+
+    assert (before, signed, after) == (True, True, False)
+
+
 SQUASHED = """\
 from django.db import migrations
 
