@@ -331,7 +331,7 @@ def test_targets_may_share_a_database_on_purpose(shop):
 
 
 def test_what_happens_in_an_empty_database_concerns_nobody(shop):
-    """The site moves to another one: what its migrations add and take away again, the live release never had."""
+    """The site moves to another one; what its migrations add and take away again was never in use there."""
     moved = shop.root.parent / "moved.sqlite3"
     settings = shop.project / "bookshop" / "settings.py"
     text = f"\nDEPLOY_TARGETS['demo']['ENV'] |= {{'BOOKSHOP_DATABASE': {str(moved)!r}}}\n"

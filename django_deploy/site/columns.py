@@ -6,6 +6,7 @@ A *mark* is a short text about a column, true of the fields that fit it: ``isbn`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,9 @@ from django.db.models.fields import AutoFieldMixin
 
 from .constraints import unique_mark
 from .effects import CONTRACT, EXPAND, INDEX, REWRITE, SCAN, Effect, changed, renamed, unique
+
+#: Collations of PostgreSQL by which two texts are equal only if they are the same, whatever the order.
+_EXACT = re.compile(r"default|C|POSIX|ucs_basic|C\.\w[\w-]*|[a-z]{2,3}_[A-Z]{2}(\.\w[\w-]*)?|[\w-]+-x-icu")
 
 _TEXTS = frozenset({"CharField", "SlugField", "FileField", "FilePathField", "TextField"})
 
@@ -48,11 +52,11 @@ def is_numbered(column: Any, connection: BaseDatabaseWrapper) -> bool:
 
 
 def related(field: Any) -> str:
-    """What a relation points to; empty for other fields."""
+    """What a relation points to, for a proxy the model whose table that has; empty for other fields."""
     if not field.remote_field:
         return ""
     target = field.remote_field.model
-    return str(target if isinstance(target, str) else target._meta.label).lower()
+    return str(target if isinstance(target, str) else target._meta.concrete_model._meta.label).lower()
 
 
 def marks(field: Any, connection: BaseDatabaseWrapper) -> list[str]:
@@ -95,23 +99,44 @@ def _collation_mark(field: Any) -> str:
     return f"{field.column} sorted as {getattr(field, 'db_collation', None)}"
 
 
-def alterations(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper) -> Iterator[Effect]:
-    """What becomes of a column, aspect by aspect."""
+def alterations(
+    table: str, old: Any, new: Any, connection: BaseDatabaseWrapper, kind: str = ""
+) -> Iterator[Effect]:
+    """What becomes of a column, aspect by aspect; ``kind`` is the type of a relation, where only one is."""
     yield from renamed(table, old.column, new.column)
-    yield from _alter_type(table, old, new, connection)
+    yield from _alter_type(table, old, new, connection, kind)
     yield from _alter_numbering(table, old, new, connection)
     yield from _alter_null(table, old, new)
     yield from _alter_keys(table, old, new)
     yield from _alter_default(table, old, new)
-    if getattr(old, "db_collation", None) != getattr(new, "db_collation", None):
-        what = f"changes the collation of {table}.{old.column}"
-        yield changed(table, old.column, what, _collation_mark(new))
+    yield from _alter_collation(table, old, new, connection)
 
 
-def _alter_type(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper) -> Iterator[Effect]:
+def _alter_collation(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper) -> Iterator[Effect]:
+    column, place = old.column, f"{table}.{old.column}"
+    names = [getattr(field, "db_collation", None) for field in (old, new)]
+    if names[0] == names[1]:
+        return
+    if connection.vendor == "postgresql" and all(not name or _EXACT.fullmatch(name) for name in names):
+        work = SCAN if old.unique or old.db_index else ""
+        yield Effect(EXPAND, f"sorts {place} in another way", table, (column,), is_needed=True, work=work)
+    else:
+        yield changed(table, column, f"changes the collation of {place}", _collation_mark(new))
+
+
+def _alter_type(
+    table: str, old: Any, new: Any, connection: BaseDatabaseWrapper, kind: str
+) -> Iterator[Effect]:
     column, place, mark = old.column, f"{table}.{old.column}", _type_mark(new, connection)
-    if old.remote_field or new.remote_field:
+    if old.remote_field and new.remote_field:
         yield from _alter_relation(table, old, new, mark)
+        return
+    if old.remote_field or new.remote_field:
+        is_same = kind == _kind(old if new.remote_field else new, connection)
+        if is_same:
+            yield from _alter_references(table, old, new)
+        else:
+            yield changed(table, column, f"changes the type of {place}", mark)
         return
     if old.generated or new.generated:
         if old.deconstruct()[1:] != new.deconstruct()[1:]:
@@ -135,11 +160,20 @@ def _alter_relation(table: str, old: Any, new: Any, mark: str) -> Iterator[Effec
     column, place = old.column, f"{table}.{old.column}"
     if related(old) != related(new) or old.remote_field.field_name != new.remote_field.field_name:
         yield changed(table, column, f"lets {place} point elsewhere", mark)
-    elif new.db_constraint and not old.db_constraint:
+    else:
+        yield from _alter_references(table, old, new)
+
+
+def _alter_references(table: str, old: Any, new: Any) -> Iterator[Effect]:
+    """Whether the database sees to it that there is what a column points to."""
+    column, place = old.column, f"{table}.{old.column}"
+    was, is_now = (bool(field.remote_field and field.db_constraint) for field in (old, new))
+    if is_now and not was:
         what = f"lets {place} have only what it points to"
         yield Effect(CONTRACT, what, table, (column,), f"{column} references", work=SCAN)
-    elif old.db_constraint and not new.db_constraint:
-        yield Effect(EXPAND, f"loosens {place}", table, (column,), is_needed=True)
+    elif was and not is_now:
+        what = f"lets {place} have what {related(old)} has not"
+        yield Effect(EXPAND, what, table, (column,), is_needed=True)
 
 
 def _alter_numbering(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper) -> Iterator[Effect]:

@@ -131,6 +131,21 @@ class Reading:
     def column(self, model: ModelState, name: str) -> str:
         return str(bound(model, name).column)
 
+    def _bound(self, state: ProjectState, model: ModelState, name: str) -> Any:
+        """A key that points to a proxy points to the model whose table that has."""
+        field = bound(model, name)
+        if field.remote_field and not field.many_to_many:
+            field.remote_field.model = self._concrete(state, related(field))
+        return field
+
+    def _concrete(self, state: ProjectState, label: str) -> str:
+        app, _, name = label.partition(".")
+        model = state.models.get((app, name))
+        if model is None or not model.options.get("proxy"):
+            return label
+        base = next((base for base in model.bases if isinstance(base, str)), "")
+        return self._concrete(state, base.lower()) if base else label
+
     # Models
 
     def create_model(self) -> Iterator[Effect]:
@@ -242,7 +257,7 @@ class Reading:
         if not old or not new:
             return
         name, table = self.operation.name, self.table(old)
-        was, is_now = bound(old, name), bound(new, name)
+        was, is_now = self._bound(self.before, old, name), self._bound(self.after, new, name)
         if was.many_to_many and is_now.many_to_many:
             yield from self._alter_between(
                 self.between(old, name, was), self.between(new, name, is_now), was, is_now
@@ -250,7 +265,24 @@ class Reading:
         elif was.many_to_many or is_now.many_to_many:
             yield changed(table, is_now.column, f"turns {name} into another kind of field")
         else:
-            yield from alterations(table, was, is_now, self.connection)
+            kind = self._only_kind((self.before, was), (self.after, is_now))
+            yield from alterations(table, was, is_now, self.connection, kind)
+
+    def _only_kind(self, *fields: tuple[ProjectState, Any]) -> str:
+        """The type of a relation's column, where another field that is none takes its place, or gives it."""
+        kinds = [self._kind(state, field) for state, field in fields if field.remote_field]
+        return kinds[0] if len(kinds) == 1 else ""
+
+    def _kind(self, state: ProjectState, relation: Any) -> str:
+        """The type that the key has to which it points; empty where that is not in the state."""
+        app, _, name = related(relation).partition(".")
+        target = state.models.get((app, name))
+        fields = [bound(target, each) for each in target.fields] if target else []
+        wanted = relation.remote_field.field_name
+        key = next((each for each in fields if (each.name == wanted if wanted else each.primary_key)), None)
+        if key is None:
+            return ""
+        return self._kind(state, key) if key.remote_field else str(key.rel_db_type(self.connection))
 
     def _alter_between(self, old: str, new: str, was: Any, is_now: Any) -> Iterator[Effect]:
         yield from self._rename_table(old, new)

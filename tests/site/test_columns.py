@@ -18,6 +18,14 @@ from tests.site.test_operations import ID, judged
 
 NAME = ("name", models.CharField(max_length=200))
 
+#: What a thing may point to.
+OTHERS = [
+    migrations.CreateModel("Writer", [ID]),
+    migrations.CreateModel("Author", [], options={"proxy": True}, bases=("shop.writer",)),
+    migrations.CreateModel("Poet", [], options={"proxy": True}, bases=("shop.author",)),
+    migrations.CreateModel("Seller", [("code", models.CharField(max_length=9, primary_key=True))]),
+]
+
 
 @pytest.fixture(scope="module")
 def base(server):
@@ -36,7 +44,8 @@ class Story:
         self.connection = connection
         self.operations = operations
         self.states = [ProjectState()]
-        migrations.CreateModel("Thing", [ID, *fields], options).state_forwards("shop", self.states[0])
+        for create in (*OTHERS, migrations.CreateModel("Thing", [ID, *fields], options)):
+            create.state_forwards("shop", self.states[0])
         for operation in operations:
             self.states.append(self.states[-1].clone())
             operation.state_forwards("shop", self.states[-1])
@@ -64,8 +73,11 @@ class Story:
     def breaks(self, *rows):
         """Whether the code before cannot insert rows once the operations are done."""
         thing = self.old.apps.get_model("shop", "thing")
+        writer = self.old.apps.get_model("shop", "writer")
         with self.connection.schema_editor() as editor:
+            editor.create_model(writer)
             editor.create_model(thing)
+        self._insert(writer, {"id": 1})
         try:
             for operation, before, after in zip(self.operations, self.states, self.states[1:], strict=False):
                 with self.connection.schema_editor() as editor:
@@ -74,6 +86,7 @@ class Story:
         finally:
             with self.connection.schema_editor() as editor:
                 editor.delete_model(self.new.apps.get_model("shop", "thing"))
+                editor.delete_model(writer)
 
     def _insert(self, thing, row):
         fields = [field for field in thing._meta.local_concrete_fields if field.name in row]
@@ -82,7 +95,7 @@ class Story:
         places = ", ".join(["%s"] * len(values))
         try:
             with self.connection.cursor() as cursor:
-                cursor.execute(f"INSERT INTO shop_thing ({names}) VALUES ({places})", values)
+                cursor.execute(f"INSERT INTO {thing._meta.db_table} ({names}) VALUES ({places})", values)
         except DatabaseError as error:
             return str(error)
         return ""
@@ -248,3 +261,56 @@ def test_rows_of_the_code_before_pass_constraints_of_new_columns(base):
     story = Story(base, [NAME], *operations)
 
     assert story.refusals() == story.breaks({"name": "x"}, {"name": "x"}) == []
+
+
+def key(model, **options):
+    return models.ForeignKey(f"shop.{model}", models.CASCADE, **options)
+
+
+WRITER = ("author", key("writer"))
+NUMBER = models.BigIntegerField(db_column="author_id")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what", "is_borne"),
+    [
+        (key("writer"), key("poet"), "", True),
+        (key("poet"), key("author"), "", True),
+        (key("author"), key("seller"), "lets shop_thing.author_id point elsewhere", False),
+        (key("writer"), NUMBER, "lets shop_thing.author_id have what shop.writer has not", True),
+        (key("poet", db_constraint=False), NUMBER, "", True),
+        (NUMBER, key("author"), "lets shop_thing.author_id have only what it points to", False),
+        (NUMBER, key("writer", db_constraint=False), "", True),
+        (key("seller"), NUMBER, "changes the type of shop_thing.author_id", False),
+        (key("writer"), models.CharField(max_length=9, db_column="author_id"), None, False),
+    ],
+)
+def test_keys_that_point_elsewhere_or_nowhere(before, after, what, is_borne):
+    story = Story(connection, [("author", before)], migrations.AlterField("thing", "author", after))
+
+    said = [effect.what for effect in story.effects() if "index" not in effect.what]
+    assert said == ([what] if what else [] if is_borne else ["changes the type of shop_thing.author_id"])
+    assert (story.refusals() == []) is is_borne
+    assert story.refusals(state=story.new) == []
+
+
+@pytest.mark.parametrize("after", [key("poet"), NUMBER])
+def test_rows_of_the_code_before_pass_where_a_key_is_loosened(base, after):
+    story = Story(base, [WRITER], migrations.AlterField("thing", "author", after))
+
+    assert story.refusals() == story.breaks({"author": 1}) == []
+
+
+@pytest.mark.parametrize("name", ["C", "en-x-icu", "of_our_own"])
+def test_collations(base, name):
+    """In PostgreSQL, those that are known change the order alone."""
+    sorted_by = models.CharField(max_length=200, db_collation=name)
+    story = Story(base, [NAME], migrations.AlterField("thing", "name", sorted_by))
+
+    (effect,) = story.effects()
+
+    if base.vendor == "postgresql" and name != "of_our_own":
+        assert (effect.category, effect.what) == ("expand", "sorts shop_thing.name in another way")
+        assert story.refusals() == story.breaks({"name": "x"}) == []
+    else:
+        assert (effect.category, effect.what) == ("contract", "changes the collation of shop_thing.name")
