@@ -15,13 +15,25 @@ from django.db.migrations.state import ModelState
 from django.db.migrations.utils import resolve_relation
 from django.db.models.fields import AutoFieldMixin
 
-from .constraints import unique_mark
+from .constraints import digest, unique_mark
 from .effects import CONTRACT, EXPAND, INDEX, REWRITE, SCAN, Effect, changed, renamed, unique
+from .expressions import is_text, is_total
 
 #: Collations of PostgreSQL by which two texts are equal only if they are the same, whatever the order.
 _EXACT = re.compile(r"default|C|POSIX|ucs_basic|C\.\w[\w-]*|[a-z]{2,3}_[A-Z]{2}(\.\w[\w-]*)?|[\w-]+-x-icu")
 
 _TEXTS = frozenset({"CharField", "SlugField", "FileField", "FilePathField", "TextField"})
+
+#: What holds all lengths, parts of times, times and answers.
+_WIDE = frozenset(
+    {"IntegerField", "BigIntegerField", "BooleanField", "DateField", "DateTimeField", "TimeField"}
+)
+
+#: The remedy where nobody knows whether the database can compute something.
+COMPUTED = "If it can be computed, and fits, of whatever the live release writes, nothing breaks."
+
+#: Characters of which PostgreSQL still takes a text into an index, as long as they are of one byte.
+LONGEST_INDEXED = 2_700
 
 
 def bound(model: ModelState, name: str) -> Any:
@@ -81,7 +93,7 @@ def _type_mark(field: Any, connection: BaseDatabaseWrapper) -> str:
     if field.remote_field:
         return f"{field.column} points to {related(field)}"
     if field.generated:
-        return f"{field.column} generated"
+        return f"{field.column} generated as {digest(repr(field.expression))}"
     return f"{field.column} is {_kind(field, connection)}"
 
 
@@ -99,6 +111,25 @@ def _collation_mark(field: Any) -> str:
     return f"{field.column} sorted as {getattr(field, 'db_collation', None)}"
 
 
+def computed(table: str, field: Any, connection: BaseDatabaseWrapper) -> Effect | None:
+    """What a generated column is to those who write what it is made of; None where nothing can fail."""
+    if is_total(field.expression, connection.vendor) and _holds_all(field, connection):
+        return None
+    what = f"adds {table}.{field.column}, which perhaps cannot be computed of all that others write"
+    mark, work = _type_mark(field, connection), REWRITE if field.db_persist else ""
+    return Effect(CONTRACT, what, table, mark=mark, is_needed=True, work=work, remedy=COMPUTED)
+
+
+def _holds_all(field: Any, connection: BaseDatabaseWrapper) -> bool:
+    """Whether the type of a generated column has room for whatever ``is_total`` knows."""
+    if connection.vendor == "sqlite":
+        return True
+    kind = field.get_internal_type()
+    if not is_text(field.expression):
+        return kind in _WIDE
+    return kind == "SearchVectorField" or (kind in _TEXTS and _longest(field.output_field) == float("inf"))
+
+
 def alterations(
     table: str, old: Any, new: Any, connection: BaseDatabaseWrapper, kind: str = ""
 ) -> Iterator[Effect]:
@@ -107,7 +138,7 @@ def alterations(
     yield from _alter_type(table, old, new, connection, kind)
     yield from _alter_numbering(table, old, new, connection)
     yield from _alter_null(table, old, new)
-    yield from _alter_keys(table, old, new)
+    yield from _alter_keys(table, old, new, connection)
     yield from _alter_default(table, old, new)
     yield from _alter_collation(table, old, new, connection)
 
@@ -197,7 +228,7 @@ def _alter_null(table: str, old: Any, new: Any) -> Iterator[Effect]:
         yield Effect(CONTRACT, what, table, (column,), mark, is_for_all=is_for_all, work=SCAN)
 
 
-def _alter_keys(table: str, old: Any, new: Any) -> Iterator[Effect]:
+def _alter_keys(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper) -> Iterator[Effect]:
     column, place = old.column, f"{table}.{old.column}"
     if old.primary_key != new.primary_key:
         what = f"makes {place} the primary key" if new.primary_key else f"takes the primary key {place} away"
@@ -208,7 +239,17 @@ def _alter_keys(table: str, old: Any, new: Any) -> Iterator[Effect]:
         what = f"lets {place} have the same value twice"
         yield Effect(EXPAND, what, table, (column,), is_needed=True)
     elif new.db_index and not old.db_index:
-        yield Effect(EXPAND, f"adds an index to {place}", table, (column,), work=INDEX)
+        hint = long_text_hint(table, new, connection)
+        yield Effect(EXPAND, f"adds an index to {place}", table, (column,), work=INDEX, hint=hint)
+
+
+def long_text_hint(table: str, field: Any, connection: BaseDatabaseWrapper) -> str:
+    """Of a field in an index, if it may have texts for which PostgreSQL has no room there."""
+    has_texts = field.get_internal_type() in _TEXTS
+    if connection.vendor != "postgresql" or not has_texts or _longest(field) <= LONGEST_INDEXED:
+        return ""
+    room = f"no room in it for more than about {LONGEST_INDEXED:,} bytes of {table}.{field.column}"
+    return f"PostgreSQL has {room}: who writes more gets an error"
 
 
 def _alter_default(table: str, old: Any, new: Any) -> Iterator[Effect]:

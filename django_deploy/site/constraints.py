@@ -29,7 +29,19 @@ def constraint_mark(constraint: Any, columns: Mapping[str, str]) -> str:
     if isinstance(constraint, UniqueConstraint) and said.keys() == {"fields"}:
         return unique_mark(columns[name] for name in constraint.fields)
     text = repr((path, arguments, sorted(said.items())))
-    return f"constraint {hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return f"constraint {digest(text)}"
+
+
+def index_mark(index: Any) -> str:
+    """Of an index, whatever its name."""
+    path, expressions, options = index.deconstruct()
+    said = sorted((name, value) for name, value in options.items() if name != "name")
+    return f"index {digest(repr((path, expressions, said)))}"
+
+
+def digest(text: str) -> str:
+    """Enough of it to tell it from others."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _condition(constraint: Any) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.db.models import F, Q, Subquery, functions
+from django.db.models import ExpressionWrapper, F, Q, Subquery, Value, functions
 from django.db.models.expressions import Col, CombinedExpression, OrderBy, RawSQL
+from django.db.models.fields.json import KeyTransform
 from django.db.models.functions.datetime import TruncBase
 
 #: Lookups that are unknown of null.
@@ -25,6 +26,26 @@ _STRICT = (
     *(functions.Extract, TruncBase),
     *(CombinedExpression, OrderBy),
 )
+
+#: A text of any texts, and columns.
+_TEXTUAL = (
+    *(functions.Lower, functions.Upper, functions.Trim, functions.LTrim, functions.RTrim, functions.Left),
+    *(functions.Right, functions.Concat, functions.ConcatPair, functions.Coalesce, functions.Collate),
+    *(F, Value, OrderBy, ExpressionWrapper, KeyTransform),
+)
+
+#: Those of ``contrib.postgres`` by their names, which need a driver to be imported.
+_POSTGRESQL = frozenset({"OpClass", "SearchVector", "CombinedSearchVector"})
+
+#: More lookups that do not fail, whatever a row has.
+_TESTS = frozenset(
+    {"isnull", "iexact", "icontains", "istartswith", "endswith", "iendswith", "regex", "iregex"}
+)
+
+_ARITHMETIC = frozenset({"+", "-", "*", "/", "%%"})
+
+#: A number or a time of any text or time.
+_MEASURES = (functions.Length, functions.Extract, TruncBase)
 
 
 def fields_in(expressions: Iterable[Any]) -> set[str] | None:
@@ -69,6 +90,36 @@ def is_null_of_null(expression: Any) -> bool:
     if isinstance(expression, _STRICT):
         return any(map(is_null_of_null, _parts(expression)))
     return isinstance(expression, F)
+
+
+def is_total(expression: Any, vendor: str) -> bool:
+    """Whether the database gets a value, or null, of any row; False as well where nobody knows."""
+    if isinstance(expression, Q):
+        return all(map(_is_total_test, expression.children))
+    if isinstance(expression, ExpressionWrapper):
+        return all(is_total(part, vendor) for part in _parts(expression))
+    if isinstance(expression, _MEASURES):
+        return all(map(is_text, _parts(expression)))
+    # Of what it cannot divide, SQLite makes null; it has no limits.
+    if vendor == "sqlite" and getattr(expression, "connector", "") in _ARITHMETIC:
+        return all(is_total(part, vendor) for part in _parts(expression))
+    return is_text(expression)
+
+
+def _is_total_test(child: Any) -> bool:
+    if isinstance(child, Q):
+        return all(map(_is_total_test, child.children))
+    if not isinstance(child, tuple):
+        return False
+    *parts, last = child[0].split("__")[1:] or [""]
+    return _PARTS.issuperset(parts) and last in _COMPARISONS | _PARTS | _TESTS and is_text(child[1])
+
+
+def is_text(expression: Any) -> bool:
+    """Whether it is a column as it is, or made of texts by what takes any."""
+    is_known = isinstance(expression, _TEXTUAL) or type(expression).__name__ in _POSTGRESQL
+    is_plain = not hasattr(expression, "resolve_expression")
+    return is_plain or (is_known and all(map(is_text, _parts(expression))))
 
 
 def compared_fields(condition: Q) -> set[str] | None:

@@ -189,12 +189,13 @@ def _judge(
 def _with_hints(
     connection: BaseDatabaseWrapper, judged: Sequence[tuple[Migration, list[Judged]]]
 ) -> list[tuple[Migration, list[Judged]]]:
-    """Of large tables, what the wait will be."""
+    """Of large tables, what the wait will be; and what the effects hint at."""
     effects = [effect for _, operations in judged for each in operations for effect in each.effects]
     rows = row_counts(connection, {effect.table for effect in effects if effect.work})
 
     def told(operation: Judged) -> Judged:
-        hints = (hint(connection.vendor, e.table, e.work, rows.get(e.table, 0)) for e in operation.effects)
+        hints = [hint(connection.vendor, e.table, e.work, rows.get(e.table, 0)) for e in operation.effects]
+        hints += [effect.hint for effect in operation.effects]
         return replace(operation, hint="; ".join(dict.fromkeys(filter(None, hints))))
 
     return [(migration, [told(operation) for operation in operations]) for migration, operations in judged]

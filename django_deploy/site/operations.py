@@ -8,7 +8,7 @@ the database.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +20,8 @@ from django.db.migrations import RunPython, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
-from .columns import alterations, bound, is_filled, is_optional, related
-from .constraints import constraint_mark, passing_fields, unique_mark
+from .columns import COMPUTED, alterations, bound, computed, is_filled, is_optional, long_text_hint, related
+from .constraints import constraint_mark, index_mark, passing_fields, unique_mark
 from .effects import (
     CONTRACT,
     EXPAND,
@@ -36,7 +36,7 @@ from .effects import (
     renamed,
     unique,
 )
-from .expressions import fields_in
+from .expressions import fields_in, is_text, is_total
 
 
 def judge_operation(
@@ -212,13 +212,25 @@ class Reading:
             if between := self.between(model, added.name, added):
                 yield Effect(EXPAND, f"creates the table {between}", between, is_needed=True)
         elif is_optional(added) and not added.primary_key:
-            work = REWRITE if getattr(added, "db_persist", False) else ""
-            what = f"adds the column {table}.{added.column}"
-            yield Effect(EXPAND, what, table, (added.column,), is_needed=True, work=work)
+            yield self._add_column(model, table, added)
             if added.unique and is_filled(added):
                 yield unique(table, (added.column,), unique_mark([added.column]), is_for_all=True)
         else:
             yield self._required(table, added.column)
+
+    def _add_column(self, model: ModelState, table: str, added: Any) -> Effect:
+        effect = computed(table, added, self.connection) if added.generated else None
+        if effect:
+            return replace(effect, columns=self._read(model, [added.expression]))
+        work = REWRITE if getattr(added, "db_persist", False) else ""
+        what = f"adds the column {table}.{added.column}"
+        return Effect(EXPAND, what, table, (added.column,), is_needed=True, work=work)
+
+    def _read(self, model: ModelState, expressions: Sequence[Any]) -> tuple[str, ...]:
+        """The columns that are read; none, which stands for the whole table, where nobody knows."""
+        names = fields_in(expressions)
+        columns = [self.column(model, name) for name in sorted(names or ()) if name in model.fields]
+        return tuple(columns) if names is not None and len(columns) == len(names) else ()
 
     def _required(self, table: str, column: str) -> Effect:
         """Code that does not know the column cannot insert rows any more; reading goes on."""
@@ -292,10 +304,38 @@ class Reading:
     # Indexes and constraints
 
     def add_index(self) -> Iterator[Effect]:
-        if model := self.model(self.after, self.operation.model_name):
-            table = self.table(model)
-            work = "" if type(self.operation).__name__.endswith("Concurrently") else INDEX
-            yield Effect(EXPAND, f"adds an index to {table}", table, work=work)
+        model = self.model(self.after, self.operation.model_name)
+        if model is None:
+            return
+        table, index = self.table(model), self.operation.index
+        work = "" if type(self.operation).__name__.endswith("Concurrently") else INDEX
+        parts = self._computed(index)
+        if all(is_total(part, self.connection.vendor) for part in parts):
+            hint = self._index_hint(model, index)
+            yield Effect(EXPAND, f"adds an index to {table}", table, work=work, hint=hint)
+            return
+        what = f"adds {index.name} to {table}, which perhaps cannot be computed of all that others write"
+        columns, mark = self._read(model, parts), index_mark(index)
+        yield Effect(CONTRACT, what, table, columns, mark, work=work, remedy=COMPUTED)
+
+    def _computed(self, index: models.Index) -> list[Any]:
+        """What the database computes of each row for an index; Django leaves out what it does not know."""
+        features = self.connection.features
+        parts = [*index.expressions, *([index.condition] if index.condition else [])]
+        is_made = (not index.contains_expressions or features.supports_expression_indexes) and (
+            not index.condition or features.supports_partial_indexes
+        )
+        return parts if is_made else []
+
+    def _index_hint(self, model: ModelState, index: models.Index) -> str:
+        if type(index).__name__ not in ("Index", "BTreeIndex"):
+            return ""
+        texts = [expression for expression in index.expressions if is_text(expression)]
+        names = [*index.fields, *index.include, *sorted(fields_in(texts) or ())]
+        names = [name.removeprefix("-") for name in names]
+        fields = [bound(model, name) for name in names if name in model.fields]
+        hints = (long_text_hint(self.table(model), field, self.connection) for field in fields)
+        return "; ".join(filter(None, hints))
 
     def remove_index(self) -> Iterator[Effect]:
         if model := self.model(self.before, self.operation.model_name):
@@ -346,12 +386,9 @@ class Reading:
         if constraint.condition is None:
             return effect
         # Who writes what the condition reads brings a row under it.
-        names = fields_in([constraint.condition])
-        read = [self.column(model, name) for name in sorted(names or ()) if name in model.fields]
-        is_known = names is not None and len(read) == len(names)
+        read = self._read(model, [constraint.condition])
         what = f"{effect.what} where the condition of {constraint.name} holds"
-        columns = tuple(dict.fromkeys([*columns, *read])) if is_known else ()
-        return replace(effect, what=what, columns=columns)
+        return replace(effect, what=what, columns=tuple(dict.fromkeys([*columns, *read])) if read else ())
 
     def _passing(self, model: ModelState, constraint: Any) -> tuple[str, ...]:
         """The columns of one that null passes, so that it is nothing to code which knows none of them."""

@@ -12,7 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .columns import marks
-from .constraints import constraint_mark, unique_mark
+from .constraints import constraint_mark, index_mark, unique_mark
 
 
 def tables() -> dict[str, dict[str, Any]]:
@@ -40,5 +40,6 @@ def model_marks(model: type[models.Model], connection: BaseDatabaseWrapper) -> l
     return [
         *(mark for field in meta.local_concrete_fields for mark in marks(field, connection)),
         *(constraint_mark(constraint, columns) for constraint in meta.constraints),
+        *(index_mark(index) for index in meta.indexes if index.contains_expressions or index.condition),
         *(unique_mark(columns[name] for name in names) for names in meta.unique_together),
     ]

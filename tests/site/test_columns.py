@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.indexes import HashIndex
 from django.db import DatabaseError, connection, migrations, models
 from django.db.migrations.state import ProjectState
 from django.db.models import lookups
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce, Lower, Trim, TruncMonth, Upper
+from django.db.models.functions import Cast, Coalesce, Concat, Length, Lower, Trim, TruncMonth, Upper
 from django.db.utils import ConnectionHandler
 
 from django_deploy.host.judgement import Code, judge
@@ -314,3 +315,155 @@ def test_collations(base, name):
         assert story.refusals() == story.breaks({"name": "x"}) == []
     else:
         assert (effect.category, effect.what) == ("contract", "changes the collation of shop_thing.name")
+
+
+NUMBERS = [("qty", models.IntegerField(null=True)), ("n", models.IntegerField(null=True))]
+TEXT = ("notes", models.TextField(null=True))
+QUOTIENT = models.F("qty") / models.F("n")
+PRODUCT = models.F("qty") * models.F("n")
+BAD_ROWS = [
+    {"name": "x" * 150, "qty": 1, "n": 0, "notes": None},
+    {"name": "x", "qty": 2**31 - 1, "n": 2, "notes": "x" * 20_000},
+]
+
+
+def generate(expression, output):
+    field = models.GeneratedField(expression=expression, output_field=output, db_persist=True)
+    return migrations.AddField("thing", "made", field)
+
+
+@pytest.mark.parametrize(
+    ("expression", "output", "uses"),
+    [
+        (QUOTIENT, models.IntegerField(), "shop.Thing.n, shop.Thing.qty"),
+        (PRODUCT, models.IntegerField(), "shop.Thing.n, shop.Thing.qty"),
+        (Lower("name"), models.CharField(max_length=5), "shop.Thing.name"),
+    ],
+)
+def test_what_cannot_be_computed_of_all_rows_is_for_who_writes_them(base, expression, output, uses):
+    story = Story(base, [NAME, TEXT, *NUMBERS], generate(expression, output))
+
+    if base.vendor == "sqlite":
+        assert story.refusals() == story.breaks(*BAD_ROWS) == []
+    else:
+        assert story.breaks(*BAD_ROWS)
+        assert story.refusals() == [
+            "adds shop_thing.made, which perhaps cannot be computed of all that others write;"
+            f" the live release uses it: {uses}"
+        ]
+    assert story.refusals(state=story.new) == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "output"),
+    [
+        (Concat("name", models.Value(" "), "name"), models.TextField()),
+        (Lower(Coalesce("notes", "name")), models.TextField()),
+        (Length("notes"), models.IntegerField()),
+        (models.Q(qty__gt=models.F("n")) | models.Q(notes__isnull=True), models.BooleanField()),
+    ],
+)
+def test_what_can_be_computed_of_any_row_is_borne(base, expression, output):
+    story = Story(base, [NAME, TEXT, *NUMBERS], generate(expression, output))
+
+    assert story.refusals() == story.breaks(*BAD_ROWS) == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "output"),
+    [
+        (models.F("qty") ** models.F("n"), models.IntegerField()),  # by a function of Django's
+        (RawSQL("qty / n", []), models.IntegerField()),
+    ],
+)
+def test_what_may_fail_in_sqlite_too(expression, output):
+    assert Story(connection, [*NUMBERS], generate(expression, output)).refusals()
+
+
+def test_what_is_computed_of_new_columns_is_borne(base):
+    operations = [migrations.AddField("thing", name, field) for name, field in NUMBERS]
+    story = Story(base, [NAME], *operations, generate(QUOTIENT, models.IntegerField()))
+
+    assert story.refusals() == story.breaks({"name": "x"}) == []
+
+
+def test_another_way_to_compute_has_another_mark():
+    old, new = (Story(connection, NUMBERS, generate(way, models.IntegerField())) for way in (PRODUCT, RAW))
+
+    assert new.refusals(state=new.new) == []
+    assert new.refusals(state=old.new)
+
+
+RAW = RawSQL("qty / n", [])
+
+
+def index(*expressions, **options):
+    return migrations.AddIndex("thing", models.Index(*expressions, name="i", **options))
+
+
+def test_an_index_of_what_cannot_be_computed_of_all_rows(base):
+    story = Story(base, [NAME, TEXT, *NUMBERS], index(QUOTIENT))
+
+    if base.vendor == "postgresql":
+        assert story.breaks(*BAD_ROWS)
+        assert story.refusals() == [
+            "adds i to shop_thing, which perhaps cannot be computed of all that others write;"
+            " the live release uses it: shop.Thing.n, shop.Thing.qty"
+        ]
+    else:
+        assert story.refusals() == story.breaks(*BAD_ROWS) == []
+    assert story.refusals(state=story.new) == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "is_borne"),
+    [
+        (index("qty", "-n"), True),
+        (index(Upper(Trim("name")).desc(), "n"), True),
+        (index(fields=["n"], condition=models.Q(notes__isnull=True, qty__in=[1, 2])), True),
+        (index(fields=["n"], condition=models.Q(qty=PRODUCT)), False),
+        (index(fields=["n"], condition=~models.Q(notes__length=3)), False),
+        (index(Cast("notes", models.IntegerField())), False),
+        (index(RAW), False),
+    ],
+)
+def test_indexes(base, operation, is_borne):
+    story = Story(base, [NAME, TEXT, *NUMBERS], operation)
+
+    # MariaDB has neither expressions nor conditions in an index, and Django leaves such out.
+    assert (story.refusals() == []) is (is_borne or base.vendor == "mysql")
+
+
+ROOM = (
+    "PostgreSQL has no room in it for more than about 2,700 bytes of shop_thing.notes:"
+    " who writes more gets an error"
+)
+
+
+@pytest.mark.parametrize(
+    ("operation", "hint"),
+    [
+        (index(fields=["-notes"]), ROOM),
+        (index(Lower("notes")), ROOM),
+        (index(fields=["name"], include=["notes"]), ROOM),
+        (migrations.AlterField("thing", "notes", models.TextField(null=True, db_index=True)), ROOM),
+        (index(fields=["name"]), ""),
+        (index(Length("notes")), ""),
+        (migrations.AddIndex("thing", HashIndex(fields=["notes"], name="i")), ""),
+    ],
+)
+def test_a_long_text_in_an_index(base, operation, hint):
+    """Who has no such texts, as most have not, is told and not hindered."""
+    story = Story(base, [NAME, TEXT], operation)
+
+    (effect,) = story.effects()
+
+    assert (effect.category, effect.hint) == ("expand", hint if base.vendor == "postgresql" else "")
+
+
+def test_a_long_text_does_not_fit(base):
+    text = "".join(map(str, range(9_000)))
+
+    assert bool(Story(base, [TEXT], index(fields=["notes"])).breaks({"notes": text})) is (
+        base.vendor == "postgresql"
+    )
