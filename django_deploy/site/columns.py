@@ -93,7 +93,7 @@ def _type_mark(field: Any, connection: BaseDatabaseWrapper) -> str:
     if field.remote_field:
         return f"{field.column} points to {related(field)}"
     if field.generated:
-        return f"{field.column} generated as {digest(repr(field.expression))}"
+        return f"{field.column} generated as {_kind(field, connection)} {digest(repr(field.expression))}"
     return f"{field.column} is {_kind(field, connection)}"
 
 
@@ -245,8 +245,8 @@ def _alter_keys(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper)
 
 def long_text_hint(table: str, field: Any, connection: BaseDatabaseWrapper) -> str:
     """Of a field in an index, if it may have texts for which PostgreSQL has no room there."""
-    has_texts = field.get_internal_type() in _TEXTS
-    if connection.vendor != "postgresql" or not has_texts or _longest(field) <= LONGEST_INDEXED:
+    has_texts, text = field.get_internal_type() in _TEXTS, field.output_field if field.generated else field
+    if connection.vendor != "postgresql" or not has_texts or _longest(text) <= LONGEST_INDEXED:
         return ""
     room = f"no room in it for more than about {LONGEST_INDEXED:,} bytes of {table}.{field.column}"
     return f"PostgreSQL has {room}: who writes more gets an error"

@@ -224,7 +224,9 @@ class Reading:
             return replace(effect, columns=self._read(model, [added.expression]))
         work = REWRITE if getattr(added, "db_persist", False) else ""
         what = f"adds the column {table}.{added.column}"
-        return Effect(EXPAND, what, table, (added.column,), is_needed=True, work=work)
+        is_written = added.generated and (added.db_index or added.unique)
+        hint = long_text_hint(table, added, self.connection) if is_written else ""
+        return Effect(EXPAND, what, table, (added.column,), is_needed=True, work=work, hint=hint)
 
     def _read(self, model: ModelState, expressions: Sequence[Any]) -> tuple[str, ...]:
         """The columns that are read; none, which stands for the whole table, where nobody knows."""

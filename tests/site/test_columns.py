@@ -327,8 +327,8 @@ BAD_ROWS = [
 ]
 
 
-def generate(expression, output):
-    field = models.GeneratedField(expression=expression, output_field=output, db_persist=True)
+def generate(expression, output, **options):
+    field = models.GeneratedField(expression=expression, output_field=output, db_persist=True, **options)
     return migrations.AddField("thing", "made", field)
 
 
@@ -397,6 +397,18 @@ def test_another_way_to_compute_has_another_mark():
 RAW = RawSQL("qty / n", [])
 
 
+def test_another_type_of_what_is_computed_has_another_mark():
+    long, short = (generate(Lower("name"), models.CharField(max_length=size)) for size in (200, 5))
+    shorter = migrations.AlterField("thing", "made", short.field)
+    story = Story(connection, [NAME], long, shorter)
+
+    (_, effect) = story.effects()
+
+    assert effect.what == "computes shop_thing.made in another way"
+    assert effect.mark not in story._uses(story.states[1])["marks"]
+    assert effect.mark in story._uses(story.new)["marks"]
+
+
 def index(*expressions, **options):
     return migrations.AddIndex("thing", models.Index(*expressions, name="i", **options))
 
@@ -446,6 +458,8 @@ ROOM = (
         (index(fields=["-notes"]), ROOM),
         (index(Lower("notes")), ROOM),
         (index(fields=["name"], include=["notes"]), ROOM),
+        (generate(Lower("notes"), models.TextField(), db_index=True), ROOM.replace("notes", "made")),
+        (generate(Lower("notes"), models.TextField()), ""),
         (migrations.AlterField("thing", "notes", models.TextField(null=True, db_index=True)), ROOM),
         (index(fields=["name"]), ""),
         (index(Length("notes")), ""),
