@@ -87,7 +87,7 @@ def _parts(expression: Any) -> Iterator[Any]:
 
 def is_null_of_null(expression: Any) -> bool:
     """Whether it is null where the fields that it reads are; False as well where nobody knows."""
-    if isinstance(expression, _STRICT):
+    if isinstance(expression, _STRICT) and _is_open(expression):
         return any(map(is_null_of_null, _parts(expression)))
     return isinstance(expression, F)
 
@@ -98,7 +98,7 @@ def is_total(expression: Any, vendor: str) -> bool:
         return all(map(_is_total_test, expression.children))
     if isinstance(expression, ExpressionWrapper):
         return all(is_total(part, vendor) for part in _parts(expression))
-    if isinstance(expression, _MEASURES):
+    if isinstance(expression, _MEASURES) and _is_open(expression):
         return all(map(is_text, _parts(expression)))
     # Of what it cannot divide, SQLite makes null; it has no limits.
     if vendor == "sqlite" and getattr(expression, "connector", "") in _ARITHMETIC:
@@ -119,7 +119,7 @@ def is_text(expression: Any) -> bool:
     """Whether it is a column as it is, or made of texts by what takes any."""
     is_known = isinstance(expression, _TEXTUAL) or type(expression).__name__ in _POSTGRESQL
     is_plain = not hasattr(expression, "resolve_expression")
-    return is_plain or (is_known and all(map(is_text, _parts(expression))))
+    return (is_plain or is_known) and _is_open(expression) and all(map(is_text, _parts(expression)))
 
 
 def compared_fields(condition: Q) -> set[str] | None:
@@ -131,23 +131,22 @@ def compared_fields(condition: Q) -> set[str] | None:
         return None
     found: set[str] = set()
     for child in condition.children:
-        if isinstance(child, Q):
-            names = compared_fields(child)
-            if names is None:
-                return None
-            found |= names
-        elif isinstance(child, tuple):
-            value: Any = child[1]
-            name, *lookups = child[0].split("__")
-            is_field = isinstance(value, F)
-            other = {str(value.name)} if is_field else set()
-            is_plain = is_field or not hasattr(value, "resolve_expression")
-            if value is None or not is_plain or not _compares(lookups):
-                return None
-            found |= {name, *other}
-        else:
+        names = compared_fields(child) if isinstance(child, Q) else _compared(child)
+        if names is None:
             return None
+        found |= names
     return found
+
+
+def _compared(child: Any) -> set[str] | None:
+    if not isinstance(child, tuple):
+        return None
+    name, *lookups = child[0].split("__")
+    values = list(child[1]) if isinstance(child[1], (list, tuple)) else [child[1]]
+    is_plain = all(isinstance(value, F) or not hasattr(value, "resolve_expression") for value in values)
+    if None in values or not is_plain or not _compares(lookups):
+        return None
+    return {name, *(other for value in values for other in _names(value))}
 
 
 def _compares(lookups: list[str]) -> bool:

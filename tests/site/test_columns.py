@@ -133,6 +133,10 @@ NICK = migrations.AddField("thing", "nick", models.CharField(max_length=50, null
 WHEN = migrations.AddField("thing", "moment", models.DateTimeField(null=True))
 
 
+class Shout(Upper):
+    """Nobody knows what a project makes of it."""
+
+
 def constrain(constraint):
     return migrations.AddConstraint("thing", constraint)
 
@@ -232,7 +236,10 @@ def test_what_says_more_than_the_code_keeps_is_refused(options, operation):
         ((NICK, unique(Coalesce("nick", models.Value("x")))), False),
         ((NICK, unique(Lower("nick"), nulls_distinct=False)), False),
         ((NICK, unique(RawSQL("lower(nick)", []))), False),
+        ((NICK, check(models.Q(nick__range=("a", models.F("name"))))), False),
         ((NICK, check(models.Q(nick__length__gte=3))), False),
+        ((NICK, unique(Shout("nick"))), False),
+        ((NICK, unique(Lower("nick", template="coalesce(%(expressions)s, '')"))), False),
         ((WHEN, check(models.Q(moment__year__isnull=False))), False),
     ],
 )
@@ -436,6 +443,8 @@ def test_an_index_of_what_cannot_be_computed_of_all_rows(base):
         (index(fields=["n"], condition=models.Q(qty=PRODUCT)), False),
         (index(fields=["n"], condition=~models.Q(notes__length=3)), False),
         (index(Cast("notes", models.IntegerField())), False),
+        (index(Shout("notes")), False),
+        (index(fields=["n"], condition=models.Q(qty__in=[1, QUOTIENT])), False),
         (index(RAW), False),
     ],
 )
