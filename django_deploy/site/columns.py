@@ -32,8 +32,8 @@ _WIDE = frozenset(
 #: The remedy where nobody knows whether the database can compute something.
 COMPUTED = "If it can be computed, and fits, of whatever the live release writes, nothing breaks."
 
-#: Characters of which PostgreSQL still takes a text into an index, as long as they are of one byte.
-LONGEST_INDEXED = 2_700
+#: Bytes for which PostgreSQL has room in an index of its usual kind, about.
+_ROOM = 2_700
 
 
 def bound(model: ModelState, name: str) -> Any:
@@ -246,9 +246,9 @@ def _alter_keys(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper)
 def long_text_hint(table: str, field: Any, connection: BaseDatabaseWrapper) -> str:
     """Of a field in an index, if it may have texts for which PostgreSQL has no room there."""
     has_texts, text = field.get_internal_type() in _TEXTS, field.output_field if field.generated else field
-    if connection.vendor != "postgresql" or not has_texts or _longest(text) <= LONGEST_INDEXED:
+    if connection.vendor != "postgresql" or not has_texts or _longest(text) <= _ROOM:
         return ""
-    room = f"no room in it for more than about {LONGEST_INDEXED:,} bytes of {table}.{field.column}"
+    room = f"no room in it for more than about {_ROOM:,} bytes of {table}.{field.column}"
     return f"PostgreSQL has {room}: who writes more gets an error"
 
 
