@@ -163,8 +163,7 @@ def _alter_type(
         yield from _alter_relation(table, old, new, mark)
         return
     if old.remote_field or new.remote_field:
-        is_same = kind == _kind(old if new.remote_field else new, connection)
-        if is_same:
+        if kind == _kind(old if new.remote_field else new, connection):
             yield from _alter_references(table, old, new)
         else:
             yield changed(table, column, f"changes the type of {place}", mark)
