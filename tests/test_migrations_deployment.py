@@ -328,3 +328,19 @@ def test_targets_may_share_a_database_on_purpose(shop):
 
     assert (status, err) == (0, ""), out + err
     assert shop.ask("SELECT target FROM django_deploy_site ORDER BY target") == [("demo",), ("staging",)]
+
+
+def test_what_happens_in_an_empty_database_concerns_nobody(shop):
+    """The site moves to another one; what its migrations add and take away again was never in use there."""
+    moved = shop.root.parent / "moved.sqlite3"
+    settings = shop.project / "bookshop" / "settings.py"
+    text = f"\nDEPLOY_TARGETS['demo']['ENV'] |= {{'BOOKSHOP_DATABASE': {str(moved)!r}}}\n"
+    settings.write_text(settings.read_text() + text)
+    shop.set_target(MIGRATIONS="refuse")
+
+    status, out, err = shop.run("deploy", "demo")
+
+    assert (status, err) == (0, ""), out + err
+    assert "unsafe" not in out
+    with closing(sqlite3.connect(moved)) as connection:
+        assert connection.execute("SELECT 1 FROM django_migrations WHERE name = '0004_no_blurb'").fetchall()

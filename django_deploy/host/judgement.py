@@ -28,12 +28,13 @@ class Code:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An operation that cannot be done, and why."""
+    """An operation that cannot be done, and why; ``number`` is its place in the migration, from 0."""
 
     migration: str
     operation: str
     reason: str
     remedy: str = ""
+    number: int = 0
 
     def lines(self) -> list[str]:
         return [f"{self.migration}: {self.operation}", f"    {self.reason}"]
@@ -80,11 +81,11 @@ def judge(migrations: Sequence[Migration], running: Sequence[Code], policy: str)
 
 
 def _unsafe(migration: Migration, running: Sequence[Code]) -> Iterator[Refusal]:
-    for operation in migration["operations"]:
+    for number, operation in enumerate(migration["operations"]):
         for effect in operation["effects"]:
             if effect["category"] == CONTRACT:
                 for reason in _reasons(effect, running):
-                    yield Refusal(migration["name"], operation["words"], reason, effect["remedy"])
+                    yield Refusal(migration["name"], operation["words"], reason, effect["remedy"], number)
 
 
 def _reasons(effect: dict[str, Any], running: Sequence[Code]) -> Iterator[str]:
@@ -117,11 +118,12 @@ def _impatient(
         if migration["name"] not in deferred:
             continue
         own = [refusal for refusal in unsafe if refusal.migration == migration["name"]]
-        for operation in migration["operations"]:
+        for number, operation in enumerate(migration["operations"]):
             for effect in operation["effects"]:
                 if effect["is_needed"]:
                     reason, remedy = _why_needed(effect, own, _first(migration["needs"], deferred))
-                    yield Refusal(migration["name"], operation["words"], reason, effect["remedy"] or remedy)
+                    remedy = effect["remedy"] or remedy
+                    yield Refusal(migration["name"], operation["words"], reason, remedy, number)
 
 
 def _why_needed(effect: dict[str, Any], own: Sequence[Refusal], parent: str) -> tuple[str, str]:
@@ -162,9 +164,9 @@ def _describe(migration: Migration, unsafe: Sequence[Refusal], deferred: Sequenc
                 "unsafe": [
                     refusal.reason
                     for refusal in unsafe
-                    if (refusal.migration, refusal.operation) == (migration["name"], operation["words"])
+                    if (refusal.migration, refusal.number) == (migration["name"], number)
                 ],
             }
-            for operation in migration["operations"]
+            for number, operation in enumerate(migration["operations"])
         ],
     }

@@ -155,9 +155,10 @@ class Migrations:
         running = self._running([plan for _, plan in plans])
         verdicts = []
         for command, plan in plans:
-            verdict = judge(plan["migrations"], running, _policy(plan, policy))
+            users = [] if _is_empty(plan) else running
+            verdict = judge(plan["migrations"], users, _policy(plan, policy))
             self._remember(command, plan, verdict)
-            self._report(plan, verdict, running)
+            self._report(plan, verdict, users)
             verdicts.append(verdict)
         _refuse([refusal for verdict in verdicts for refusal in verdict.refusals], policy)
         opaque = [line for verdict in verdicts for line in verdict.opaque]
@@ -186,7 +187,8 @@ class Migrations:
             self._object(
                 f"the database {plan['database']!r} is ahead of this code, which lacks: {names}",
                 "Is this an older revision, or another branch? Bring it up to date. If the migrations are"
-                " gone for good and it fits the tables nevertheless: deploy --allow-breaking.",
+                " gone for good and it fits the tables nevertheless: deploy --allow-breaking, and then,"
+                f" so that the database forgets them: deploy_run {self._target} -- migrate APP --prune.",
             )
 
     def _object(self, message: str, remedy: str) -> None:
@@ -198,7 +200,7 @@ class Migrations:
     def _running(self, plans: Sequence[dict[str, Any]]) -> list[Code]:
         """The code that runs now, here and on other hosts, with what it uses of the database."""
         live = self._layout.live()
-        is_asked = any(has_contract(plan["migrations"]) for plan in plans)
+        is_asked = any(has_contract(plan["migrations"]) for plan in plans if not _is_empty(plan))
         here = [Code("the live release", self.live_tables() if is_asked else None)] if live else []
         others = [Code(other["name"], other["tables"], other["stays"]) for other in self._message["others"]]
         return [*here, *others]
@@ -302,6 +304,11 @@ def _check_leaves(plan: dict[str, Any]) -> None:
             f"the app {app!r} has several last migrations: {', '.join(names)}",
             "Make one that follows all of them: manage.py makemigrations --merge.",
         )
+
+
+def _is_empty(plan: dict[str, Any]) -> bool:
+    """Whether the database has no tables yet: the code that runs now has another one."""
+    return bool(plan.get("is_empty"))
 
 
 def _policy(plan: dict[str, Any], policy: str) -> str:

@@ -83,6 +83,7 @@ _PLAN: Shape = {
     **dict.fromkeys(("database", "place"), str),
     "owners": [{**dict.fromkeys(("target", "root", "host"), str), "at": float}],
     "is_for_all": bool,
+    "is_empty?": bool,
     "conflicts": {str: [str]},
     "ahead": [str],
     "migrations": _MIGRATIONS,

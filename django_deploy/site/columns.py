@@ -6,21 +6,34 @@ A *mark* is a short text about a column, true of the fields that fit it: ``isbn`
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import ModelState
 from django.db.migrations.utils import resolve_relation
-from django.db.models import F, Q
+from django.db.models.fields import AutoFieldMixin
 
+from .constraints import digest, unique_mark
 from .effects import CONTRACT, EXPAND, INDEX, REWRITE, SCAN, Effect, changed, renamed, unique
+from .expressions import is_text, is_total
 
-#: Lookups that are unknown of null.
-_COMPARISONS = frozenset({"", "exact", "lt", "lte", "gt", "gte", "in", "range", "startswith", "contains"})
+#: Collations of PostgreSQL by which two texts are equal only if they are the same, whatever the order.
+_EXACT = re.compile(r"default|C|POSIX|ucs_basic|C\.\w[\w-]*|[a-z]{2,3}_[A-Z]{2}(\.\w[\w-]*)?|[\w-]+-x-icu")
 
 _TEXTS = frozenset({"CharField", "SlugField", "FileField", "FilePathField", "TextField"})
+
+#: What holds all lengths, parts of times, times and answers.
+_WIDE = frozenset(
+    {"IntegerField", "BigIntegerField", "BooleanField", "DateField", "DateTimeField", "TimeField"}
+)
+
+#: The remedy where nobody knows whether the database can compute something.
+COMPUTED = "If it can be computed, and fits, of whatever the live release writes, nothing breaks."
+
+#: Bytes for which PostgreSQL has room in an index of its usual kind, about.
+_ROOM = 2_700
 
 
 def bound(model: ModelState, name: str) -> Any:
@@ -43,12 +56,19 @@ def is_filled(column: Any) -> bool:
     return bool(column.has_db_default() or column.generated)
 
 
+def is_numbered(column: Any, connection: BaseDatabaseWrapper) -> bool:
+    """The database counts, for whoever leaves it out; SQLite does that for any integer that is the key."""
+    if connection.vendor == "sqlite" and column.primary_key and not column.remote_field:
+        return _kind(column, connection) == "integer"
+    return isinstance(column, AutoFieldMixin)
+
+
 def related(field: Any) -> str:
-    """What a relation points to; empty for other fields."""
+    """What a relation points to, for a proxy the model whose table that has; empty for other fields."""
     if not field.remote_field:
         return ""
     target = field.remote_field.model
-    return str(target if isinstance(target, str) else target._meta.label).lower()
+    return str(target if isinstance(target, str) else target._meta.concrete_model._meta.label).lower()
 
 
 def marks(field: Any, connection: BaseDatabaseWrapper) -> list[str]:
@@ -57,47 +77,15 @@ def marks(field: Any, connection: BaseDatabaseWrapper) -> list[str]:
     if not field.null:
         found.append(f"{field.column} not null")
     if field.unique:
-        found.append(f"{field.column} unique")
+        found.append(unique_mark([field.column]))
     if field.primary_key:
         found.append(f"{field.column} primary key")
     if not field.has_db_default():
         found.append(f"{field.column} without a default")
+    if not is_numbered(field, connection):
+        found.append(f"{field.column} not numbered")
     if field.remote_field and field.db_constraint:
         found.append(f"{field.column} references")
-    return found
-
-
-def constraint_mark(constraint: Any) -> str:
-    """Of a constraint of a model: one of the same name that says something else has another mark."""
-    said = hashlib.sha256(repr(constraint.deconstruct()).encode()).hexdigest()[:12]
-    return f"constraint {constraint.name} {said}"
-
-
-def compared_fields(condition: Q) -> set[str] | None:
-    """The fields that are compared with values or each other, and nothing else; None where there is more.
-
-    Such a condition is unknown where they are null, and a check constraint accepts that.
-    """
-    if condition.connector == Q.XOR:  # which databases without it are asked for by counting
-        return None
-    found: set[str] = set()
-    for child in condition.children:
-        if isinstance(child, Q):
-            names = compared_fields(child)
-            if names is None:
-                return None
-            found |= names
-        elif isinstance(child, tuple):
-            value: Any = child[1]
-            name, _, lookup = child[0].partition("__")
-            is_field = isinstance(value, F)
-            other = {str(value.name)} if is_field else set()
-            is_plain = is_field or not hasattr(value, "resolve_expression")
-            if lookup not in _COMPARISONS or value is None or not is_plain:
-                return None
-            found |= {name, *other}
-        else:
-            return None
     return found
 
 
@@ -105,36 +93,80 @@ def _type_mark(field: Any, connection: BaseDatabaseWrapper) -> str:
     if field.remote_field:
         return f"{field.column} points to {related(field)}"
     if field.generated:
-        return f"{field.column} generated"
+        return f"{field.column} generated as {_kind(field, connection)} {digest(repr(field.expression))}"
     return f"{field.column} is {_kind(field, connection)}"
 
 
 def _kind(field: Any, connection: BaseDatabaseWrapper) -> str:
-    """The type in the database, with the check by which that keeps values out."""
+    """The type in the database, with the check by which that keeps values out.
+
+    Whether the database counts is no matter of the type, though MySQL says it there.
+    """
     found = field.db_parameters(connection)
-    return f"{found['type']}, {found['check']}" if found["check"] else str(found["type"])
+    kind = str(found["type"]).removesuffix(" AUTO_INCREMENT")
+    return f"{kind}, {found['check']}" if found["check"] else kind
 
 
 def _collation_mark(field: Any) -> str:
     return f"{field.column} sorted as {getattr(field, 'db_collation', None)}"
 
 
-def alterations(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper) -> Iterator[Effect]:
-    """What becomes of a column, aspect by aspect."""
+def computed(table: str, field: Any, connection: BaseDatabaseWrapper) -> Effect | None:
+    """What a generated column is to those who write what it is made of; None where nothing can fail."""
+    if is_total(field.expression, connection.vendor) and _holds_all(field, connection):
+        return None
+    what = f"adds {table}.{field.column}, which perhaps cannot be computed of all that others write"
+    mark, work = _type_mark(field, connection), REWRITE if field.db_persist else ""
+    return Effect(CONTRACT, what, table, mark=mark, is_needed=True, work=work, remedy=COMPUTED)
+
+
+def _holds_all(field: Any, connection: BaseDatabaseWrapper) -> bool:
+    """Whether the type of a generated column has room for whatever ``is_total`` knows."""
+    if connection.vendor == "sqlite":
+        return True
+    kind = field.get_internal_type()
+    if not is_text(field.expression):
+        return kind in _WIDE
+    return kind == "SearchVectorField" or (kind in _TEXTS and _longest(field.output_field) == float("inf"))
+
+
+def alterations(
+    table: str, old: Any, new: Any, connection: BaseDatabaseWrapper, kind: str = ""
+) -> Iterator[Effect]:
+    """What becomes of a column, aspect by aspect; ``kind`` is the type of a relation, where only one is."""
     yield from renamed(table, old.column, new.column)
-    yield from _alter_type(table, old, new, connection)
+    yield from _alter_type(table, old, new, connection, kind)
+    yield from _alter_numbering(table, old, new, connection)
     yield from _alter_null(table, old, new)
-    yield from _alter_keys(table, old, new)
+    yield from _alter_keys(table, old, new, connection)
     yield from _alter_default(table, old, new)
-    if getattr(old, "db_collation", None) != getattr(new, "db_collation", None):
-        what = f"changes the collation of {table}.{old.column}"
-        yield changed(table, old.column, what, _collation_mark(new))
+    yield from _alter_collation(table, old, new, connection)
 
 
-def _alter_type(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper) -> Iterator[Effect]:
+def _alter_collation(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper) -> Iterator[Effect]:
+    column, place = old.column, f"{table}.{old.column}"
+    names = [getattr(field, "db_collation", None) for field in (old, new)]
+    if names[0] == names[1]:
+        return
+    if connection.vendor == "postgresql" and all(not name or _EXACT.fullmatch(name) for name in names):
+        work = SCAN if old.unique or old.db_index else ""
+        yield Effect(EXPAND, f"sorts {place} in another way", table, (column,), is_needed=True, work=work)
+    else:
+        yield changed(table, column, f"changes the collation of {place}", _collation_mark(new))
+
+
+def _alter_type(
+    table: str, old: Any, new: Any, connection: BaseDatabaseWrapper, kind: str
+) -> Iterator[Effect]:
     column, place, mark = old.column, f"{table}.{old.column}", _type_mark(new, connection)
-    if old.remote_field or new.remote_field:
+    if old.remote_field and new.remote_field:
         yield from _alter_relation(table, old, new, mark)
+        return
+    if old.remote_field or new.remote_field:
+        if kind == _kind(old if new.remote_field else new, connection):
+            yield from _alter_references(table, old, new)
+        else:
+            yield changed(table, column, f"changes the type of {place}", mark)
         return
     if old.generated or new.generated:
         if old.deconstruct()[1:] != new.deconstruct()[1:]:
@@ -158,11 +190,31 @@ def _alter_relation(table: str, old: Any, new: Any, mark: str) -> Iterator[Effec
     column, place = old.column, f"{table}.{old.column}"
     if related(old) != related(new) or old.remote_field.field_name != new.remote_field.field_name:
         yield changed(table, column, f"lets {place} point elsewhere", mark)
-    elif new.db_constraint and not old.db_constraint:
+    else:
+        yield from _alter_references(table, old, new)
+
+
+def _alter_references(table: str, old: Any, new: Any) -> Iterator[Effect]:
+    """Whether the database sees to it that there is what a column points to."""
+    column, place = old.column, f"{table}.{old.column}"
+    was, is_now = (bool(field.remote_field and field.db_constraint) for field in (old, new))
+    if is_now and not was:
         what = f"lets {place} have only what it points to"
         yield Effect(CONTRACT, what, table, (column,), f"{column} references", work=SCAN)
-    elif old.db_constraint and not new.db_constraint:
-        yield Effect(EXPAND, f"loosens {place}", table, (column,), is_needed=True)
+    elif was and not is_now:
+        what = f"lets {place} have what {related(old)} has not"
+        yield Effect(EXPAND, what, table, (column,), is_needed=True)
+
+
+def _alter_numbering(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper) -> Iterator[Effect]:
+    column, place = old.column, f"{table}.{old.column}"
+    was, is_now = (is_numbered(each, connection) for each in (old, new))
+    if is_now and not was:
+        yield Effect(EXPAND, f"lets the database number {place}", table, (column,), is_needed=True)
+    elif was and not is_now:
+        what = f"does not let the database number {place} any more"
+        mark, is_for_all = f"{column} not numbered", not is_optional(new)
+        yield Effect(CONTRACT, what, table, (column,), mark, is_for_all=is_for_all)
 
 
 def _alter_null(table: str, old: Any, new: Any) -> Iterator[Effect]:
@@ -175,18 +227,28 @@ def _alter_null(table: str, old: Any, new: Any) -> Iterator[Effect]:
         yield Effect(CONTRACT, what, table, (column,), mark, is_for_all=is_for_all, work=SCAN)
 
 
-def _alter_keys(table: str, old: Any, new: Any) -> Iterator[Effect]:
+def _alter_keys(table: str, old: Any, new: Any, connection: BaseDatabaseWrapper) -> Iterator[Effect]:
     column, place = old.column, f"{table}.{old.column}"
     if old.primary_key != new.primary_key:
         what = f"makes {place} the primary key" if new.primary_key else f"takes the primary key {place} away"
         yield changed(table, column, what, f"{column} primary key" if new.primary_key else "")
     elif new.unique and not old.unique:
-        yield unique(table, (column,), f"{column} unique", is_for_all=is_filled(new))
+        yield unique(table, (column,), unique_mark([column]), is_for_all=is_filled(new))
     elif old.unique and not new.unique:
         what = f"lets {place} have the same value twice"
         yield Effect(EXPAND, what, table, (column,), is_needed=True)
     elif new.db_index and not old.db_index:
-        yield Effect(EXPAND, f"adds an index to {place}", table, (column,), work=INDEX)
+        hint = long_text_hint(table, new, connection)
+        yield Effect(EXPAND, f"adds an index to {place}", table, (column,), work=INDEX, hint=hint)
+
+
+def long_text_hint(table: str, field: Any, connection: BaseDatabaseWrapper) -> str:
+    """Of a field in an index, if it may have texts for which PostgreSQL has no room there."""
+    has_texts, text = field.get_internal_type() in _TEXTS, field.output_field if field.generated else field
+    if connection.vendor != "postgresql" or not has_texts or _longest(text) <= _ROOM:
+        return ""
+    room = f"no room in it for more than about {_ROOM:,} bytes of {table}.{field.column}"
+    return f"PostgreSQL has {room}: who writes more gets an error"
 
 
 def _alter_default(table: str, old: Any, new: Any) -> Iterator[Effect]:

@@ -19,7 +19,8 @@ class Effect:
     ``what`` says it to people. Without ``columns`` it concerns the whole table. Code whose table has the
     ``mark`` (``columns.py``) lives with it already. ``is_for_all``: code that does not know the columns is
     concerned as well, as it leaves them out of what it inserts. ``is_needed``: the code which brings the
-    migration does not run without it. ``work`` is REWRITE, SCAN, INDEX or empty.
+    migration does not run without it. ``work`` is REWRITE, SCAN, INDEX or empty. ``hint`` is
+    something to be known of it that stands in nobody's way.
     """
 
     category: str
@@ -31,13 +32,14 @@ class Effect:
     is_needed: bool = False
     work: str = ""
     remedy: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True)
 class Judged:
     """An operation with its effects; none means that the database stays as it is.
 
-    ``hint`` says what it means for those who use a large table meanwhile.
+    ``hint`` says what it means for those who use a large table meanwhile, and what effects hint at.
     """
 
     words: str

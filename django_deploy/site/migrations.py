@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from .databases import place, sqlite_file
 from .effects import Judged
 from .operations import judge_operation, judge_reversal
-from .owners import owners
+from .owners import TABLE, owners
 from .table_sizes import hint, row_counts
 
 Key = tuple[str, str]
@@ -62,10 +63,10 @@ def read_command(command: Sequence[str]) -> Request:
 def plan_migrations(command: Sequence[str]) -> dict[str, Any]:
     """What a ``migrate`` command would do.
 
-    ``database`` (alias), ``place``, ``owners``; ``is_for_all``; ``conflicts``: by app, leaf nodes that are
-    several; ``ahead``: migrations that are applied and that this code lacks; ``migrations``: in order, each
-    with ``name``, ``needs`` (others of them), ``operations`` and ``is_whole``: should it fail, nothing of it
-    stays.
+    ``database`` (alias), ``place``, ``owners``; ``is_for_all``; ``is_empty``: nothing was made in the
+    database so far; ``conflicts``: by app, leaf nodes that are several; ``ahead``: migrations that are
+    applied and that this code lacks; ``migrations``: in order, each with ``name``, ``needs`` (others of
+    them), ``operations`` and ``is_whole``: should it fail, nothing of it stays.
     """
     request = read_command(command)
     connection = connections[request.alias]
@@ -127,10 +128,18 @@ def _plan(connection: BaseDatabaseWrapper, request: Request) -> dict[str, Any]:
     return {
         "owners": owners(connection),
         "is_for_all": request.is_for_all,
+        "is_empty": _is_empty(connection),
         "conflicts": {app: sorted(names) for app, names in conflicts.items()},
         "ahead": [] if request.is_dry else ahead(executor.loader),
         "migrations": pending,
     }
+
+
+def _is_empty(connection: BaseDatabaseWrapper) -> bool:
+    """Also where a deployment has failed that had signed it, and applied nothing."""
+    recorder = MigrationRecorder(connection)
+    own = {TABLE, recorder.Migration._meta.db_table}
+    return own.issuperset(connection.introspection.table_names()) and not recorder.applied_migrations()
 
 
 def _pending(executor: MigrationExecutor, request: Request) -> list[dict[str, Any]]:
@@ -180,12 +189,13 @@ def _judge(
 def _with_hints(
     connection: BaseDatabaseWrapper, judged: Sequence[tuple[Migration, list[Judged]]]
 ) -> list[tuple[Migration, list[Judged]]]:
-    """Of large tables, what the wait will be."""
+    """Of large tables, what the wait will be; and what the effects hint at."""
     effects = [effect for _, operations in judged for each in operations for effect in each.effects]
     rows = row_counts(connection, {effect.table for effect in effects if effect.work})
 
     def told(operation: Judged) -> Judged:
-        hints = (hint(connection.vendor, e.table, e.work, rows.get(e.table, 0)) for e in operation.effects)
+        hints = [hint(connection.vendor, e.table, e.work, rows.get(e.table, 0)) for e in operation.effects]
+        hints += [effect.hint for effect in operation.effects]
         return replace(operation, hint="; ".join(dict.fromkeys(filter(None, hints))))
 
     return [(migration, [told(operation) for operation in operations]) for migration, operations in judged]
@@ -196,22 +206,39 @@ def _needs(loader: MigrationLoader, migration: Migration, keys: Collection[Key])
     return sorted(f"{parent.key[0]}.{parent.key[1]}" for parent in parents if parent.key in keys)
 
 
+#: As ``squashmigrations`` names what it makes: behind this, the last one of its parts.
+_SQUASHED = re.compile(r"_squashed_(\d+)")
+
+
 def ahead(loader: MigrationLoader) -> list[str]:
     """Applied migrations of this site's apps that this code does not have.
 
-    What squashing left behind in the records is older than a migration of the app that is known.
+    What squashing left behind in the records does not count.
     """
     # Not the loader's: to a squashed one whose parts are applied it has no record.
     assert loader.connection is not None
     applied: dict[Key, Any] = dict(MigrationRecorder(loader.connection).applied_migrations())
     replaced = {key for migration in loader.replacements.values() for key in migration.replaces}
     known = loader.disk_migrations.keys() | replaced
-    newest: dict[str, int] = {}
-    for key, record in applied.items():
+    found: list[str] = []
+    wholes: list[Key] = []
+    for key in sorted(applied, key=lambda each: applied[each].pk, reverse=True):
         if key in known:
-            newest[key[0]] = max(newest.get(key[0], 0), record.pk)
-    return [
-        f"{app}.{name}"
-        for (app, name), record in sorted(applied.items(), key=lambda item: item[1].pk)
-        if (app, name) not in known and app in loader.migrated_apps and record.pk > newest.get(app, 0)
-    ]
+            wholes.append(key)
+        elif key[0] in loader.migrated_apps and not any(_has_squashed(loader, each, key) for each in wholes):
+            found.append(".".join(key))
+    return found[::-1]
+
+
+def _has_squashed(loader: MigrationLoader, whole: Key, part: Key) -> bool:
+    """Whether one that was recorded later may be what became of a part, though it does not say so any more.
+
+    A branch that is not here has no such: the first migration of its app is older, and none is squashed.
+    """
+    if whole[0] != part[0]:
+        return False
+    last, number = _SQUASHED.search(whole[1]), re.match(r"\d+", part[1])
+    if last and number:
+        return int(number[0]) <= int(last[1])
+    migration = loader.disk_migrations.get(whole)
+    return migration is not None and all(app != whole[0] for app, _ in migration.dependencies)

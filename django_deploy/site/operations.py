@@ -8,7 +8,8 @@ the database.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +20,8 @@ from django.db.migrations import RunPython, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
-from .columns import alterations, bound, compared_fields, constraint_mark, is_filled, is_optional, related
+from .columns import COMPUTED, alterations, bound, computed, is_filled, is_optional, long_text_hint, related
+from .constraints import constraint_mark, index_mark, passing_fields, unique_mark
 from .effects import (
     CONTRACT,
     EXPAND,
@@ -34,6 +36,7 @@ from .effects import (
     renamed,
     unique,
 )
+from .expressions import fields_in, is_text, is_total
 
 
 def judge_operation(
@@ -128,6 +131,21 @@ class Reading:
     def column(self, model: ModelState, name: str) -> str:
         return str(bound(model, name).column)
 
+    def _bound(self, state: ProjectState, model: ModelState, name: str) -> Any:
+        """A key that points to a proxy points to the model whose table that has."""
+        field = bound(model, name)
+        if field.remote_field and not field.many_to_many:
+            field.remote_field.model = self._concrete(state, related(field))
+        return field
+
+    def _concrete(self, state: ProjectState, label: str) -> str:
+        app, _, name = label.partition(".")
+        model = state.models.get((app, name))
+        if model is None or not model.options.get("proxy"):
+            return label
+        base = next((base for base in model.bases if isinstance(base, str)), "")
+        return self._concrete(state, base.lower()) if base else label
+
     # Models
 
     def create_model(self) -> Iterator[Effect]:
@@ -194,13 +212,27 @@ class Reading:
             if between := self.between(model, added.name, added):
                 yield Effect(EXPAND, f"creates the table {between}", between, is_needed=True)
         elif is_optional(added) and not added.primary_key:
-            work = REWRITE if getattr(added, "db_persist", False) else ""
-            what = f"adds the column {table}.{added.column}"
-            yield Effect(EXPAND, what, table, (added.column,), is_needed=True, work=work)
+            yield self._add_column(model, table, added)
             if added.unique and is_filled(added):
-                yield unique(table, (added.column,), f"{added.column} unique", is_for_all=True)
+                yield unique(table, (added.column,), unique_mark([added.column]), is_for_all=True)
         else:
             yield self._required(table, added.column)
+
+    def _add_column(self, model: ModelState, table: str, added: Any) -> Effect:
+        effect = computed(table, added, self.connection) if added.generated else None
+        if effect:
+            return replace(effect, columns=self._read(model, [added.expression]))
+        work = REWRITE if getattr(added, "db_persist", False) else ""
+        what = f"adds the column {table}.{added.column}"
+        is_written = added.generated and (added.db_index or added.unique)
+        hint = long_text_hint(table, added, self.connection) if is_written else ""
+        return Effect(EXPAND, what, table, (added.column,), is_needed=True, work=work, hint=hint)
+
+    def _read(self, model: ModelState, expressions: Sequence[Any]) -> tuple[str, ...]:
+        """The columns that are read; none, which stands for the whole table, where nobody knows."""
+        names = fields_in(expressions)
+        columns = [self.column(model, name) for name in sorted(names or ()) if name in model.fields]
+        return tuple(columns) if names is not None and len(columns) == len(names) else ()
 
     def _required(self, table: str, column: str) -> Effect:
         """Code that does not know the column cannot insert rows any more; reading goes on."""
@@ -239,7 +271,7 @@ class Reading:
         if not old or not new:
             return
         name, table = self.operation.name, self.table(old)
-        was, is_now = bound(old, name), bound(new, name)
+        was, is_now = self._bound(self.before, old, name), self._bound(self.after, new, name)
         if was.many_to_many and is_now.many_to_many:
             yield from self._alter_between(
                 self.between(old, name, was), self.between(new, name, is_now), was, is_now
@@ -247,7 +279,24 @@ class Reading:
         elif was.many_to_many or is_now.many_to_many:
             yield changed(table, is_now.column, f"turns {name} into another kind of field")
         else:
-            yield from alterations(table, was, is_now, self.connection)
+            kind = self._only_kind((self.before, was), (self.after, is_now))
+            yield from alterations(table, was, is_now, self.connection, kind)
+
+    def _only_kind(self, *fields: tuple[ProjectState, Any]) -> str:
+        """The type of a relation's column, where another field that is none takes its place, or gives it."""
+        kinds = [self._kind(state, field) for state, field in fields if field.remote_field]
+        return kinds[0] if len(kinds) == 1 else ""
+
+    def _kind(self, state: ProjectState, relation: Any) -> str:
+        """The type that the key has to which it points; empty where that is not in the state."""
+        app, _, name = related(relation).partition(".")
+        target = state.models.get((app, name))
+        fields = [bound(target, each) for each in target.fields] if target else []
+        wanted = relation.remote_field.field_name
+        key = next((each for each in fields if (each.name == wanted if wanted else each.primary_key)), None)
+        if key is None:
+            return ""
+        return self._kind(state, key) if key.remote_field else str(key.rel_db_type(self.connection))
 
     def _alter_between(self, old: str, new: str, was: Any, is_now: Any) -> Iterator[Effect]:
         yield from self._rename_table(old, new)
@@ -257,10 +306,38 @@ class Reading:
     # Indexes and constraints
 
     def add_index(self) -> Iterator[Effect]:
-        if model := self.model(self.after, self.operation.model_name):
-            table = self.table(model)
-            work = "" if type(self.operation).__name__.endswith("Concurrently") else INDEX
-            yield Effect(EXPAND, f"adds an index to {table}", table, work=work)
+        model = self.model(self.after, self.operation.model_name)
+        if model is None:
+            return
+        table, index = self.table(model), self.operation.index
+        work = "" if type(self.operation).__name__.endswith("Concurrently") else INDEX
+        parts = self._computed(index)
+        if all(is_total(part, self.connection.vendor) for part in parts):
+            hint = self._index_hint(model, index)
+            yield Effect(EXPAND, f"adds an index to {table}", table, work=work, hint=hint)
+            return
+        what = f"adds {index.name} to {table}, which perhaps cannot be computed of all that others write"
+        columns, mark = self._read(model, parts), index_mark(index)
+        yield Effect(CONTRACT, what, table, columns, mark, work=work, remedy=COMPUTED)
+
+    def _computed(self, index: models.Index) -> list[Any]:
+        """What the database computes of each row for an index; Django leaves out what it does not know."""
+        features = self.connection.features
+        parts = [*index.expressions, *([index.condition] if index.condition else [])]
+        is_made = (not index.contains_expressions or features.supports_expression_indexes) and (
+            not index.condition or features.supports_partial_indexes
+        )
+        return parts if is_made else []
+
+    def _index_hint(self, model: ModelState, index: models.Index) -> str:
+        if type(index).__name__ not in ("Index", "BTreeIndex"):
+            return ""
+        texts = [expression for expression in index.expressions if is_text(expression)]
+        names = [*index.fields, *index.include, *sorted(fields_in(texts) or ())]
+        names = [name.removeprefix("-") for name in names]
+        fields = [bound(model, name) for name in names if name in model.fields]
+        hints = (long_text_hint(self.table(model), field, self.connection) for field in fields)
+        return "; ".join(filter(None, hints))
 
     def remove_index(self) -> Iterator[Effect]:
         if model := self.model(self.before, self.operation.model_name):
@@ -282,7 +359,7 @@ class Reading:
         for names in sorted(is_now - was):
             columns = tuple(self.column(new, name) for name in names)
             if operation.option_name == "unique_together":
-                mark, is_for_all = f"unique {' '.join(columns)}", any(is_filled(bound(new, n)) for n in names)
+                mark, is_for_all = unique_mark(columns), any(is_filled(bound(new, n)) for n in names)
                 yield unique(table, columns, mark, is_for_all=is_for_all)
             else:
                 yield Effect(EXPAND, f"adds an index to {table}", table, columns, work=INDEX)
@@ -294,25 +371,32 @@ class Reading:
         if model is None:
             return
         table, constraint = self.table(model), self.operation.constraint
+        mark = constraint_mark(constraint, {name: self.column(model, name) for name in model.fields})
         is_unique = isinstance(constraint, models.UniqueConstraint)
-        names = constraint.fields if is_unique and constraint.nulls_distinct is not False else ()
-        mark = constraint_mark(constraint)
-        if names:  # who leaves one out inserts null, and nulls differ; or what the database has for it
-            columns = tuple(self.column(model, name) for name in names)
-            is_for_all = any(is_filled(bound(model, name)) for name in names)
-            yield unique(table, columns, mark, is_for_all=is_for_all)
+        if is_unique and constraint.fields and constraint.nulls_distinct is not False:
+            yield self._unique(model, constraint, mark)
         else:
             work = INDEX if is_unique else SCAN
             what = f"lets {table} accept only what fits the constraint {constraint.name}"
-            columns = () if is_unique else self._checked(model, constraint)
-            yield Effect(CONTRACT, what, table, columns, mark, work=work)
+            yield Effect(CONTRACT, what, table, self._passing(model, constraint), mark, work=work)
 
-    def _checked(self, model: ModelState, constraint: Any) -> tuple[str, ...]:
-        """The columns of a check that null passes, so that it is nothing to code which knows none of them."""
-        condition = getattr(constraint, "condition", None) or getattr(constraint, "check", None)
-        names = compared_fields(condition) if isinstance(condition, models.Q) else None
-        fields = [bound(model, name) for name in sorted(names or ()) if name in model.fields]
-        if not fields or len(fields) != len(names or ()) or any(map(is_filled, fields)):
+    def _unique(self, model: ModelState, constraint: Any, mark: str) -> Effect:
+        """Who leaves a column out inserts null, and nulls differ; or what the database has for it."""
+        columns = tuple(self.column(model, name) for name in constraint.fields)
+        is_for_all = any(is_filled(bound(model, name)) for name in constraint.fields)
+        effect = unique(self.table(model), columns, mark, is_for_all=is_for_all)
+        if constraint.condition is None:
+            return effect
+        # Who writes what the condition reads brings a row under it.
+        read = self._read(model, [constraint.condition])
+        what = f"{effect.what} where the condition of {constraint.name} holds"
+        return replace(effect, what=what, columns=tuple(dict.fromkeys([*columns, *read])) if read else ())
+
+    def _passing(self, model: ModelState, constraint: Any) -> tuple[str, ...]:
+        """The columns of one that null passes, so that it is nothing to code which knows none of them."""
+        names = passing_fields(constraint) or ()
+        fields = [bound(model, name) for name in sorted(names) if name in model.fields]
+        if not fields or len(fields) != len(names) or any(map(is_filled, fields)):
             return ()
         return tuple(field.column for field in fields)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import django
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
@@ -105,11 +106,16 @@ def _template_troubles() -> Iterator[str]:
     """Templates that no page can be made of."""
     for engine in engines.all():
         if isinstance(engine, DjangoTemplates):
-            for name in _template_names(engine):
+            for name in filter(_is_of_this_site, _template_names(engine)):
                 try:
                     engine.get_template(name)
                 except (TemplateSyntaxError, UnicodeDecodeError) as error:
                     yield f"({TEMPLATE_ID}) The template {name} cannot be used: {error}"
+
+
+def _is_of_this_site(name: str) -> bool:
+    """Our own pages of the admin use its tags, and are nothing without it."""
+    return apps.is_installed("django.contrib.admin") or not name.startswith("admin/django_deploy/")
 
 
 def _template_names(engine: DjangoTemplates) -> list[str]:

@@ -9,8 +9,10 @@ from typing import Any
 
 from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .columns import constraint_mark, marks
+from .columns import marks
+from .constraints import constraint_mark, index_mark, unique_mark
 
 
 def tables() -> dict[str, dict[str, Any]]:
@@ -27,15 +29,17 @@ def tables() -> dict[str, dict[str, Any]]:
         )
         for field in model._meta.local_concrete_fields:
             table["columns"][field.column] = f"{model._meta.label}.{field.name}"
-            table["marks"] += marks(field, connections[DEFAULT_DB_ALIAS])
-        table["marks"] += _table_marks(model)
+        table["marks"] += model_marks(model, connections[DEFAULT_DB_ALIAS])
     return found
 
 
-def _table_marks(model: type[models.Model]) -> list[str]:
+def model_marks(model: type[models.Model], connection: BaseDatabaseWrapper) -> list[str]:
+    """All that is true of its columns, alone and together."""
     meta = model._meta
     columns = {field.name: str(field.column) for field in meta.local_concrete_fields}
     return [
-        *map(constraint_mark, meta.constraints),
-        *(f"unique {' '.join(columns[name] for name in names)}" for names in meta.unique_together),
+        *(mark for field in meta.local_concrete_fields for mark in marks(field, connection)),
+        *(constraint_mark(constraint, columns) for constraint in meta.constraints),
+        *(index_mark(index) for index in meta.indexes if index.contains_expressions or index.condition),
+        *(unique_mark(columns[name] for name in names) for names in meta.unique_together),
     ]

@@ -156,3 +156,17 @@ def test_opaque_operations_are_named_where_something_runs():
 
     assert judge(plan, [LIVE], "refuse").opaque == ["shop.0002: Operation 1"]
     assert judge(plan, [], "refuse").opaque == []
+
+
+def test_of_two_operations_of_the_same_words_the_right_one_is_unsafe():
+    """A column that becomes wider and then, in the same migration, narrower."""
+    made = migration("shop.0002", ADD, DROP)
+    for operation in made["operations"]:
+        operation["words"] = "Alter field isbn on book"
+
+    (planned,) = judge([made], [LIVE], "allow").planned
+
+    assert [operation["unsafe"] for operation in planned["operations"]] == [
+        [],
+        ["drops isbn; the live release uses it: shop.Book.isbn"],
+    ]

@@ -111,6 +111,16 @@ def test_the_last_of_what_comes_before_brings_the_others_along(migrations):
     ]
 
 
+def test_nobody_uses_a_database_in_which_there_is_nothing(migrations, link):
+    """Another one than that of the live release: its steps back and forth concern nobody."""
+    site = Site(migration("shop.0002", ADD, RUN), migration("shop.0003", DROP), is_empty=True)
+
+    for policy in ("refuse", "phased"):
+        assert migrations.plan(site.ask, {**MESSAGE, "policy": policy}) == {"opaque": [], "deferred": []}
+
+    assert [fields["is_live"] for _, fields in link.events] == [False, False]
+
+
 def test_a_command_for_one_app_is_not_cut_in_two(migrations):
     with pytest.raises(Failure, match="the release that is live could not go on"):
         migrations.plan(
@@ -134,6 +144,10 @@ def test_a_database_that_is_ahead(migrations, link):
     migrations.plan(site.ask, {**MESSAGE, "policy": "allow"})
 
     assert caught.value.message == message
+    assert caught.value.remedy.endswith(
+        "deploy --allow-breaking, and then, so that the database forgets them:"
+        " deploy_run staging -- migrate APP --prune."
+    )
     assert link.warnings() == [message]
 
 

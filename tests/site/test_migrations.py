@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack, closing
 
 import pytest
@@ -167,6 +168,21 @@ def test_all_at_once(server, tmp_path):
     )
 
 
+def test_a_database_is_empty_until_something_is_made_in_it(server, tmp_path):
+    """Whose it is may be written down already."""
+    _, create = server
+    owner = {"target": "staging", "root": "/srv/shop", "host": "web1"}
+    with closing(Edition(1, create("empty"), tmp_path)) as edition:
+        before = edition.plan()["is_empty"]
+        assert edition.ask(do="guard", database="default", owner=owner, wait=9)["ok"]
+        edition.ask(do="unguard")
+        signed = edition.plan()["is_empty"]
+        edition.migrate()
+        after = edition.plan()["is_empty"]
+
+    assert (before, signed, after) == (True, True, False)
+
+
 SQUASHED = """\
 from django.db import migrations
 
@@ -199,3 +215,76 @@ def test_what_was_squashed_is_neither_ahead_nor_in_the_way(server, tmp_path):
 
     assert (both["ahead"], both["migrations"]) == ([], [])
     assert (alone["ahead"], alone["migrations"]) == ([], [])
+
+
+@pytest.fixture
+def books(tmp_path):
+    """Three migrations are applied, and the files may change."""
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "database")}
+    with closing(Edition(3, database, tmp_path)) as edition:
+        edition.migrate()
+    return Books(database, tmp_path)
+
+
+class Books:
+    def __init__(self, database, folder):
+        self.database, self.folder = database, folder
+
+    @property
+    def files(self):
+        return self.folder / "edition_3"
+
+    def squash(self, name, first, last):
+        """As ``squashmigrations`` does; its parts and what says so are gone once all sites have it."""
+        parts = [each.removesuffix(".py") for each in MIGRATIONS[first - 1 : last]]
+        after = [] if first == 1 else [("library", MIGRATIONS[first - 2].removesuffix(".py"))]
+        text = (
+            "from django.db import migrations\n\n\nclass Migration(migrations.Migration):\n"
+            f"    replaces = {[('library', part) for part in parts]}\n    dependencies = {after}\n"
+        )
+        (self.files / f"{name}.py").write_text(text)
+        self.migrate()
+        for part in parts:
+            (self.files / f"{part}.py").unlink()
+        (self.files / f"{name}.py").write_text(re.sub("    replaces = .*\n", "", text))
+
+    def migrate(self):
+        with closing(Edition(3, self.database, self.folder)) as edition:
+            edition.migrate()
+
+    def ahead(self):
+        with closing(Edition(3, self.database, self.folder)) as edition:
+            return edition.plan()["ahead"]
+
+
+FIRST, SECOND, THIRD = (name.removesuffix(".py") for name in MIGRATIONS[:3])
+
+
+def test_a_branch_that_is_not_here_is_missed_behind_others_too(books):
+    """Both branches were deployed, one after the other."""
+    (books.files / f"{SECOND}.py").unlink()
+    third = books.files / f"{THIRD}.py"
+    third.write_text(third.read_text().replace(SECOND, FIRST))
+
+    assert books.ahead() == [f"library.{SECOND}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        (f"{FIRST}_squashed_{THIRD}", 1, 3),
+        ("0001_anew", 1, 3),
+        (f"{SECOND}_squashed_{THIRD}", 2, 3),
+    ],
+)
+def test_what_was_squashed_long_ago_is_not_missed(books, name, first, last):
+    books.squash(name, first, last)
+
+    assert books.ahead() == []
+
+
+def test_what_was_squashed_hides_no_later_one(books):
+    (books.files / f"{THIRD}.py").unlink()
+    books.squash(f"{FIRST}_squashed_{SECOND}", 1, 2)
+
+    assert books.ahead() == [f"library.{THIRD}"]

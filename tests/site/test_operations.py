@@ -12,7 +12,7 @@ from django.db.models import lookups
 from django.db.models.functions import Lower
 
 from django_deploy.host.judgement import Code, judge
-from django_deploy.site.columns import constraint_mark
+from django_deploy.site.constraints import constraint_mark
 from django_deploy.site.effects import Judged
 from django_deploy.site.operations import judge_operation, judge_reversal
 
@@ -350,8 +350,8 @@ def test_a_constraint_of_the_same_name_is_another_one(before):
     old, new = (models.CheckConstraint(condition=models.Q(count__gte=least), name="c") for least in (0, 10))
     (effect,) = judge_operation(migrations.AddConstraint("book", new), "shop", before, connection).effects
 
-    assert effect.mark == constraint_mark(new.clone())
-    assert effect.mark != constraint_mark(old)
+    assert effect.mark == constraint_mark(new.clone(), {})
+    assert effect.mark != constraint_mark(old, {})
 
 
 @pytest.mark.parametrize(

@@ -258,3 +258,9 @@ def test_databases_of_servers_are_checked_as_well(monkeypatch):
 
     assert asked == [["other"]]
     assert "(shop.W001) It is full." in warnings
+
+
+def test_pages_of_the_admin_are_not_missed_without_it():
+    backend = "django.template.backends.django.DjangoTemplates"
+    with override_settings(TEMPLATES=[{"BACKEND": backend, "APP_DIRS": True}]):
+        assert preflight()["templates"] == []
