@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import tempfile
 import time
@@ -22,9 +23,15 @@ class Traveller(Keeper):
     def rollback(self, *words):
         return self.run("deploy_rollback", "demo", *words)
 
-    def applied(self):
+    def applied(self, file=None):
         query = "SELECT name FROM django_migrations WHERE app = 'catalogue' ORDER BY id"
-        return [name for (name,) in self.ask(query)]
+        with closing(sqlite3.connect(file or self.database)) as connection:
+            return [name for (name,) in connection.execute(query)]
+
+    def set_environment(self, **values):
+        settings = self.project / "bookshop" / "settings.py"
+        line = f"DEPLOY_TARGETS['demo']['ENV'] = {{**DEPLOY_TARGETS['demo']['ENV'], **{values!r}}}"
+        settings.write_text(f"{settings.read_text()}\n{line}\n")
 
     def write(self, statement):
         with closing(sqlite3.connect(self.database)) as connection, connection:
@@ -255,6 +262,30 @@ def test_the_database_is_left_as_it_is_when_one_says_so(shop, releases):
     assert shop.applied()[-1] == "0005_no_blurb"
     assert shop.rollback(fourth)[0] == 0
     assert shop.live == fourth
+
+
+def test_it_is_taken_back_in_the_database_that_the_release_had(shop, releases):
+    _, _, third, fourth = releases
+    other = shop.database.with_name("other.sqlite3")
+    shutil.copy(shop.database, other)
+    shop.set_environment(BOOKSHOP_DATABASE=str(other))
+    shop.deploy()
+
+    status, out, err = shop.rollback(third, "--reverse-migrations")
+
+    assert (status, err) == (0, ""), out + err
+    assert (
+        f"local: warning: the database 'default' of {third} is another one: sqlite {shop.database};"
+        " that of the live release is sqlite ****, and what was written there is not seen any more."
+        " Their ENV differs in BOOKSHOP_DATABASE."
+        " To go back with the code alone, deploy it anew: manage.py deploy --revision.\n"
+    ) in out
+    assert (shop.applied()[-1], shop.applied(other)[-1]) == ("0004_grade", "0005_no_blurb")
+    assert shop.live == third
+    shop.check()
+
+    shop.set_environment(BOOKSHOP_DATABASE=str(shop.database))
+    assert shop.rollback(fourth, "--allow-breaking")[0] == 0
 
 
 def test_what_cannot_be_taken_back_is_refused_with_its_name(shop, releases):

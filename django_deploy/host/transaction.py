@@ -301,7 +301,8 @@ class Transaction:
         def ask(request: dict[str, Any]) -> dict[str, Any]:
             return self._steps.ask(request, PREFLIGHT_TIMEOUT)
 
-        found = self._migrations.plan_return(ask, message, self._way_back.plan)
+        with self._way_back.planning():
+            found = self._migrations.plan_return(ask, message, self._way_back.plan)
         if any(reversal.needed for reversal in self._way_back.reversals):
             self._check_that_it_starts(release)  # nothing is to be lost for a release that does not
         return {**found, "reversals": [reversal.as_dict() for reversal in self._way_back.reversals]}

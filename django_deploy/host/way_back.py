@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
+from . import environment
 from .commands import OnLine
+from .databases import Database, find_database
 from .judgement import OPAQUE, REFUSE, Code, judge, with_dependents
 from .layout import LIVE, RELEASE_ID, RETIRED, Layout, Release
 from .link import Link
@@ -34,6 +36,21 @@ Ask = Callable[..., dict[str, Any]]
 
 
 @dataclass
+class Files:
+    """What is known of migrations by their files: of the ``names`` without ``lacks``, which nobody has.
+
+    ``owner`` is a release that has all of them, and the database; ``elsewhere`` one that has another
+    database, and the place of that.
+    """
+
+    names: list[str]
+    migrations: list[dict[str, Any]] = field(default_factory=list)
+    lacks: list[str] = field(default_factory=list)
+    owner: Optional[str] = None
+    elsewhere: Optional[tuple[str, str]] = None
+
+
+@dataclass
 class Reversal:
     """What is to be taken back in one database; ``owner`` is the release that has the files.
 
@@ -43,7 +60,7 @@ class Reversal:
 
     database: str
     place: str
-    owner: Optional[str]
+    owner: Optional[str] = None
     needed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     irreversible: list[str] = field(default_factory=list)
@@ -62,27 +79,77 @@ class WayBack:
         self._release = release
         self._on_line = on_line
         self.reversals: list[Reversal] = []
+        self._seen: set[str] = set()
+        self._live_ask: Optional[Ask] = None
+
+    @contextmanager
+    def planning(self) -> Iterator[None]:
+        """Meanwhile the live release's Django stays open: it is asked more than once."""
+        live = self._layout.live()
+        if live is None or not self._layout.release(live).python.exists():
+            yield
+            return
+        with self.opened(self._layout.release(live)) as self._live_ask:
+            yield
+        self._live_ask = None
 
     def plan(self, ask: Ask, plan: dict[str, Any]) -> None:
         """Judge what the release, which answers ``ask``, lacks: ``ahead`` of its plan."""
         database, ahead = plan["database"], plan["ahead"]
-        if not ahead or any(reversal.database == database for reversal in self.reversals):
+        if database in self._seen:
             return
-        with self._owner(database, ahead) as (owner, ask_owner, applied):
-            reversal = Reversal(database, plan["place"], owner)
-            if ask_owner is None:
-                reversal.needed = list(ahead)
-                reversal.irreversible = [
-                    f"{name}: no release of this host has its file" for name in applied["lacks"]
-                ]
-                self.reversals.append(reversal)
-                return
-            reply = ask({"do": "tables"})
-            running = [Code(f"the release {self._release.id}", reply.get("tables"))]
-            self._judge(reversal, applied["migrations"], running)
-            lost = ask_owner({"do": "losses", "database": database, "migrations": reversal.needed})
-            self._report(reversal, applied["migrations"], running, lost.get("losses", []))
+        self._seen.add(database)
+        own = find_database(ask, database, plan["place"])
+        self._tell_of_another(own, database)
+        if ahead:
+            reversal = Reversal(database, own.place)
+            self._look_at(reversal, self._read_files(own, database, ahead), ask)
             self.reversals.append(reversal)
+
+    def _tell_of_another(self, own: Database, database: str) -> None:
+        """The site goes on with other data than it has now, which nothing else would say."""
+        live = self._layout.live()
+        if live is None or self._live_ask is None:
+            return
+        other = find_database(self._live_ask, database, "")
+        if not other.place or other.is_same(own):
+            return
+        differ = environment.compare(self._layout.release(live), self._release)
+        names = ", ".join(sorted({name for kind in differ.values() for name in kind}))
+        why = f"Their ENV differs in {names}. " if names else ""
+        self._link.report(
+            "warning",
+            message=f"the database {database!r} of {self._release.id} is another one: {own.place}; that of"
+            f" the live release is {other.place}, and what was written there is not seen any more",
+            remedy=f"{why}To go back with the code alone, deploy it anew: manage.py deploy --revision.",
+        )
+
+    def _look_at(self, reversal: Reversal, files: Files, ask: Ask) -> None:
+        if files.lacks:
+            reversal.needed = files.names
+            reversal.irreversible = [f"{name}: no release of this host has its file" for name in files.lacks]
+            return
+        running = [Code(f"the release {self._release.id}", ask({"do": "tables"}).get("tables"))]
+        self._judge(reversal, files.migrations, running)
+        reversal.owner = files.owner
+        if reversal.needed and files.owner is None:
+            names = ", ".join(reversal.needed)
+            reversal.irreversible.append(f"{names}: {self._why_nobody_can(files, reversal.place)}")
+        self._report(reversal, files.migrations, running, self._losses(reversal))
+
+    def _why_nobody_can(self, files: Files, place: str) -> str:
+        if files.elsewhere is None:
+            return f"no single release of this host has the files of all that {self._release.id} lacks"
+        release, other = files.elsewhere
+        return f"{release}, which has the files, uses {other}, and {self._release.id} uses {place}"
+
+    def _losses(self, reversal: Reversal) -> list[dict[str, Any]]:
+        if reversal.owner is None or not reversal.needed:
+            return []
+        with self.opened(self._layout.release(reversal.owner)) as ask:
+            reply = ask({"do": "losses", "database": reversal.database, "migrations": reversal.needed})
+        found: list[dict[str, Any]] = reply.get("losses", [])
+        return found
 
     def _judge(self, reversal: Reversal, migrations: Sequence[dict[str, Any]], running: list[Code]) -> None:
         """As for a deployment the other way: what does this release use that is gone?"""
@@ -140,31 +207,49 @@ class WayBack:
             kept=reversal.kept[:MOST_TOLD],
         )
 
-    @contextmanager
-    def _owner(
-        self, database: str, names: Sequence[str]
-    ) -> Iterator[tuple[Optional[str], Optional[Ask], dict[str, Any]]]:
-        """The newest release that has the files of these migrations: the live one, else any other."""
+    def _read_files(self, own: Database, database: str, names: Sequence[str]) -> Files:
+        """What these migrations have done, by the releases of this host that have their files.
+
+        Several of them may know it together. Taken back they are by one that has all of them, and the same
+        database: it would not know what else is in the tables, or do it to other ones.
+        """
+        files = Files(list(names), lacks=list(names))
+        known: dict[str, Any] = {}
+        for release in self._others():
+            with self.opened(release) as ask:
+                reply = _answer(ask, {"do": "judge_applied", "database": database, "migrations": list(names)})
+                if reply is None:
+                    continue
+                applied = reply["applied"]
+                other = find_database(ask, database, applied["place"])
+            has_all = not applied["lacks"]
+            if has_all and other.is_same(own):
+                return Files(files.names, applied["migrations"], owner=release.id)
+            if has_all and files.elsewhere is None:
+                files.elsewhere = release.id, other.place
+            for migration in applied["migrations"]:
+                if migration["name"] in files.lacks:
+                    known[migration["name"]] = migration
+            files.lacks = [name for name in files.lacks if name in applied["lacks"]]
+        files.migrations = [known[name] for name in names if name in known]
+        return files
+
+    def _others(self) -> list[Release]:
+        """All releases that could be asked: the live one, then the newest."""
         live = self._layout.live()
         good = [
             release
             for release in self._layout.all_releases()
             if release.state in (LIVE, RETIRED) and release.id != self._release.id and release.python.exists()
         ]
-        lacks: list[str] = list(names)
-        for release in sorted(good, key=lambda release: (release.id == live, release.id), reverse=True):
-            with self.opened(release) as ask:
-                reply = _answer(ask, {"do": "judge_applied", "database": database, "migrations": list(names)})
-                if reply is not None and not reply["applied"]["lacks"]:
-                    yield release.id, ask, reply["applied"]
-                    return
-                if reply is not None and len(reply["applied"]["lacks"]) < len(lacks):
-                    lacks = reply["applied"]["lacks"]
-        yield None, None, {"lacks": lacks}
+        return sorted(good, key=lambda release: (release.id == live, release.id), reverse=True)
 
     @contextmanager
     def opened(self, release: Release) -> Iterator[Ask]:
         """A release's Django, for a while."""
+        if self._live_ask is not None and release.id == self._layout.live():
+            yield self._live_ask
+            return
         steps = StepProcess(release, self._keep_open, self._on_line)
         try:
             yield lambda request, timeout=TIMEOUT, stop=None: steps.ask(request, timeout, stop)
