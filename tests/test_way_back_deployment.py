@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sqlite3
 import tempfile
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.error_ids import without_ids
 from tests.test_backups_deployment import Keeper
 from tests.test_migrations_deployment import BLURB
 
@@ -310,4 +312,61 @@ def test_what_cannot_be_taken_back_is_refused_with_its_name(shop, releases):
         f"Nothing changed: the host serves {live}, as before.\n"
     )
     assert shop.live == live
+    shop.check()
+
+
+MEMO, NOTE = (
+    f"migrations.RunPython(migrations.RunPython.noop, lambda apps, editor: {back}),"
+    f' migrations.AddField("book", "{name}", models.CharField(max_length=9, default="x"))'
+    for name, back in (("memo", "1 / 0"), ("note", "__import__('time').sleep(2)"))
+)
+
+
+def test_what_could_not_be_taken_back_is_as_it_was(shop):
+    earlier = shop.live
+    shop.change_book("    memo = models.CharField(max_length=9, default='x')")
+    shop.add_migration("0007_memo", "0006_for_ever", MEMO)
+    shop.deploy("--allow-breaking")
+    live = shop.live
+
+    status, out, err = shop.rollback(earlier, "--reverse-migrations")
+
+    assert status == 1, out
+    assert err.startswith(
+        "CommandError: local: could not take back catalogue.0007_memo: ZeroDivisionError: division by zero\n"
+    )
+    assert err.endswith(f"Nothing changed: the host serves {live}, as before.\n")
+    assert "taken back, and applied again" not in out
+    assert shop.applied()[-1] == "0007_memo"
+    shop.check()
+
+
+def test_what_was_taken_back_before_is_told(shop):
+    """By a failure, and by Ctrl-C, for which nothing is stopped half-way."""
+    earlier, memo = sorted(shop.states())[-2:]
+    assert shop.live == memo
+    shop.change_book("    note = models.CharField(max_length=9, default='x')")
+    shop.add_migration("0008_note", "0007_memo", NOTE)
+    shop.deploy("--allow-breaking")
+    live = shop.live
+    in_vain = (
+        f"The host serves {live}, as before. These were taken back and applied again: catalogue.0008_note;"
+        " what only they had a place for is lost.\n"
+    )
+
+    status, out, err = shop.rollback(earlier, "--reverse-migrations")
+
+    assert (status, shop.live) == (1, live), out
+    assert err.endswith(f"\n{in_vain}")
+    assert "local: warning: taken back, and applied again: catalogue.0008_note. What only" in out
+
+    with shop.start("deploy_rollback", "demo", memo, "--reverse-migrations") as process:
+        while process.stdout.readline() != "local: take back catalogue.0008_note ...\n":
+            pass
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, shop.live) == (130, live), out
+    assert without_ids(err) == f"CommandError: Interrupted. {in_vain}"
+    assert shop.applied()[-1] == "0008_note"
     shop.check()

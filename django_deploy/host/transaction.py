@@ -321,23 +321,28 @@ class Transaction:
         if self._way_back is None or self._migrations is None:
             raise Failure("BadRequest", "nothing was planned to be taken back")
         self._note(self.journal["phase"], reversed=self._way_back.moves())
-        return {"result": {"unapplied": self._way_back.reverse(self._migrations, message["backup"])}}
+        try:
+            names = self._way_back.reverse(self._migrations, message["backup"])
+        except Failure:
+            self._note(self.journal["phase"], reversed=self._way_back.moves())
+            raise
+        return {"result": {"unapplied": names}}
 
     def _apply_again(self) -> Optional[Failure]:
         """What the way back had taken back, as the release that stays live needs it."""
         moved = self.journal.get("reversed") or []
-        names = ", ".join(name for entry in moved for name in entry["migrations"])
         if not moved:
             return None
         live = self._layout.release(self.journal["previous"])
         way_back = WayBack(self._layout, self._link, self._keep_open, live, self._steps.on_line)
         try:
-            way_back.apply_again(moved)
-        except (Failure, OSError) as error:
-            message = f"taken back, and not applied again: {names}: {error}"
-            return Failure("StepFailed", message, f"On the host: {live.path / 'manage.py'} migrate")
-        message = f"taken back, and applied again: {names}. What only they had a place for is lost"
-        self._link.report("warning", message=message, remedy="A backup may have it: deploy_restore.")
+            names = ", ".join(way_back.apply_again(moved))
+        except Failure as failure:
+            failure.remedy = f"On the host: {live.path / 'manage.py'} migrate"
+            return failure
+        if names:
+            message = f"taken back, and applied again: {names}. What only they had a place for is lost"
+            self._link.report("warning", message=message, remedy="A backup may have it: deploy_restore.")
         return None
 
     # Activate

@@ -55,7 +55,8 @@ class Reversal:
     """What is to be taken back in one database; ``owner`` is the release that has the files.
 
     ``needed`` are those without which the earlier release cannot do, in their order; ``kept`` the others.
-    ``irreversible`` says which of them cannot be taken back, and why.
+    ``irreversible`` says which of them cannot be taken back, and why. Of those in ``torn`` a part stays where
+    they fail. ``done`` are those that were taken back, None as long as nothing was tried.
     """
 
     database: str
@@ -64,9 +65,22 @@ class Reversal:
     needed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     irreversible: list[str] = field(default_factory=list)
+    torn: list[str] = field(default_factory=list)
+    done: Optional[list[str]] = None
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("database", "place", "needed", "kept", "irreversible")}
+
+    def tell_what_is_torn(self, failure: Failure) -> None:
+        """Ahead of those that were taken back one has failed: a part of that may be taken back."""
+        failed = next((name for name in reversed(self.needed) if name not in (self.done or ())), "")
+        if failed in self.torn:
+            failure.details["torn"] = [failed]
+            failure.remedy = (
+                f"A part of {failed} may have been taken back, which nothing applies again in {self.place}."
+                " Look at its tables, apply that part again by hand or put back a backup, and roll back"
+                " again."
+            )
 
 
 class WayBack:
@@ -156,6 +170,7 @@ class WayBack:
         unsafe = {refusal.migration for refusal in judge(migrations, running, REFUSE).refusals}
         reversal.needed = with_dependents(migrations, unsafe)
         reversal.kept = [m["name"] for m in migrations if m["name"] not in reversal.needed]
+        reversal.torn = [m["name"] for m in migrations if not m.get("is_whole", True)]
         reversal.irreversible = [
             f"{m['name']}: {operation['words']}"
             for m in migrations
@@ -259,58 +274,109 @@ class WayBack:
     # What is done
 
     def reverse(self, migrations: Migrations, backup: Optional[dict[str, Any]]) -> list[str]:
-        """Take back what has to be; gives the names."""
-        done: list[str] = []
+        """Take back what has to be; gives the names.
+
+        The details of a ``Failure`` tell what was ``unapplied`` before, and what of it may be ``torn``.
+        """
         for reversal in self.reversals:
-            if not reversal.needed:
-                continue
-            assert reversal.owner is not None
-            with self.opened(self._layout.release(reversal.owner)) as ask:
-                done += self._reverse_one(ask, migrations, reversal, backup)
-        return done
+            reversal.done = []
+        try:
+            for reversal in self.reversals:
+                if reversal.needed:
+                    self._reverse_one(migrations, reversal, backup)
+        except Failure as failure:
+            failure.details["unapplied"] = self._done()
+            raise
+        return self._done()
+
+    def _done(self) -> list[str]:
+        return [name for reversal in self.reversals for name in reversal.done or ()]
 
     def _reverse_one(
+        self, migrations: Migrations, reversal: Reversal, backup: Optional[dict[str, Any]]
+    ) -> None:
+        assert reversal.owner is not None
+        owner = self._layout.release(reversal.owner)
+        with self.opened(owner) as ask, migrations.guard(ask, reversal.database):
+            self._back_up(ask, migrations, reversal, backup)
+            try:
+                self._move(ask, reversal.database, reversal.needed, backwards=True)
+            except Failure as failure:
+                reversal.done = self._look_again(owner, reversal.database, reversal.needed)
+                reversal.tell_what_is_torn(failure)
+                raise
+            reversal.done = list(reversal.needed)
+
+    def _back_up(
         self, ask: Ask, migrations: Migrations, reversal: Reversal, backup: Optional[dict[str, Any]]
-    ) -> list[str]:
+    ) -> None:
         def ask_until_lost(request: dict[str, Any], timeout: Optional[float]) -> dict[str, Any]:
             return ask(request, timeout, self._link.lost)
 
-        with migrations.guard(ask, reversal.database):
-            if backup is not None:
-                before = f"taking back {', '.join(reversal.needed[:3])}"
-                migrations.dump(ask_until_lost, reversal.database, before, backup["keep"])
-            return self._move(ask, reversal.database, reversal.needed, backwards=True)
+        if backup is not None:
+            before = f"taking back {', '.join(reversal.needed[:3])}"
+            migrations.dump(ask_until_lost, reversal.database, before, backup["keep"])
 
     def moves(self) -> list[dict[str, Any]]:
-        """What ``reverse`` takes back, for ``apply_again``."""
+        """What ``reverse`` takes back, or has taken back once it has ended, for ``apply_again``."""
+        moved = [(each, each.needed if each.done is None else each.done) for each in self.reversals]
         return [
-            {"owner": each.owner, "database": each.database, "migrations": each.needed}
-            for each in self.reversals
-            if each.needed
+            {"owner": each.owner, "database": each.database, "migrations": names}
+            for each, names in moved
+            if names
         ]
 
-    def apply_again(self, moved: Sequence[dict[str, Any]]) -> None:
-        """The way back failed: what was taken back is applied again, for the release that stays live."""
-        for entry in moved:
-            with self.opened(self._layout.release(entry["owner"])) as ask:
-                self._move(ask, entry["database"], entry["migrations"], backwards=False)
+    def apply_again(self, moved: Sequence[dict[str, Any]]) -> list[str]:
+        """The way back failed: what was taken back is applied again, for the release that stays live.
 
-    def _move(self, ask: Ask, database: str, names: Sequence[str], *, backwards: bool) -> list[str]:
-        what = "take back" if backwards else "apply again"
-        step = f"{what} {', '.join(names)}"
+        Gives the names: those that were taken back in fact, as whoever was at it may have been killed.
+        """
+        applied: list[str] = []
+        for entry in moved:
+            owner, database = self._layout.release(entry["owner"]), entry["database"]
+            names = list(entry["migrations"])
+            try:
+                with self.opened(owner) as ask:
+                    if names := _pending(ask, database, names):
+                        self._move(ask, database, names, backwards=False)
+            except (Failure, OSError) as error:
+                left = ", ".join(self._look_again(owner, database, names))
+                raise Failure("StepFailed", f"taken back, and not applied again: {left}: {error}") from None
+            applied += names
+        return applied
+
+    def _look_again(self, owner: Release, database: str, names: Sequence[str]) -> list[str]:
+        """Which of them are not applied; whoever was asked to move them may be dead."""
+        try:
+            with self.opened(owner) as ask:
+                return _pending(ask, database, names)
+        except OSError:
+            return list(names)
+
+    def _move(self, ask: Ask, database: str, names: Sequence[str], *, backwards: bool) -> None:
+        step = f"{'take back' if backwards else 'apply again'} {', '.join(names)}"
         self._link.report("step.started", step=step)
         request = {"do": "move", "database": database, "migrations": list(names), "backwards": backwards}
-        reply = ask(request, None)
-        result = reply.get("result", {})
-        if not reply["ok"]:
+        remedy = "Mend it, and roll back again."
+        try:
+            reply = ask(request, None)
+        except Failure as failure:
             raise Failure(
-                "StepFailed",
-                f"could not {step}: {reply['error']}",
-                "Mend it, and roll back again.",
-                applied=result.get("applied", []),
-            )
-        self._link.report("step.finished", step=step, seconds=reply.get("seconds", 0.0), result=result)
+                "StepFailed", f"could not {step}: {failure.message}", remedy, **failure.details
+            ) from None
+        if not reply["ok"]:
+            raise Failure("StepFailed", f"could not {step}: {reply['error']}", remedy)
+        result, seconds = reply.get("result", {}), reply.get("seconds", 0.0)
+        self._link.report("step.finished", step=step, seconds=seconds, result=result)
+
+
+def _pending(ask: Ask, database: str, names: Sequence[str]) -> list[str]:
+    """Which of them are not applied; all of them where nobody can tell."""
+    reply = _answer(ask, {"do": "plan_migrations", "command": ["migrate", "--database", database]}) or {}
+    if reply.get("plan") is None:
         return list(names)
+    pending = {migration["name"] for migration in reply["plan"]["migrations"]}
+    return [name for name in names if name in pending]
 
 
 def _answer(ask: Ask, request: dict[str, Any]) -> Optional[dict[str, Any]]:

@@ -61,6 +61,7 @@ def judge_applied(alias: str, names: Sequence[str]) -> dict[str, Any]:
         {
             "name": _name(migration),
             "needs": _needs(executor.loader, migration, wanted),
+            "is_whole": migration.atomic and connection.features.can_rollback_ddl,
             "operations": [
                 {**judged.as_dict(), "reversible": judged.is_reversible and is_whole(migration)}
                 for judged in _judged(migration, before, connection)

@@ -133,7 +133,7 @@ _ERROR: Shape = {
     **dict.fromkeys(("type", "message"), str),
     "remedy?": str,
     "reverted?": bool,
-    "details?": {"lines?": [str], "applied?": [str], "damaged?": bool},
+    "details?": {**dict.fromkeys(("lines?", "applied?", "unapplied?", "torn?"), [str]), "damaged?": bool},
 }
 
 _MESSAGES = ("event", "id", "wanted", "heartbeat")

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from django_deploy.host.layout import LIVE, RETIRED, Layout
+from django_deploy.host.migrations import Migrations
+from django_deploy.host.protocol import Failure
 from django_deploy.host.way_back import WayBack
 from tests.host.conftest import Link
 from tests.host.test_judgement import ADD, DROP, TABLES, migration
@@ -26,8 +28,9 @@ class Site:
         self.place, self.fingerprint = place, fingerprint
         self.migrations = {each["name"]: each for each in migrations}
         self.asked = []
+        self.cannot, self.pending = "", set()
 
-    def ask(self, request):
+    def ask(self, request, timeout=None, stop=None):
         self.asked.append(request["do"])
         return getattr(self, request["do"])(request)
 
@@ -46,6 +49,24 @@ class Site:
 
     def losses(self, request):
         return {"ok": True, "losses": []}
+
+    def guard(self, request):
+        return {"ok": True}
+
+    unguard = guard
+
+    def move(self, request):
+        """One after the other, to the one that it ``cannot``."""
+        names = request["migrations"]
+        for name in reversed(names) if request["backwards"] else names:
+            if name == self.cannot:
+                return {"ok": False, "error": "IntegrityError: no"}
+            (self.pending.add if request["backwards"] else self.pending.discard)(name)
+        return {"ok": True, "seconds": 0.1, "result": {}}
+
+    def plan_migrations(self, request):
+        assert request["command"] == ["migrate", "--database", "default"]
+        return {"ok": True, "plan": {"migrations": [{"name": name} for name in sorted(self.pending)]}}
 
 
 class Way(WayBack):
@@ -83,10 +104,6 @@ def go_back(way_back, *ahead, site=None):
     site = site or Site(HERE)
     with way_back.planning():
         way_back.plan(site.ask, {**PLAN, "ahead": list(ahead)})
-
-
-def refuse(request):
-    raise AssertionError(request)
 
 
 def test_nothing_is_taken_back_where_the_release_knows_all(way_back):
@@ -211,3 +228,113 @@ def test_a_live_release_that_is_too_old_to_tell_is_taken_for_one_of_the_same_dat
     go_back(way_back)
 
     assert way_back._link.events == []
+
+
+TWO = [migration("shop.0002_b", DROP), migration("shop.0003_c", DROP, needs=["shop.0002_b"])]
+
+
+@pytest.fixture
+def begun(way_back):
+    """Two are to be taken back, by the live release."""
+    have(way_back, THIRD, Site(HERE, *TWO), is_live=True)
+    go_back(way_back, "shop.0002_b", "shop.0003_c")
+    way_back.migrations = Migrations(way_back._layout, way_back._link, -1, "staging")
+    way_back.site = way_back.sites[THIRD]
+    return way_back
+
+
+def moved(*names):
+    return [{"owner": THIRD, "database": "default", "migrations": [*names]}] if names else []
+
+
+def steps(way_back):
+    return [fields["step"] for kind, fields in way_back._link.events if kind == "step.started"]
+
+
+def test_what_was_taken_back_is_applied_again(begun):
+    assert begun.moves() == moved("shop.0002_b", "shop.0003_c")
+    assert begun.reverse(begun.migrations, None) == ["shop.0002_b", "shop.0003_c"]
+    assert begun.moves() == moved("shop.0002_b", "shop.0003_c")
+
+    assert begun.apply_again(begun.moves()) == ["shop.0002_b", "shop.0003_c"]
+
+    assert begun.site.pending == set()
+    assert steps(begun) == ["take back shop.0002_b, shop.0003_c", "apply again shop.0002_b, shop.0003_c"]
+
+
+@pytest.mark.parametrize(
+    ("cannot", "unapplied"), [("shop.0003_c", []), ("shop.0002_b", ["shop.0003_c"])], ids=["first", "second"]
+)
+def test_a_failure_tells_what_was_taken_back_before(begun, cannot, unapplied):
+    begun.site.cannot = cannot
+
+    with pytest.raises(Failure) as caught:
+        begun.reverse(begun.migrations, None)
+
+    assert caught.value.message == "could not take back shop.0002_b, shop.0003_c: IntegrityError: no"
+    assert caught.value.remedy == "Mend it, and roll back again."
+    assert caught.value.details == {"unapplied": unapplied}
+    assert begun.moves() == moved(*unapplied)
+
+
+def test_a_part_of_one_may_be_taken_back_where_it_fails(begun):
+    """As in MySQL, which cannot take back changes of tables."""
+    begun.reversals[0].torn, begun.site.cannot = ["shop.0002_b"], "shop.0002_b"
+
+    with pytest.raises(Failure) as caught:
+        begun.reverse(begun.migrations, None)
+
+    assert caught.value.details == {"unapplied": ["shop.0003_c"], "torn": ["shop.0002_b"]}
+    assert caught.value.remedy == (
+        f"A part of shop.0002_b may have been taken back, which nothing applies again in {HERE}. Look at its"
+        " tables, apply that part again by hand or put back a backup, and roll back again."
+    )
+
+
+def test_nothing_is_torn_where_nothing_was_begun(begun):
+    begun.reversals[0].torn = ["shop.0002_b", "shop.0003_c"]
+    begun.site.guard = lambda request: {"ok": False, "error": "another migration did not end"}
+
+    with pytest.raises(Failure, match="not migrated: another migration did not end") as caught:
+        begun.reverse(begun.migrations, None)
+
+    assert caught.value.details == {"unapplied": []}
+    assert begun.moves() == []
+
+
+def test_whoever_died_at_it_does_not_say_what_he_did(begun):
+    def die(request):
+        begun.site.pending.add("shop.0003_c")
+        raise Failure("StepFailed", "manage.py ended with status -9", exit=-9, lines=["Killed"])
+
+    begun.site.move = die
+
+    with pytest.raises(Failure) as caught:
+        begun.reverse(begun.migrations, None)
+
+    assert caught.value.message == (
+        "could not take back shop.0002_b, shop.0003_c: manage.py ended with status -9"
+    )
+    assert caught.value.details == {"exit": -9, "lines": ["Killed"], "unapplied": ["shop.0003_c"]}
+
+
+def test_what_was_not_taken_back_in_the_end_is_not_applied_again(begun):
+    """The journal of one that was killed says what was to be taken back."""
+    begun.site.pending.add("shop.0003_c")
+
+    assert begun.apply_again(moved("shop.0002_b", "shop.0003_c")) == ["shop.0003_c"]
+    assert begun.apply_again(moved("shop.0002_b", "shop.0003_c")) == []
+
+    assert steps(begun) == ["apply again shop.0003_c"]
+
+
+def test_what_cannot_be_applied_again_is_named(begun):
+    begun.site.pending, begun.site.cannot = {"shop.0002_b", "shop.0003_c"}, "shop.0003_c"
+
+    with pytest.raises(Failure) as caught:
+        begun.apply_again(moved("shop.0002_b", "shop.0003_c"))
+
+    assert caught.value.message == (
+        "taken back, and not applied again: shop.0003_c: could not apply again shop.0002_b, shop.0003_c:"
+        " IntegrityError: no"
+    )
