@@ -74,13 +74,13 @@ class Rollout:
             self._run_with_barriers(stages)
         except RolloutFailed as failure:
             for error in failure.errors:
-                self._tell_unfinished(f"{error}")
+                self._tell_unfinished(*_why_unfinished(error))
         except KeyboardInterrupt:
             self._tell_unfinished("Interrupted.")
 
-    def _tell_unfinished(self, why: str) -> None:
+    def _tell_unfinished(self, why: str, remedy: str = "") -> None:
         message = f"{self.release} is live, but its last migrations were not applied: {why}"
-        remedy = f"Mend it, and run this again: manage.py deploy {self.target.name}."
+        remedy = remedy or f"Mend it, and run this again: manage.py deploy {self.target.name}."
         self.clock.report(Event("warning", fields={"message": message, "remedy": remedy}))
 
     def _run_pipelined(self, stages: Sequence[Stage]) -> None:
@@ -261,6 +261,14 @@ class Rollout:
         errors = [reply.exception() for reply in replies if reply.done()]
         results += [error.details for error in errors if isinstance(error, RequestFailed)]
         return list(dict.fromkeys(str(name) for result in results for name in result.get(kind, ())))
+
+
+def _why_unfinished(error: DeployError) -> tuple[str, str]:
+    """And its remedy, where it is not the usual one: ahead of all else, what of it stays in part."""
+    torn: Any = error.details.get("torn") if isinstance(error, RequestFailed) else ()
+    if not isinstance(error, HostError) or not torn:
+        return str(error), ""
+    return f"a part of {', '.join(torn)} may have been: {error.host}: {error.message}", error.remedy
 
 
 def _has_succeeded(future: Future[Any]) -> bool:

@@ -89,3 +89,32 @@ def test_what_failed_has_changed_what_the_host_says(details, said):
     session.asked.set_exception(error)
 
     assert end(session) == said
+
+
+@pytest.mark.parametrize(
+    ("details", "message", "remedy"),
+    [
+        (
+            {"lines": ["Traceback"]},
+            "a: it failed: no\n  | Traceback\nLook there.",
+            "Mend it, and run this again: manage.py deploy staging.",
+        ),
+        ({"torn": ["shop.0002_b"]}, "a part of shop.0002_b may have been: a: it failed: no", "Look there."),
+    ],
+    ids=["as a whole", "in part"],
+)
+def test_what_followed_confirm_has_failed(details, message, remedy):
+    events = []
+    session = Session({})
+    error = RequestFailed("a", "it failed: no", type="StepFailed", remedy="Look there.", details=details)
+    session.asked.set_exception(error)
+    fleet = SimpleNamespace(couriers=[Courier(A, lambda: session)])
+    rollout = Rollout(replace(TARGET, hosts=(A,)), fleet, Clock(events.append), NEW, {A: OLD})
+
+    rollout.finish([Stage("migrate", (A,), lambda session: [session.asked])])
+
+    [warning] = [event for event in events if event.kind == "warning"]
+    assert warning.fields == {
+        "message": f"{NEW} is live, but its last migrations were not applied: {message}",
+        "remedy": remedy,
+    }

@@ -72,6 +72,19 @@ def releases(shop):
     return found
 
 
+#: As in MySQL, and on any database where a migration says so: what was done before it failed, stays.
+TORN = """\
+migrations.SeparateDatabaseAndState(database_operations=[
+        migrations.AddIndex("book", models.Index(fields=["year"], name="by_year")),
+        migrations.AddConstraint(
+            "book", models.CheckConstraint(condition=models.Q(year__gt=3000), name="later")
+        ),
+    ])]
+    atomic = False
+    nothing = [\
+"""
+
+
 # The tests tell one story: each begins where the one before ended.
 
 
@@ -370,3 +383,28 @@ def test_what_was_taken_back_before_is_told(shop):
     assert without_ids(err) == f"CommandError: Interrupted. {in_vain}"
     assert shop.applied()[-1] == "0008_note"
     shop.check()
+
+
+def test_of_a_part_that_was_applied_after_confirm_the_way_back_warns(shop):
+    earlier = shop.live
+    shop.set_target(MIGRATIONS="phased")
+    shop.add_migration("0009_torn", "0008_note", TORN)
+
+    status, out, err = shop.run("deploy", "demo")
+
+    live = shop.live
+    assert (status, err) == (0, ""), out
+    assert live != earlier
+    assert (
+        "A part of catalogue.0009_torn may have been applied, which nothing takes back in sqlite ****."
+        " Look at its tables, take that part back by hand or from a backup,"
+    ) in out
+    assert shop.ask("SELECT type FROM sqlite_master WHERE name = 'by_year'") == [("index",)]
+    assert shop.applied()[-1] == "0008_note"
+
+    _, out, _ = shop.rollback(earlier)
+
+    assert (
+        f"local: warning: a part of catalogue.0009_torn may have been applied after {live} was confirmed;"
+        f" whether {earlier} lives with that is not known. Look at the tables;"
+    ) in out

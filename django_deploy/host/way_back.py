@@ -155,7 +155,11 @@ class WayBack:
         if files.elsewhere is None:
             return f"no single release of this host has the files of all that {self._release.id} lacks"
         release, other = files.elsewhere
-        return f"{release}, which has the files, uses {other}, and {self._release.id} uses {place}"
+        own = self._release.id
+        return (
+            f"{release}, which has the files, uses {other}, and {own} uses {place}: take it back there by"
+            f" hand, or deploy the code of {own} anew"
+        )
 
     def _losses(self, reversal: Reversal) -> list[dict[str, Any]]:
         if reversal.owner is None or not reversal.needed:

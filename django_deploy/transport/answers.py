@@ -133,7 +133,7 @@ _ERROR: Shape = {
     **dict.fromkeys(("type", "message"), str),
     "remedy?": str,
     "reverted?": bool,
-    "details?": {**dict.fromkeys(("lines?", "applied?", "unapplied?", "torn?"), [str]), "damaged?": bool},
+    "details?": {**{name: [str] for name in ("lines?", "applied?", "unapplied?", "torn?")}, "damaged?": bool},
 }
 
 _MESSAGES = ("event", "id", "wanted", "heartbeat")

@@ -70,9 +70,7 @@ class Site:
 
 
 class Way(WayBack):
-    """Asks sites instead of starting releases' Django."""
-
-    sites = {}
+    """Asks ``sites`` instead of starting releases' Django."""
 
     @contextmanager
     def opened(self, release):
@@ -146,7 +144,8 @@ def test_what_only_a_release_of_another_database_has_the_files_of_is_not_taken_b
     [reversal] = way_back.reversals
     assert (reversal.owner, reversal.needed) == (None, ["shop.0002_new"])
     assert reversal.irreversible == [
-        f"shop.0002_new: {THIRD}, which has the files, uses {THERE}, and {RELEASE} uses {HERE}"
+        f"shop.0002_new: {THIRD}, which has the files, uses {THERE}, and {RELEASE} uses {HERE}: take it back"
+        f" there by hand, or deploy the code of {RELEASE} anew"
     ]
 
 

@@ -52,7 +52,7 @@ def shelf(library):  # noqa: F811
     values = "'Emma', NULL, 1, 1, 1, 'A', min(id), 1, 'x', 'gold', 'gold'"
     for _ in range(2):
         library.execute(f"INSERT INTO library_book ({columns}) SELECT {values} FROM library_writer")
-    yield library
+    return library
 
 
 @pytest.fixture
