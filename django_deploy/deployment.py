@@ -369,7 +369,7 @@ def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> st
 
     Only releases that were live once, and that every host has, are offered. By default it is what was live
     before a change of the environment, else the newest that is older than the live one and that nobody went
-    back from; a restart makes no release older or newer.
+    back from; a restart makes no release older or newer, and stands for what it has made once more.
     """
     offered: set[str] = set.intersection(
         *({r["id"] for r in fact["releases"] if r["state"] in ("live", "retired")} for fact in facts)
@@ -383,18 +383,25 @@ def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> st
         if not any(wanted == release["id"] for fact in facts for release in fact["releases"]):
             raise ConfigError(f"There is no release {wanted!r}.", remedy=remedy)
         raise DeployError(f"Not every host has a release {wanted} that was live.", remedy=remedy)
-    origins = {find_release(fact, fact["current"]).get("made_of") for fact in facts}
-    if len(origins) == 1 and origins <= offered:
-        return str(*origins)
+    codes = {name: code_of(facts[0], name) or name for name in offered}
+    origins = {_origin(fact) for fact in facts}
+    made_of = [name for name in offered - live if codes[name] in origins]
+    if len(origins) == 1 and made_of:
+        return max(made_of)
     newest_live = max(filter(None, (code_of(fact, fact["current"]) for fact in facts)), default=None)
     given_up = {r["id"] for fact in facts for r in fact["releases"] if r.get("given_up")}
     left = offered - live - given_up
-    older = [name for name in left if newest_live is not None and name < newest_live]
+    older = [name for name in left if newest_live is not None and codes[name] < newest_live]
     if not older:
         raise DeployError(
             "There is no earlier release to go back to.", remedy="deploy_status shows what there is."
         )
-    return max(older)
+    return max(older, key=lambda name: (codes[name], name))
+
+
+def _origin(facts: Mapping[str, Any]) -> str | None:
+    """What the environment of the live release was changed from."""
+    return code_of(facts, find_release(facts, facts["current"]).get("made_of"))
 
 
 @contextmanager

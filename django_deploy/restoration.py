@@ -84,6 +84,19 @@ class Loss:
                 lines.append(f"  migrations that were {what} since: {', '.join(names)}")
         return lines
 
+    def warning(self, target: str) -> Mapping[str, str]:
+        """Of migrations that are gone then, with what helps: the fields of an event."""
+        release, again = self.backup.release, f"manage.py deploy_run {target} -- migrate"
+        # The release that was live then may use the database that the backup is of, which is another one.
+        is_of_use = release and self.since["place"] == self.backup.place
+        back = f"; or go back to what was live then: manage.py deploy_rollback {target} {release}"
+        return {
+            "message": "the database does not have these migrations any more:"
+            f" {', '.join(self.since['newer'])}.",
+            "remedy": "If the live release needs them, apply them again:"
+            f" {again}{back if is_of_use else ''}.",
+        }
+
 
 def _table_line(table: Mapping[str, Any]) -> str:
     before, now, newer = table["before"], table["now"], table["newer"]
@@ -171,7 +184,7 @@ def restore(
         with clock.phase("restore"):
             _put_back(target, sessions, source, name)
         if loss.since["newer"]:
-            report(Event("warning", source.host.name, fields=_behind(target, loss)))
+            report(Event("warning", source.host.name, fields=loss.warning(target.name)))
         return finish(target, clock, outcome)
 
 
@@ -250,17 +263,3 @@ def _explain(
 
 def _then_show(target: Target) -> str:
     return f"When it is done (deploy_status): manage.py deploy_maintenance {target.name} off."
-
-
-def _behind(target: Target, loss: Loss) -> Mapping[str, str]:
-    names, release = ", ".join(loss.since["newer"]), loss.backup.release
-    then = (
-        f"; or go back to what was live then: manage.py deploy_rollback {target.name} {release}"
-        if release
-        else ""
-    )
-    return {
-        "message": f"the database does not have these migrations any more: {names}.",
-        "remedy": "If the live release needs them, apply them again:"
-        f" manage.py deploy_run {target.name} -- migrate{then}.",
-    }

@@ -38,6 +38,7 @@ class Rollout:
     release: str
     live: Mapping[Host, str | None]
     replies: dict[Host, list[Reply]] = field(default_factory=dict)
+    sent: list[Future[list[Future[Reply]]]] = field(default_factory=list)
     stage: str = ""
 
     def checked(self) -> tuple[str, ...]:
@@ -73,13 +74,13 @@ class Rollout:
             self._run_with_barriers(stages)
         except RolloutFailed as failure:
             for error in failure.errors:
-                self._tell_unfinished(f"{error}")
+                self._tell_unfinished(*_why_unfinished(error))
         except KeyboardInterrupt:
             self._tell_unfinished("Interrupted.")
 
-    def _tell_unfinished(self, why: str) -> None:
+    def _tell_unfinished(self, why: str, remedy: str = "") -> None:
         message = f"{self.release} is live, but its last migrations were not applied: {why}"
-        remedy = f"Mend it, and run this again: manage.py deploy {self.target.name}."
+        remedy = remedy or f"Mend it, and run this again: manage.py deploy {self.target.name}."
         self.clock.report(Event("warning", fields={"message": message, "remedy": remedy}))
 
     def _run_pipelined(self, stages: Sequence[Stage]) -> None:
@@ -115,7 +116,9 @@ class Rollout:
             yield
 
     def _submit(self, courier: Courier, stage: Stage) -> Future[list[Future[Reply]]]:
-        return courier.submit(lambda: stage.send(courier.session.result()))
+        future = courier.submit(lambda: stage.send(courier.session.result()))
+        self.sent.append(future)
+        return future
 
     def _collect(
         self, stage: Stage, couriers: Sequence[Courier], sent: Sequence[Future[list[Future[Reply]]]]
@@ -152,7 +155,7 @@ class Rollout:
             return
         unreverted = sorted(host for host, fate in fates.items() if fate != "reverted")
         if not unreverted:
-            raise RolloutFailed(self._what_is_so(errors), errors=errors, phase=self.stage)
+            raise RolloutFailed(self._what_is_so(), errors=errors, phase=self.stage)
         where = ", ".join(f"{host} ({fates[host]})" for host in unreverted)
         raise RolloutFailed(
             f"Not reverted, as far as can be seen: {where}.",
@@ -219,9 +222,9 @@ class Rollout:
             for stage in begin_stages(self.target, self.live):
                 gather(stage.send(session), "")
 
-    def _what_is_so(self, errors: Sequence[DeployError] = ()) -> str:
+    def _what_is_so(self) -> str:
         """What is served, and which migrations stay, or were taken back in vain: with what that has lost."""
-        applied, undone, torn = (self._migrations(kind, errors) for kind in ("applied", "unapplied", "torn"))
+        applied, undone, torn = (self._migrations(kind) for kind in ("applied", "unapplied", "torn"))
         sentences = [self._what_is_served(is_all_as_before=not (applied or undone or torn))]
         if applied:
             sentences.append(f"These migrations were applied and stay: {', '.join(applied)}.")
@@ -248,11 +251,28 @@ class Rollout:
             return f"{', '.join(hosts)} {'serve' if len(hosts) > 1 else 'serves'}"
         return "every host serves" if len(hosts) > 1 else "the host serves"
 
-    def _migrations(self, kind: str, errors: Sequence[DeployError]) -> list[str]:
-        """The names of those that were ``applied`` or ``unapplied``, or of which a part stays: ``torn``."""
-        results = [reply.get("result", {}) for replies in self.replies.values() for reply in replies]
+    def _migrations(self, kind: str) -> list[str]:
+        """The names of those that were ``applied`` or ``unapplied``, or of which a part stays: ``torn``.
+
+        Also by answers for which nobody has waited any more, as of a step that was not stopped half-way.
+        """
+        replies = [reply for sent in self.sent if _has_succeeded(sent) for reply in sent.result()]
+        results = [reply.result().get("result", {}) for reply in replies if _has_succeeded(reply)]
+        errors = [reply.exception() for reply in replies if reply.done()]
         results += [error.details for error in errors if isinstance(error, RequestFailed)]
-        return [str(name) for result in results for name in result.get(kind, ())]
+        return list(dict.fromkeys(str(name) for result in results for name in result.get(kind, ())))
+
+
+def _why_unfinished(error: DeployError) -> tuple[str, str]:
+    """And its remedy, where it is not the usual one: ahead of all else, what of it stays in part."""
+    torn: Any = error.details.get("torn") if isinstance(error, RequestFailed) else ()
+    if not isinstance(error, HostError) or not torn:
+        return str(error), ""
+    return f"a part of {', '.join(torn)} may have been: {error.host}: {error.message}", error.remedy
+
+
+def _has_succeeded(future: Future[Any]) -> bool:
+    return future.done() and future.exception() is None
 
 
 @contextmanager

@@ -39,8 +39,19 @@ def test_a_restart_makes_no_release_newer():
     assert choose_release([facts(R4, R1, R3, (R4, {"same_as": R2}))], None) == R1
 
 
+def test_forward_again_from_a_restart():
+    """R3 was live, R2 was live again and restarted as R4, then R3 once more: back means R4."""
+    renewed = (R2, {"state": "renewed"})
+    assert choose_release([facts(R3, R1, renewed, R3, (R4, {"same_as": R2}))], None) == R4
+
+
 def test_before_a_change_of_the_environment():
     assert choose_release([facts(R4, R1, R2, R3, (R4, {"made_of": R2}))], None) == R2
+
+
+def test_before_a_change_of_the_environment_of_what_was_restarted_since():
+    renewed, changed = (R2, {"state": "renewed"}), (R3, {"made_of": R2})
+    assert choose_release([facts(R3, R1, renewed, changed, (R4, {"same_as": R2}))], None) == R4
 
 
 def test_an_origin_that_is_gone():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import sqlite3
 import tempfile
 import time
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.error_ids import without_ids
 from tests.test_backups_deployment import Keeper
 from tests.test_migrations_deployment import BLURB
 
@@ -22,9 +25,15 @@ class Traveller(Keeper):
     def rollback(self, *words):
         return self.run("deploy_rollback", "demo", *words)
 
-    def applied(self):
+    def applied(self, file=None):
         query = "SELECT name FROM django_migrations WHERE app = 'catalogue' ORDER BY id"
-        return [name for (name,) in self.ask(query)]
+        with closing(sqlite3.connect(file or self.database)) as connection:
+            return [name for (name,) in connection.execute(query)]
+
+    def set_environment(self, **values):
+        settings = self.project / "bookshop" / "settings.py"
+        line = f"DEPLOY_TARGETS['demo']['ENV'] = {{**DEPLOY_TARGETS['demo']['ENV'], **{values!r}}}"
+        settings.write_text(f"{settings.read_text()}\n{line}\n")
 
     def write(self, statement):
         with closing(sqlite3.connect(self.database)) as connection, connection:
@@ -61,6 +70,19 @@ def releases(shop):
     shop.deploy("--allow-breaking")
     found.append(shop.live)
     return found
+
+
+#: As in MySQL, and on any database where a migration says so: what was done before it failed, stays.
+TORN = """\
+migrations.SeparateDatabaseAndState(database_operations=[
+        migrations.AddIndex("book", models.Index(fields=["year"], name="by_year")),
+        migrations.AddConstraint(
+            "book", models.CheckConstraint(condition=models.Q(year__gt=3000), name="later")
+        ),
+    ])]
+    atomic = False
+    nothing = [\
+"""
 
 
 # The tests tell one story: each begins where the one before ended.
@@ -257,6 +279,30 @@ def test_the_database_is_left_as_it_is_when_one_says_so(shop, releases):
     assert shop.live == fourth
 
 
+def test_it_is_taken_back_in_the_database_that_the_release_had(shop, releases):
+    _, _, third, fourth = releases
+    other = shop.database.with_name("other.sqlite3")
+    shutil.copy(shop.database, other)
+    shop.set_environment(BOOKSHOP_DATABASE=str(other))
+    shop.deploy()
+
+    status, out, err = shop.rollback(third, "--reverse-migrations")
+
+    assert (status, err) == (0, ""), out + err
+    assert (
+        f"local: warning: the database 'default' of {third} is another one: sqlite {shop.database};"
+        " that of the live release is sqlite ****, and what was written there is not seen any more."
+        " Their ENV differs in BOOKSHOP_DATABASE."
+        " To go back with the code alone, deploy it anew: manage.py deploy --revision.\n"
+    ) in out
+    assert (shop.applied()[-1], shop.applied(other)[-1]) == ("0004_grade", "0005_no_blurb")
+    assert shop.live == third
+    shop.check()
+
+    shop.set_environment(BOOKSHOP_DATABASE=str(shop.database))
+    assert shop.rollback(fourth, "--allow-breaking")[0] == 0
+
+
 def test_what_cannot_be_taken_back_is_refused_with_its_name(shop, releases):
     _, _, _, fourth = releases
     shop.reset_models()
@@ -280,3 +326,85 @@ def test_what_cannot_be_taken_back_is_refused_with_its_name(shop, releases):
     )
     assert shop.live == live
     shop.check()
+
+
+MEMO, NOTE = (
+    f"migrations.RunPython(migrations.RunPython.noop, lambda apps, editor: {back}),"
+    f' migrations.AddField("book", "{name}", models.CharField(max_length=9, default="x"))'
+    for name, back in (("memo", "1 / 0"), ("note", "__import__('time').sleep(2)"))
+)
+
+
+def test_what_could_not_be_taken_back_is_as_it_was(shop):
+    earlier = shop.live
+    shop.change_book("    memo = models.CharField(max_length=9, default='x')")
+    shop.add_migration("0007_memo", "0006_for_ever", MEMO)
+    shop.deploy("--allow-breaking")
+    live = shop.live
+
+    status, out, err = shop.rollback(earlier, "--reverse-migrations")
+
+    assert status == 1, out
+    assert err.startswith(
+        "CommandError: local: could not take back catalogue.0007_memo: ZeroDivisionError: division by zero\n"
+    )
+    assert err.endswith(f"Nothing changed: the host serves {live}, as before.\n")
+    assert "taken back, and applied again" not in out
+    assert shop.applied()[-1] == "0007_memo"
+    shop.check()
+
+
+def test_what_was_taken_back_before_is_told(shop):
+    """By a failure, and by Ctrl-C, for which nothing is stopped half-way."""
+    earlier, memo = sorted(shop.states())[-2:]
+    assert shop.live == memo
+    shop.change_book("    note = models.CharField(max_length=9, default='x')")
+    shop.add_migration("0008_note", "0007_memo", NOTE)
+    shop.deploy("--allow-breaking")
+    live = shop.live
+    in_vain = (
+        f"The host serves {live}, as before. These were taken back and applied again: catalogue.0008_note;"
+        " what only they had a place for is lost.\n"
+    )
+
+    status, out, err = shop.rollback(earlier, "--reverse-migrations")
+
+    assert (status, shop.live) == (1, live), out
+    assert err.endswith(f"\n{in_vain}")
+    assert "local: warning: taken back, and applied again: catalogue.0008_note. What only" in out
+
+    with shop.start("deploy_rollback", "demo", memo, "--reverse-migrations") as process:
+        while process.stdout.readline() != "local: take back catalogue.0008_note ...\n":
+            pass
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, shop.live) == (130, live), out
+    assert without_ids(err) == f"CommandError: Interrupted. {in_vain}"
+    assert shop.applied()[-1] == "0008_note"
+    shop.check()
+
+
+def test_of_a_part_that_was_applied_after_confirm_the_way_back_warns(shop):
+    earlier = shop.live
+    shop.set_target(MIGRATIONS="phased")
+    shop.add_migration("0009_torn", "0008_note", TORN)
+
+    status, out, err = shop.run("deploy", "demo")
+
+    live = shop.live
+    assert (status, err) == (0, ""), out
+    assert live != earlier
+    assert (
+        "A part of catalogue.0009_torn may have been applied, which nothing takes back in sqlite ****."
+        " Look at its tables, take that part back by hand or from a backup,"
+    ) in out
+    assert shop.ask("SELECT type FROM sqlite_master WHERE name = 'by_year'") == [("index",)]
+    assert shop.applied()[-1] == "0008_note"
+
+    _, out, _ = shop.rollback(earlier)
+
+    assert (
+        f"local: warning: a part of catalogue.0009_torn may have been applied after {live} was confirmed;"
+        f" whether {earlier} lives with that is not known. Look at the tables;"
+    ) in out

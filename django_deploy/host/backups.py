@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+from .databases import find_database
 from .layout import RELEASE_ID, SHA256, Layout, write_atomically
 from .link import Link
 from .protocol import Failure, ProtocolError
@@ -244,13 +245,13 @@ class Backups:
         Raises ``Failure``; with ``damaged`` the database is half the one and half the other.
         """
         started = time.monotonic()
-        told = {"database": backup["alias"], "place": backup["place"], "name": backup["name"]}
-        self._link.report("restore.started", **told, bytes=backup["size"])
-        _check(
-            ask({"do": "restore", "database": backup["alias"], "file": str(self.file(backup))}, None),
-            backup["place"],
-            "RestoreFailed",
+        found = find_database(
+            lambda request: ask(request, DESCRIBE_TIMEOUT), backup["alias"], backup["place"]
         )
+        told = {"database": backup["alias"], "place": found.place, "name": backup["name"]}
+        self._link.report("restore.started", **told, bytes=backup["size"])
+        reply = ask({"do": "restore", "database": backup["alias"], "file": str(self.file(backup))}, None)
+        _check(reply, found.place, "RestoreFailed")
         self._link.report("restore.finished", **told, seconds=round(time.monotonic() - started, 3))
 
     def compare(self, ask: Ask, backup: dict[str, Any]) -> dict[str, Any]:

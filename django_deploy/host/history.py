@@ -73,7 +73,10 @@ def durations(layout: Layout) -> list[dict[str, float]]:
 
 
 def given_up(layout: Layout) -> set[str]:
-    """The releases that somebody went back from, or past, and that did not become live again since."""
+    """The releases that somebody went back from, or past, and that did not become live again since.
+
+    A restart makes a copy of a release: what becomes of one has become of the other.
+    """
     try:
         entries = list(islice(_newest_first(layout), MAX_ENTRIES))[::-1]
     except OSError:
@@ -81,17 +84,22 @@ def given_up(layout: Layout) -> set[str]:
     # Which releases were live on the way to each, those that somebody went back from left out.
     ways: dict[str, list[str]] = {}
     way: list[str] = []
+    copies: dict[str, str] = {}
     for entry in entries:
         release, previous = entry.get("release"), entry.get("previous")
         if not release:
             continue
+        if previous and entry.get("action") == "restart":
+            copies.setdefault(release, copies.get(previous, previous))
+        release, previous = copies.get(release, release), copies.get(previous or "", previous)
         if previous and not way:
             way = ways[previous] = [previous]
         if release in ways:
             way = ways[release]
         elif release != previous:
             way = ways[release] = [*way, release] if entry.get("action") != "rollback" else [release]
-    return ways.keys() - way
+    left = ways.keys() - way
+    return left | {copy for copy, original in copies.items() if original in left}
 
 
 def _newest_first(layout: Layout) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -315,6 +316,19 @@ class Release:
             file.unlink(missing_ok=True)
         else:
             write_atomically(file, json.dumps([*self.deferred, step]))
+
+    def tear(self, names: Sequence[str]) -> None:
+        """Note of what waits still that a part of these may have been applied."""
+        steps = [
+            {**step, "begun": [name for name in step["migrations"] if name in names]}
+            for step in self.deferred
+        ]
+        write_atomically(self.path / "deferred.json", json.dumps(steps))
+
+    @property
+    def begun(self) -> list[str]:
+        """The migrations of which a part may have been applied after it was confirmed."""
+        return [name for step in self.deferred for name in step.get("begun", ())]
 
     def bury(self) -> None:
         """Take it away in one step; what is left of it is deleted at leisure, and at the next chance."""

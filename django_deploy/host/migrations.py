@@ -56,6 +56,19 @@ class Planned:
             return [self.command]
         return [[*self.command, *name.split(".", 1)] for name in self.now]
 
+    def deferred_step(self, message: dict[str, Any]) -> dict[str, Any]:
+        """What is kept of a step until it is time for what is ``deferred``."""
+        torn = [name for name in self.deferred if name in self.torn]
+        kept = {"database": self.database, "place": self.place, "migrations": self.deferred, "torn": torn}
+        return {**message, **kept}
+
+    @classmethod
+    def of_deferred(cls, step: dict[str, Any]) -> Planned:
+        """What such a step does, then; an earlier django-deploy did not note what may be torn."""
+        names, torn = step["migrations"], tuple(step.get("torn", ()))
+        place = step.get("place", step["database"])
+        return cls(step["command"], step["database"], names, [], names, place=place, torn=torn)
+
     def tell_what_is_torn(self, failure: Failure) -> None:
         """Behind those that it says were applied one has failed: a part of that may have stayed."""
         # Behind a space stands the database, where it is another one.
@@ -222,7 +235,7 @@ class Migrations:
         now = [migration["name"] for migration in early if migration["name"] not in needed]
         is_lossy = any(operation["category"] != EXPAND for m in early for operation in m["operations"])
         names = [migration["name"] for migration in early]
-        torn = tuple(migration["name"] for migration in early if not migration.get("is_whole", True))
+        torn = tuple(m["name"] for m in plan["migrations"] if not m.get("is_whole", True))
         planned = Planned(
             command, plan["database"], now, verdict.deferred, names, is_lossy, plan["place"], torn
         )

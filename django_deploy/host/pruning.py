@@ -48,7 +48,11 @@ def _doomed(layout: Layout, keep: int) -> list[Release]:
     renewed = [release for release in releases if release.state == RENEWED]
     given_up = history.given_up(layout)
     sound = [release.id for release in good if release.id not in given_up]
-    before_live = [name for name in sound if name < live]
+    # A restart makes a release no newer than what it has made once more.
+    codes = {release.id: release.known_record.get("same_as") or release.id for release in good}
+    before_live = sorted(
+        (name for name in sound if codes[name] < codes.get(live, live)), key=lambda name: (codes[name], name)
+    )
     newest = [*sound[-keep:], *(release.id for release in good[-keep:])]
     needed = {live, *before_live[-1:], *newest} | in_use()
     return [release for release in good + renewed + failed[:-KEEP_FAILED] if release.id not in needed]

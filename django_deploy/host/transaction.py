@@ -242,7 +242,7 @@ class Transaction:
         """The migrations of a step that do not wait for confirm, with the database to ourselves."""
         if planned.deferred:
             release = self._layout.release(self.journal["release"])
-            release.defer({**message, "database": planned.database, "migrations": planned.deferred})
+            release.defer(planned.deferred_step(message))
         if not planned.commands():
             reason = "its migrations wait until the release is confirmed"
             return {"skipped": reason, "deferred": planned.deferred}
@@ -297,14 +297,27 @@ class Transaction:
         self._steps.open(release, "preflight")
         self._migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
         self._way_back = WayBack(self._layout, self._link, self._keep_open, release, self._steps.on_line)
+        self._tell_what_has_begun(release)
 
         def ask(request: dict[str, Any]) -> dict[str, Any]:
             return self._steps.ask(request, PREFLIGHT_TIMEOUT)
 
-        found = self._migrations.plan_return(ask, message, self._way_back.plan)
+        with self._way_back.planning():
+            found = self._migrations.plan_return(ask, message, self._way_back.plan)
         if any(reversal.needed for reversal in self._way_back.reversals):
             self._check_that_it_starts(release)  # nothing is to be lost for a release that does not
         return {**found, "reversals": [reversal.as_dict() for reversal in self._way_back.reversals]}
+
+    def _tell_what_has_begun(self, release: Release) -> None:
+        """The database does not record what a migration has done that failed half-way."""
+        live = self._layout.live()
+        if live and (names := ", ".join(self._layout.release(live).begun)):
+            self._link.report(
+                "warning",
+                message=f"a part of {names} may have been applied after {live} was confirmed; whether"
+                f" {release.id} lives with that is not known",
+                remedy="Look at the tables; take that part back by hand or with a backup: deploy_restore.",
+            )
 
     def _check_that_it_starts(self, release: Release) -> None:
         try:
@@ -320,23 +333,28 @@ class Transaction:
         if self._way_back is None or self._migrations is None:
             raise Failure("BadRequest", "nothing was planned to be taken back")
         self._note(self.journal["phase"], reversed=self._way_back.moves())
-        return {"result": {"unapplied": self._way_back.reverse(self._migrations, message["backup"])}}
+        try:
+            names = self._way_back.reverse(self._migrations, message["backup"])
+        except Failure:
+            self._note(self.journal["phase"], reversed=self._way_back.moves())
+            raise
+        return {"result": {"unapplied": names}}
 
     def _apply_again(self) -> Optional[Failure]:
         """What the way back had taken back, as the release that stays live needs it."""
         moved = self.journal.get("reversed") or []
-        names = ", ".join(name for entry in moved for name in entry["migrations"])
         if not moved:
             return None
         live = self._layout.release(self.journal["previous"])
         way_back = WayBack(self._layout, self._link, self._keep_open, live, self._steps.on_line)
         try:
-            way_back.apply_again(moved)
-        except (Failure, OSError) as error:
-            message = f"taken back, and not applied again: {names}: {error}"
-            return Failure("StepFailed", message, f"On the host: {live.path / 'manage.py'} migrate")
-        message = f"taken back, and applied again: {names}. What only they had a place for is lost"
-        self._link.report("warning", message=message, remedy="A backup may have it: deploy_restore.")
+            names = ", ".join(way_back.apply_again(moved))
+        except Failure as failure:
+            failure.remedy = f"On the host: {live.path / 'manage.py'} migrate"
+            return failure
+        if names:
+            message = f"taken back, and applied again: {names}. What only they had a place for is lost"
+            self._link.report("warning", message=message, remedy="A backup may have it: deploy_restore.")
         return None
 
     # Activate
@@ -553,6 +571,9 @@ class Transaction:
             self._migrate_deferred(message, applied, phases)
         except Failure as failure:
             applied = failure.details.get("applied", applied)
+            if torn := failure.details.get("torn"):
+                with self._tidying("a part of a migration may have been applied, but"):
+                    self._settled_release().tear(torn)
             raise
         finally:
             if applied:
@@ -573,7 +594,8 @@ class Transaction:
             at, started = round(time.time(), 3), time.monotonic()
             with migrations.guard(self._steps.ask, step["database"]):
                 self._back_up_again(migrations, step, message["backup"])
-                result = self._run_also(applied, step).get("result", {})
+                planned = Planned.of_deferred(step)
+                result = self._run_also(applied, step, planned).get("result", {})
             applied += step["migrations"] if step["isolated"] else result.get("applied", ())
             seconds = round(time.monotonic() - started, 3)
             phases.append({"phase": "migrate", "step": name, "at": at, "seconds": seconds})

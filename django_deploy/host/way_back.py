@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
+from . import environment
 from .commands import OnLine
+from .databases import Database, find_database
 from .judgement import OPAQUE, REFUSE, Code, judge, with_dependents
 from .layout import LIVE, RELEASE_ID, RETIRED, Layout, Release
 from .link import Link
@@ -34,22 +36,51 @@ Ask = Callable[..., dict[str, Any]]
 
 
 @dataclass
+class Files:
+    """What is known of migrations by their files: of the ``names`` without ``lacks``, which nobody has.
+
+    ``owner`` is a release that has all of them, and the database; ``elsewhere`` one that has another
+    database, and the place of that.
+    """
+
+    names: list[str]
+    migrations: list[dict[str, Any]] = field(default_factory=list)
+    lacks: list[str] = field(default_factory=list)
+    owner: Optional[str] = None
+    elsewhere: Optional[tuple[str, str]] = None
+
+
+@dataclass
 class Reversal:
     """What is to be taken back in one database; ``owner`` is the release that has the files.
 
     ``needed`` are those without which the earlier release cannot do, in their order; ``kept`` the others.
-    ``irreversible`` says which of them cannot be taken back, and why.
+    ``irreversible`` says which of them cannot be taken back, and why. Of those in ``torn`` a part stays where
+    they fail. ``done`` are those that were taken back, None as long as nothing was tried.
     """
 
     database: str
     place: str
-    owner: Optional[str]
+    owner: Optional[str] = None
     needed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     irreversible: list[str] = field(default_factory=list)
+    torn: list[str] = field(default_factory=list)
+    done: Optional[list[str]] = None
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("database", "place", "needed", "kept", "irreversible")}
+
+    def tell_what_is_torn(self, failure: Failure) -> None:
+        """Ahead of those that were taken back one has failed: a part of that may be taken back."""
+        failed = next((name for name in reversed(self.needed) if name not in (self.done or ())), "")
+        if failed in self.torn:
+            failure.details["torn"] = [failed]
+            failure.remedy = (
+                f"A part of {failed} may have been taken back, which nothing applies again in {self.place}."
+                " Look at its tables, apply that part again by hand or put back a backup, and roll back"
+                " again."
+            )
 
 
 class WayBack:
@@ -62,33 +93,88 @@ class WayBack:
         self._release = release
         self._on_line = on_line
         self.reversals: list[Reversal] = []
+        self._seen: set[str] = set()
+        self._live_ask: Optional[Ask] = None
+
+    @contextmanager
+    def planning(self) -> Iterator[None]:
+        """Meanwhile the live release's Django stays open: it is asked more than once."""
+        live = self._layout.live()
+        if live is None or not self._layout.release(live).python.exists():
+            yield
+            return
+        with self.opened(self._layout.release(live)) as self._live_ask:
+            yield
+        self._live_ask = None
 
     def plan(self, ask: Ask, plan: dict[str, Any]) -> None:
         """Judge what the release, which answers ``ask``, lacks: ``ahead`` of its plan."""
         database, ahead = plan["database"], plan["ahead"]
-        if not ahead or any(reversal.database == database for reversal in self.reversals):
+        if database in self._seen:
             return
-        with self._owner(database, ahead) as (owner, ask_owner, applied):
-            reversal = Reversal(database, plan["place"], owner)
-            if ask_owner is None:
-                reversal.needed = list(ahead)
-                reversal.irreversible = [
-                    f"{name}: no release of this host has its file" for name in applied["lacks"]
-                ]
-                self.reversals.append(reversal)
-                return
-            reply = ask({"do": "tables"})
-            running = [Code(f"the release {self._release.id}", reply.get("tables"))]
-            self._judge(reversal, applied["migrations"], running)
-            lost = ask_owner({"do": "losses", "database": database, "migrations": reversal.needed})
-            self._report(reversal, applied["migrations"], running, lost.get("losses", []))
+        self._seen.add(database)
+        own = find_database(ask, database, plan["place"])
+        self._tell_of_another(own, database)
+        if ahead:
+            reversal = Reversal(database, own.place)
+            self._look_at(reversal, self._read_files(own, database, ahead), ask)
             self.reversals.append(reversal)
+
+    def _tell_of_another(self, own: Database, database: str) -> None:
+        """The site goes on with other data than it has now, which nothing else would say."""
+        live = self._layout.live()
+        if live is None or self._live_ask is None:
+            return
+        other = find_database(self._live_ask, database, "")
+        if not other.place or other.is_same(own):
+            return
+        differ = environment.compare(self._layout.release(live), self._release)
+        names = ", ".join(sorted({name for kind in differ.values() for name in kind}))
+        why = f"Their ENV differs in {names}. " if names else ""
+        self._link.report(
+            "warning",
+            message=f"the database {database!r} of {self._release.id} is another one: {own.place}; that of"
+            f" the live release is {other.place}, and what was written there is not seen any more",
+            remedy=f"{why}To go back with the code alone, deploy it anew: manage.py deploy --revision.",
+        )
+
+    def _look_at(self, reversal: Reversal, files: Files, ask: Ask) -> None:
+        if files.lacks:
+            reversal.needed = files.names
+            reversal.irreversible = [f"{name}: no release of this host has its file" for name in files.lacks]
+            return
+        running = [Code(f"the release {self._release.id}", ask({"do": "tables"}).get("tables"))]
+        self._judge(reversal, files.migrations, running)
+        reversal.owner = files.owner
+        if reversal.needed and files.owner is None:
+            names = ", ".join(reversal.needed)
+            reversal.irreversible.append(f"{names}: {self._why_nobody_can(files, reversal.place)}")
+        self._report(reversal, files.migrations, running, self._losses(reversal))
+
+    def _why_nobody_can(self, files: Files, place: str) -> str:
+        if files.elsewhere is None:
+            return f"no single release of this host has the files of all that {self._release.id} lacks"
+        release, other = files.elsewhere
+        own = self._release.id
+        return (
+            f"{release}, which has the files, uses {other}, and {own} uses {place}: take it back there by"
+            f" hand, or deploy the code of {own} anew"
+        )
+
+    def _losses(self, reversal: Reversal) -> list[dict[str, Any]]:
+        if reversal.owner is None or not reversal.needed:
+            return []
+        with self.opened(self._layout.release(reversal.owner)) as ask:
+            reply = ask({"do": "losses", "database": reversal.database, "migrations": reversal.needed})
+        found: list[dict[str, Any]] = reply.get("losses", [])
+        return found
 
     def _judge(self, reversal: Reversal, migrations: Sequence[dict[str, Any]], running: list[Code]) -> None:
         """As for a deployment the other way: what does this release use that is gone?"""
         unsafe = {refusal.migration for refusal in judge(migrations, running, REFUSE).refusals}
         reversal.needed = with_dependents(migrations, unsafe)
         reversal.kept = [m["name"] for m in migrations if m["name"] not in reversal.needed]
+        reversal.torn = [m["name"] for m in migrations if not m.get("is_whole", True)]
         reversal.irreversible = [
             f"{m['name']}: {operation['words']}"
             for m in migrations
@@ -140,31 +226,49 @@ class WayBack:
             kept=reversal.kept[:MOST_TOLD],
         )
 
-    @contextmanager
-    def _owner(
-        self, database: str, names: Sequence[str]
-    ) -> Iterator[tuple[Optional[str], Optional[Ask], dict[str, Any]]]:
-        """The newest release that has the files of these migrations: the live one, else any other."""
+    def _read_files(self, own: Database, database: str, names: Sequence[str]) -> Files:
+        """What these migrations have done, by the releases of this host that have their files.
+
+        Several of them may know it together. Taken back they are by one that has all of them, and the same
+        database: it would not know what else is in the tables, or do it to other ones.
+        """
+        files = Files(list(names), lacks=list(names))
+        known: dict[str, Any] = {}
+        for release in self._others():
+            with self.opened(release) as ask:
+                reply = _answer(ask, {"do": "judge_applied", "database": database, "migrations": list(names)})
+                if reply is None:
+                    continue
+                applied = reply["applied"]
+                other = find_database(ask, database, applied["place"])
+            has_all = not applied["lacks"]
+            if has_all and other.is_same(own):
+                return Files(files.names, applied["migrations"], owner=release.id)
+            if has_all and files.elsewhere is None:
+                files.elsewhere = release.id, other.place
+            for migration in applied["migrations"]:
+                if migration["name"] in files.lacks:
+                    known[migration["name"]] = migration
+            files.lacks = [name for name in files.lacks if name in applied["lacks"]]
+        files.migrations = [known[name] for name in names if name in known]
+        return files
+
+    def _others(self) -> list[Release]:
+        """All releases that could be asked: the live one, then the newest."""
         live = self._layout.live()
         good = [
             release
             for release in self._layout.all_releases()
             if release.state in (LIVE, RETIRED) and release.id != self._release.id and release.python.exists()
         ]
-        lacks: list[str] = list(names)
-        for release in sorted(good, key=lambda release: (release.id == live, release.id), reverse=True):
-            with self.opened(release) as ask:
-                reply = _answer(ask, {"do": "judge_applied", "database": database, "migrations": list(names)})
-                if reply is not None and not reply["applied"]["lacks"]:
-                    yield release.id, ask, reply["applied"]
-                    return
-                if reply is not None and len(reply["applied"]["lacks"]) < len(lacks):
-                    lacks = reply["applied"]["lacks"]
-        yield None, None, {"lacks": lacks}
+        return sorted(good, key=lambda release: (release.id == live, release.id), reverse=True)
 
     @contextmanager
     def opened(self, release: Release) -> Iterator[Ask]:
         """A release's Django, for a while."""
+        if self._live_ask is not None and release.id == self._layout.live():
+            yield self._live_ask
+            return
         steps = StepProcess(release, self._keep_open, self._on_line)
         try:
             yield lambda request, timeout=TIMEOUT, stop=None: steps.ask(request, timeout, stop)
@@ -174,58 +278,109 @@ class WayBack:
     # What is done
 
     def reverse(self, migrations: Migrations, backup: Optional[dict[str, Any]]) -> list[str]:
-        """Take back what has to be; gives the names."""
-        done: list[str] = []
+        """Take back what has to be; gives the names.
+
+        The details of a ``Failure`` tell what was ``unapplied`` before, and what of it may be ``torn``.
+        """
         for reversal in self.reversals:
-            if not reversal.needed:
-                continue
-            assert reversal.owner is not None
-            with self.opened(self._layout.release(reversal.owner)) as ask:
-                done += self._reverse_one(ask, migrations, reversal, backup)
-        return done
+            reversal.done = []
+        try:
+            for reversal in self.reversals:
+                if reversal.needed:
+                    self._reverse_one(migrations, reversal, backup)
+        except Failure as failure:
+            failure.details["unapplied"] = self._done()
+            raise
+        return self._done()
+
+    def _done(self) -> list[str]:
+        return [name for reversal in self.reversals for name in reversal.done or ()]
 
     def _reverse_one(
+        self, migrations: Migrations, reversal: Reversal, backup: Optional[dict[str, Any]]
+    ) -> None:
+        assert reversal.owner is not None
+        owner = self._layout.release(reversal.owner)
+        with self.opened(owner) as ask, migrations.guard(ask, reversal.database):
+            self._back_up(ask, migrations, reversal, backup)
+            try:
+                self._move(ask, reversal.database, reversal.needed, backwards=True)
+            except Failure as failure:
+                reversal.done = self._look_again(owner, reversal.database, reversal.needed)
+                reversal.tell_what_is_torn(failure)
+                raise
+            reversal.done = list(reversal.needed)
+
+    def _back_up(
         self, ask: Ask, migrations: Migrations, reversal: Reversal, backup: Optional[dict[str, Any]]
-    ) -> list[str]:
+    ) -> None:
         def ask_until_lost(request: dict[str, Any], timeout: Optional[float]) -> dict[str, Any]:
             return ask(request, timeout, self._link.lost)
 
-        with migrations.guard(ask, reversal.database):
-            if backup is not None:
-                before = f"taking back {', '.join(reversal.needed[:3])}"
-                migrations.dump(ask_until_lost, reversal.database, before, backup["keep"])
-            return self._move(ask, reversal.database, reversal.needed, backwards=True)
+        if backup is not None:
+            before = f"taking back {', '.join(reversal.needed[:3])}"
+            migrations.dump(ask_until_lost, reversal.database, before, backup["keep"])
 
     def moves(self) -> list[dict[str, Any]]:
-        """What ``reverse`` takes back, for ``apply_again``."""
+        """What ``reverse`` takes back, or has taken back once it has ended, for ``apply_again``."""
+        moved = [(each, each.needed if each.done is None else each.done) for each in self.reversals]
         return [
-            {"owner": each.owner, "database": each.database, "migrations": each.needed}
-            for each in self.reversals
-            if each.needed
+            {"owner": each.owner, "database": each.database, "migrations": names}
+            for each, names in moved
+            if names
         ]
 
-    def apply_again(self, moved: Sequence[dict[str, Any]]) -> None:
-        """The way back failed: what was taken back is applied again, for the release that stays live."""
-        for entry in moved:
-            with self.opened(self._layout.release(entry["owner"])) as ask:
-                self._move(ask, entry["database"], entry["migrations"], backwards=False)
+    def apply_again(self, moved: Sequence[dict[str, Any]]) -> list[str]:
+        """The way back failed: what was taken back is applied again, for the release that stays live.
 
-    def _move(self, ask: Ask, database: str, names: Sequence[str], *, backwards: bool) -> list[str]:
-        what = "take back" if backwards else "apply again"
-        step = f"{what} {', '.join(names)}"
+        Gives the names: those that were taken back in fact, as whoever was at it may have been killed.
+        """
+        applied: list[str] = []
+        for entry in moved:
+            owner, database = self._layout.release(entry["owner"]), entry["database"]
+            names = list(entry["migrations"])
+            try:
+                with self.opened(owner) as ask:
+                    if names := _pending(ask, database, names):
+                        self._move(ask, database, names, backwards=False)
+            except (Failure, OSError) as error:
+                left = ", ".join(self._look_again(owner, database, names))
+                raise Failure("StepFailed", f"taken back, and not applied again: {left}: {error}") from None
+            applied += names
+        return applied
+
+    def _look_again(self, owner: Release, database: str, names: Sequence[str]) -> list[str]:
+        """Which of them are not applied; whoever was asked to move them may be dead."""
+        try:
+            with self.opened(owner) as ask:
+                return _pending(ask, database, names)
+        except OSError:
+            return list(names)
+
+    def _move(self, ask: Ask, database: str, names: Sequence[str], *, backwards: bool) -> None:
+        step = f"{'take back' if backwards else 'apply again'} {', '.join(names)}"
         self._link.report("step.started", step=step)
         request = {"do": "move", "database": database, "migrations": list(names), "backwards": backwards}
-        reply = ask(request, None)
-        result = reply.get("result", {})
-        if not reply["ok"]:
+        remedy = "Mend it, and roll back again."
+        try:
+            reply = ask(request, None)
+        except Failure as failure:
             raise Failure(
-                "StepFailed",
-                f"could not {step}: {reply['error']}",
-                "Mend it, and roll back again.",
-                applied=result.get("applied", []),
-            )
-        self._link.report("step.finished", step=step, seconds=reply.get("seconds", 0.0), result=result)
+                "StepFailed", f"could not {step}: {failure.message}", remedy, **failure.details
+            ) from None
+        if not reply["ok"]:
+            raise Failure("StepFailed", f"could not {step}: {reply['error']}", remedy)
+        result, seconds = reply.get("result", {}), reply.get("seconds", 0.0)
+        self._link.report("step.finished", step=step, seconds=seconds, result=result)
+
+
+def _pending(ask: Ask, database: str, names: Sequence[str]) -> list[str]:
+    """Which of them are not applied; all of them where nobody can tell."""
+    reply = _answer(ask, {"do": "plan_migrations", "command": ["migrate", "--database", database]}) or {}
+    if reply.get("plan") is None:
         return list(names)
+    pending = {migration["name"] for migration in reply["plan"]["migrations"]}
+    return [name for name in names if name in pending]
 
 
 def _answer(ask: Ask, request: dict[str, Any]) -> Optional[dict[str, Any]]:

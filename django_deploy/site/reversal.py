@@ -11,18 +11,22 @@ from django.apps import apps
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
 from django.db import DatabaseError, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations import Migration, RunPython
+from django.db.migrations import Migration, RunPython, SeparateDatabaseAndState
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ModelState, ProjectState
 
-from .columns import bound
+from .columns import alterations, bound, is_filled
 from .databases import place
-from .effects import Judged
+from .effects import CONTRACT, OPAQUE, Judged
 from .operations import Reading, judge_operation, words
 from .row_counts import COUNT, value
 
 _FILLED = "SELECT count({column}) FROM {table}"
+_NULLS = "SELECT count(*) FROM {table} WHERE {column} IS NULL"
+
+#: The values that are others once they have a type.
+_CHANGED = "SELECT count(*) FROM {{table}} WHERE {{column}} <> CAST({{column}} AS {type})"
 
 #: The functions that count the characters of a text.
 _LONGER = "SELECT count(*) FROM {{table}} WHERE {function}({{column}}) > %s"
@@ -61,6 +65,7 @@ def judge_applied(alias: str, names: Sequence[str]) -> dict[str, Any]:
         {
             "name": _name(migration),
             "needs": _needs(executor.loader, migration, wanted),
+            "is_whole": migration.atomic and connection.features.can_rollback_ddl,
             "operations": [
                 {**judged.as_dict(), "reversible": judged.is_reversible and is_whole(migration)}
                 for judged in _judged(migration, before, connection)
@@ -88,9 +93,11 @@ def losses(alias: str, names: Sequence[str]) -> list[dict[str, Any]]:
     connection = connections[alias]
     executor = MigrationExecutor(connection)
     found = [
-        Loss(_name(migration), words(operation), *_loss(operation, migration.app_label, state, connection))
+        Loss(_name(migration), words(operation), *told)
         for migration, before in _walk(executor, set(names))
-        for operation, state in _states(migration, before)
+        for whole, state in _states(migration, before)
+        for operation, part in _parts(whole, migration.app_label, state)
+        for told in _told(operation, migration.app_label, part, connection)
     ]
     return [asdict(loss) for loss in reversed(found)]
 
@@ -164,67 +171,127 @@ def _needs(loader: MigrationLoader, migration: Migration, names: Collection[str]
 # What is lost
 
 
-def _loss(
+#: In words, and how many rows or values that is.
+Told = tuple[str, int | None]
+
+
+def _parts(operation: Any, app_label: str, before: ProjectState) -> Iterator[tuple[Any, ProjectState]]:
+    """The operation, or what it does to the database, each with the state before it."""
+    if not isinstance(operation, SeparateDatabaseAndState):
+        yield operation, before
+        return
+    state = before.clone()
+    for inner in operation.database_operations:
+        yield from _parts(inner, app_label, state)
+        inner.state_forwards(app_label, state)
+
+
+def _told(
     operation: Any, app_label: str, before: ProjectState, connection: BaseDatabaseWrapper
-) -> tuple[str, int | None]:
-    """In words, and how many rows or values that is."""
+) -> Sequence[Told]:
+    """What it loses; one with no words where that is nothing."""
+    reading = Reading(operation, app_label, before, connection)
     tell = _LOSSES.get(type(operation).__name__)
-    return tell(Reading(operation, app_label, before, connection)) if tell else ("", None)
+    if tell is not _code and any(effect.category == OPAQUE for effect in reading.effects()):
+        return [("cannot be looked into", None)]
+    return (list(tell(reading)) if tell else []) or [("", None)]
 
 
-def _drop_table(reading: Reading) -> tuple[str, int | None]:
-    model = reading.model(reading.after, reading.operation.name)
-    return _rows_of(reading, reading.table(model)) if model else ("", None)
+def _drop_table(reading: Reading) -> Iterator[Told]:
+    if model := reading.model(reading.after, reading.operation.name):
+        yield _rows_of(reading, reading.table(model))
 
 
-def _rows_of(reading: Reading, table: str) -> tuple[str, int | None]:
+def _rows_of(reading: Reading, table: str) -> Told:
     return f"the rows of {table}", _counted(reading.connection, COUNT, table)
 
 
-def _drop_column(reading: Reading) -> tuple[str, int | None]:
+def _drop_column(reading: Reading) -> Iterator[Told]:
     model = reading.model(reading.after, reading.operation.model_name)
     if model is None:
-        return "", None
+        return
     name, field = reading.operation.name, reading.operation.field
-    if isinstance(field, models.ManyToManyField):
-        between = reading.between(model, name, field)
-        return _rows_of(reading, between) if between else ("", None)
-    table, column = reading.table(model), reading.column(model, name)
+    if not isinstance(field, models.ManyToManyField):
+        yield _values_of(reading, reading.table(model), reading.column(model, name))
+    elif between := reading.between(model, name, field):
+        yield _rows_of(reading, between)
+
+
+def _values_of(reading: Reading, table: str, column: str) -> Told:
     return f"the values of {table}.{column}", _counted(reading.connection, _FILLED, table, column)
 
 
-def _narrow(reading: Reading) -> tuple[str, int | None]:
-    model = reading.model(reading.after, reading.operation.model_name)
-    if model is None:
-        return "", None
-    name = reading.operation.name
-    old = reading.before.models[reading.app_label, model.name.lower()].fields[name]
-    was, now = (getattr(field, "max_length", None) for field in (old, reading.operation.field))
-    if was is None or (now is not None and now <= was):
-        return "", None
-    table, column = reading.table(model), str(bound(model, name).column)
-    query = _LONGER.format(function=_LENGTH.get(reading.connection.vendor, "length"))
-    what = f"values of {table}.{column} of more than {was} characters do not fit any more"
-    return what, _counted(reading.connection, query, table, column, [was])
+def _alter_column(reading: Reading) -> Iterator[Told]:
+    """What the column could not hold before, or what was changed to something else."""
+    older, newer = (
+        reading.model(state, reading.operation.model_name) for state in (reading.before, reading.after)
+    )
+    if older is None or newer is None:
+        return
+    was, is_now = (bound(model, reading.operation.name) for model in (older, newer))
+    if was.many_to_many or is_now.many_to_many:
+        return
+    table = reading.table(newer)
+    for effect in alterations(table, is_now, was, reading.connection):
+        if effect.category != CONTRACT:
+            continue
+        if effect.mark == f"{was.column} not null":
+            yield from _fill(reading, table, was, is_now)
+        elif effect.mark.startswith(f"{was.column} is "):
+            yield from _narrow(reading, table, was, is_now)
 
 
-def _empty_table(reading: Reading) -> tuple[str, int | None]:
-    model = reading.model(reading.before, reading.operation.name)
-    return (f"{reading.table(model)} comes back empty" if model else ""), None
+def _fill(reading: Reading, table: str, was: Any, is_now: Any) -> Iterator[Told]:
+    rows = _counted(reading.connection, _NULLS, table, is_now.column)
+    has_default = was.has_default() or is_filled(was) or (was.blank and was.empty_strings_allowed)
+    why = "get its default" if has_default else "may not be null any more"
+    if rows != 0:
+        yield f"nulls of {table}.{is_now.column}, which {why}", rows
 
 
-def _empty_column(reading: Reading) -> tuple[str, int | None]:
-    model = reading.model(reading.before, reading.operation.model_name)
-    name = reading.operation.name
-    return (f"{reading.table(model)}.{name} comes back without its values" if model else ""), None
+def _narrow(reading: Reading, table: str, was: Any, is_now: Any) -> Iterator[Told]:
+    connection, column, most = reading.connection, is_now.column, was.max_length
+    is_text = is_now.max_length is not None or isinstance(is_now, models.TextField)
+    if is_text and most is not None:
+        query = _LONGER.format(function=_LENGTH.get(connection.vendor, "length"))
+        what = f"values of {table}.{column} of more than {most} characters do not fit any more"
+        yield what, _counted(connection, query, table, column, [most])
+        return
+    # Databases differ in what they make of a text that is compared with something else.
+    kind = was.db_type(connection)
+    query = _CHANGED.format(type=kind if connection.vendor == "sqlite" else was.cast_db_type(connection))
+    rows = None if is_text else _counted(connection, query, table, column)
+    if rows != 0:
+        yield f"values of {table}.{column} that {kind} cannot hold as they are", rows
 
 
-def _code(reading: Reading) -> tuple[str, int | None]:
+def _alter_order(reading: Reading) -> Iterator[Told]:
+    older, newer = (reading.model(state, reading.operation.name) for state in (reading.before, reading.after))
+    if older is None or newer is None:
+        return
+    was, is_now = (model.options.get("order_with_respect_to") for model in (older, newer))
+    if is_now and not was:
+        yield _values_of(reading, reading.table(newer), "_order")
+    elif was and not is_now:
+        yield f"{reading.table(older)}._order comes back without its values", None
+
+
+def _empty_table(reading: Reading) -> Iterator[Told]:
+    if model := reading.model(reading.before, reading.operation.name):
+        yield f"{reading.table(model)} comes back empty", None
+
+
+def _empty_column(reading: Reading) -> Iterator[Told]:
+    if model := reading.model(reading.before, reading.operation.model_name):
+        yield f"{reading.table(model)}.{reading.operation.name} comes back without its values", None
+
+
+def _code(reading: Reading) -> Iterator[Told]:
     operation = reading.operation
     is_python = isinstance(operation, RunPython)
-    if operation.reverse_code is RunPython.noop if is_python else not operation.reverse_sql:
-        return "", None
-    return "runs code that cannot be looked into", None
+    is_nothing = operation.reverse_code is RunPython.noop if is_python else not operation.reverse_sql
+    if not is_nothing:
+        yield "runs code that cannot be looked into", None
 
 
 def _counted(
@@ -238,12 +305,13 @@ def _counted(
         return None
 
 
-_LOSSES: Mapping[str, Callable[[Reading], tuple[str, int | None]]] = {
+_LOSSES: Mapping[str, Callable[[Reading], Iterator[Told]]] = {
     "CreateModel": _drop_table,
     "DeleteModel": _empty_table,
     "AddField": _drop_column,
     "RemoveField": _empty_column,
-    "AlterField": _narrow,
+    "AlterField": _alter_column,
+    "AlterOrderWithRespectTo": _alter_order,
     "RunPython": _code,
     "RunSQL": _code,
 }

@@ -133,7 +133,11 @@ _ERROR: Shape = {
     **dict.fromkeys(("type", "message"), str),
     "remedy?": str,
     "reverted?": bool,
-    "details?": {"lines?": [str], "applied?": [str], "damaged?": bool, "changes?": COMPARISON},
+    "details?": {
+        **{name: [str] for name in ("lines?", "applied?", "unapplied?", "torn?")},
+        "damaged?": bool,
+        "changes?": COMPARISON,
+    },
 }
 
 _MESSAGES = ("event", "id", "wanted", "heartbeat")

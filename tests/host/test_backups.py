@@ -241,3 +241,25 @@ def test_the_file_that_is_named_lies_in_the_folder(backups, layout):
     make(backups, keep=1)
 
     assert os.path.exists(outside)
+
+
+@pytest.mark.parametrize(
+    ("reply", "place"),
+    [
+        ({"ok": True, "databases": {"default": {"vendor": "sqlite", "place": "sqlite /new/db"}}}, "/new/db"),
+        ({"ok": False, "error": "A request does one of describe, run"}, "/srv/site/shared/db"),
+    ],
+    ids=["another place", "an older release"],
+)
+def test_it_is_told_into_what_a_backup_is_put(backups, link, reply, place):
+    """The live release may have another database than the one of which the backup is."""
+    make(backups)
+    [backup] = backups.all()
+    failure = {"ok": False, "error": "no", "damaged": False}
+
+    backups.restore(Site(identify=reply), backup)
+    with pytest.raises(Failure, match=f"putting back of sqlite {place} failed: no"):
+        backups.restore(Site(identify=reply, restore=failure), backup)
+
+    told = [fields["place"] for kind, fields in link.events if kind.startswith("restore.")]
+    assert told == [f"sqlite {place}"] * 3

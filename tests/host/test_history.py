@@ -195,6 +195,24 @@ def test_what_somebody_went_past_is_given_up_as_well(layout):
     assert history.given_up(layout) == {two, three}
 
 
+def test_a_restart_is_what_it_is_a_copy_of(layout):
+    """Who went forward again from a restarted release did not go back from it."""
+    first, old, new, again, once_more = (f"20261122T17450{second}Z-3f9c2a1" for second in range(1, 6))
+    for action, release, previous, given_up in (
+        ("deploy", first, None, set()),
+        ("deploy", old, first, set()),
+        ("deploy", new, old, set()),
+        ("rollback", old, new, {new}),
+        ("restart", again, old, {new}),
+        ("restart", once_more, again, {new}),
+        ("rollback", new, once_more, set()),
+        ("rollback", once_more, new, {new}),
+        ("rollback", first, once_more, {old, again, once_more, new}),
+    ):
+        history.append(layout, {"action": action, "release": release, "previous": previous})
+        assert history.given_up(layout) == given_up
+
+
 def test_of_a_history_whose_beginning_is_gone(layout):
     one, two, three = (f"20261122T17450{second}Z-3f9c2a1" for second in (1, 2, 3))
     history.append(layout, {"action": "deploy", "release": three, "previous": two})

@@ -224,3 +224,17 @@ def test_a_record_that_lacks_what_the_host_needs_is_damage(layout, text):
 
     with pytest.raises(Failure, match=f"release {ID} is damaged"):
         _ = layout.release(ID).record
+
+
+def test_of_what_waits_for_confirm_a_part_may_have_been_applied(layout):
+    release = layout.release(ID)
+    release.path.mkdir()
+    release.defer({"command": ["migrate"], "migrations": ["shop.0002", "shop.0003"]})
+    assert release.begun == []
+
+    release.tear(["shop.0002"])
+    release.tear(["shop.0003"])
+
+    assert release.begun == ["shop.0003"]
+    release.defer(None)
+    assert release.begun == []

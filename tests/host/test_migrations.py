@@ -7,7 +7,7 @@ import json
 import pytest
 
 from django_deploy.host.layout import Layout
-from django_deploy.host.migrations import Migrations
+from django_deploy.host.migrations import Migrations, Planned
 from django_deploy.host.protocol import Failure
 from tests.host.test_judgement import ADD, DROP, RUN, TABLES, migration
 
@@ -243,6 +243,39 @@ def test_a_part_of_a_migration_may_stay_where_it_fails(migrations, applied, is_t
         if is_torn
         else "Mend it."
     )
+
+
+def test_so_may_it_of_one_that_waited_for_confirm(migrations):
+    plan = [
+        migration("shop.0002", ADD),
+        {**migration("shop.0003", DROP), "is_whole": False},
+        migration("shop.0004", DROP, needs=["shop.0003"]),
+    ]
+    migrations.plan(Site(*plan).ask, {**MESSAGE, "policy": "phased"})
+    failure = Failure("StepFailed", "step 'migrate' failed", "Mend it.", applied=[])
+
+    step = migrations.find(COMMAND).deferred_step({"command": COMMAND, "isolated": False})
+    Planned.of_deferred(step).tell_what_is_torn(failure)
+
+    assert step == {
+        "command": COMMAND,
+        "isolated": False,
+        "database": "default",
+        "place": "postgresql shop on db1",
+        "migrations": ["shop.0003", "shop.0004"],
+        "torn": ["shop.0003"],
+    }
+    assert failure.details["torn"] == ["shop.0003"]
+
+
+def test_what_an_earlier_version_let_wait_may_be_torn_unseen():
+    failure = Failure("StepFailed", "step 'migrate' failed", "Mend it.", applied=[])
+
+    Planned.of_deferred(
+        {"command": COMMAND, "database": "default", "migrations": ["shop.0003"]}
+    ).tell_what_is_torn(failure)
+
+    assert failure.details == {"applied": []}
 
 
 def test_a_site_without_a_database(migrations, link):

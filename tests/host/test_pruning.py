@@ -84,6 +84,17 @@ def test_releases_that_somebody_went_back_from_push_nothing_out(site):
     assert kept(site) == [first, bad[-1], live]
 
 
+def test_a_restart_makes_no_release_newer(site):
+    """The first was restarted after the second had been live, which was so again before the last."""
+    first, second = (add(site, hour, RETIRED) for hour in (0, 1))
+    add(site, 2, RETIRED, same_as=first)
+    last = add(site, 3, LIVE)
+
+    prune(site, Store(site), 1)
+
+    assert kept(site) == [second, last]
+
+
 def test_one_release_to_keep_is_two(site):
     ids = [add(site, hour, RETIRED) for hour in range(3)] + [add(site, 3, LIVE)]
 

@@ -210,6 +210,7 @@ ANSWERS = {
     "fails with odd lines": ("prepare", lambda id: fail(id, details={"lines": [1, 2]})),
     "applied a number": ("prepare", lambda id: say(id=id, result={"result": {"applied": 5}})),
     "applied a number and failed": ("prepare", lambda id: fail(id, details={"applied": 5})),
+    "tore a number and failed": ("prepare", lambda id: fail(id, details={"torn": [5]})),
     "checked a number": ("activate", lambda id: say(id=id, result={"checked": 5})),
     "says it twice": ("prepare", says_it_twice),
     "leaves": ("prepare", lambda id: sys.exit(3)),

@@ -61,6 +61,7 @@ def test_lies_that_change_nothing(deploying, lie):
         ("fails with odd lines", "error 3.details.lines[0] must be a text, not 1"),
         ("applied a number", "reply 3.result.result.applied must be a list, not 5"),
         ("applied a number and failed", "error 3.details.applied must be a list, not 5"),
+        ("tore a number and failed", "error 3.details.torn[0] must be a text, not 5"),
         ("checked a number", ".result.checked must be a list, not 5"),
         ("wants files", "it asks for a file that was not offered"),
         ("leaves", "local: the link to the host ended"),

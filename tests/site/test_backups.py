@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 from contextlib import closing, contextmanager
@@ -77,7 +78,7 @@ class Library:
 @pytest.fixture
 def library(server, tmp_path, request):
     vendor, create = server
-    name = "b_" + request.node.name.partition("[")[0][-40:]
+    name = "b_" + re.sub(r"\W", "_", request.node.name)[-40:].lower()
     made = Library(vendor, create(name), tmp_path)
     if vendor == "mysql":
         made.execute(f"ALTER DATABASE {name} CHARACTER SET utf8mb4")
