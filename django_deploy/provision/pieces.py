@@ -10,11 +10,21 @@ from shlex import quote
 #: How a line of output begins that says which piece runs.
 HEADING = "== "
 
+#: ``deploy_setup`` has no terminal there; whoever runs the script by hand may have one.
+TERMINAL = """\
+# Another user's processes never get hold of root's terminal: they have a pipe, and a session of their own.
+if [ -t 0 ] || [ -t 1 ] || [ -t 2 ]; then
+    [ -f "$0" ] || { echo 'Save this as a file, and run that: sh setup.sh' >&2; exit 1; }
+    exec 4>&1
+    exit "$({ { sh "$0" </dev/null 2>&1 3>&- 4>&-; echo $? >&3; } | cat >&4; } 3>&1)"
+fi
+"""
+
 PRELUDE = """\
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
 say() { printf '\\n== %s\\n' "$*"; }
 stop() { printf '%s\\n' "$*" >&2; exit 1; }
-as() { user=$1; shift; (cd / && runuser -u "$user" -- "$@"); }
+as() { user=$1; shift; (cd / && setsid runuser -u "$user" -- "$@"); }
 """
 
 
@@ -58,7 +68,7 @@ def script(about: Sequence[str], there: Sequence[Piece], to_do: Sequence[Piece],
         lines += _comment([f"There already: {titles}."])
     if not to_do:
         return "\n".join([*lines, *_comment(["Nothing is missing, and nothing is done."])]) + "\n"
-    lines += ["set -eu", PRELUDE]
+    lines += [TERMINAL, "set -eu", PRELUDE]
     is_locked = False
     for piece in to_do:
         if piece.needs_lock and not is_locked:

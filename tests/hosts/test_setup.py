@@ -15,6 +15,7 @@ import pytest
 
 from .archive import Archive
 from .bare import BareMachine
+from .keyboard import Keyboard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -336,6 +337,38 @@ def test_file_of_somebody_else(bare: BareMachine, bookshop: Bookshop, certificat
     assert bare.read(path) == own
     message = f"warning: {path} is not ours and was left alone: nginx serves {DOMAIN} as it says.\n"
     assert f"deploy@{bare.address}: {message}" in out
+
+
+# The script by hand
+
+#: What a process of the site's user has of the terminal: what it reads and writes, and its session's.
+SPY = """
+as deploy sh -c 'readlink /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2; (true </dev/tty) 2>&1' || :
+exit 3
+"""
+
+
+def test_script_at_a_terminal(bare: BareMachine, bookshop: Bookshop) -> None:
+    aim(bookshop, bare)
+    script = set_up(bookshop, "--plan")
+
+    bare.put("/root/setup.sh", script, owner="root")
+    with sit_at(bare, "sh", "/root/setup.sh") as keyboard:
+        assert keyboard.end() == 0
+    bare.put("/root/spy.sh", script.partition("\nsay ")[0] + SPY, owner="root")
+    with sit_at(bare, "sh", "/root/spy.sh") as keyboard:
+        seen = keyboard.read_until("No such device or address").splitlines()
+        assert keyboard.end() == 3
+
+    assert set_up(bookshop, "--plan").endswith("# Nothing is missing, and nothing is done.\n")
+    standard = [line.partition(":")[0] for line in seen[-4:-1]]
+    assert standard == ["/dev/null", "pipe", "pipe"]
+
+
+def sit_at(machine: BareMachine, *argv: str) -> Keyboard:
+    """Root, at a terminal of the host."""
+    ssh, *words = machine.command(*argv, user="root")
+    return Keyboard([ssh, "-tt", *words], machine.folder, machine.laptop.environment)
 
 
 # Who logs in

@@ -90,11 +90,18 @@ def test_the_whole_text():
     assert script(SITE) == (
         r"""#!/bin/sh
 # About.
+# Another user's processes never get hold of root's terminal: they have a pipe, and a session of their own.
+if [ -t 0 ] || [ -t 1 ] || [ -t 2 ]; then
+    [ -f "$0" ] || { echo 'Save this as a file, and run that: sh setup.sh' >&2; exit 1; }
+    exec 4>&1
+    exit "$({ { sh "$0" </dev/null 2>&1 3>&- 4>&-; echo $? >&3; } | cat >&4; } 3>&1)"
+fi
+
 set -eu
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
 say() { printf '\n== %s\n' "$*"; }
 stop() { printf '%s\n' "$*" >&2; exit 1; }
-as() { user=$1; shift; (cd / && runuser -u "$user" -- "$@"); }
+as() { user=$1; shift; (cd / && setsid runuser -u "$user" -- "$@"); }
 
 say 'the user shop'
 group=--user-group
