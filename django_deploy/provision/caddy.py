@@ -43,9 +43,9 @@ def caddy_piece(site: Site, facts: Facts) -> Piece:
     imported = f"grep -Eq '^import (/etc/caddy/)?sites/[*]' {CADDYFILE}"
     act = f"""\
 if ! {imported}; then
-    {{ cat {CADDYFILE}; echo; echo 'import sites/*.caddy'; }} >{CADDYFILE}.added
-    put 644 root {CADDYFILE} <{CADDYFILE}.added || give_up '{CADDYFILE} cannot be written'
-    rm {CADDYFILE}.added
+    caddyfile=$(readlink -f {CADDYFILE})
+    {{ keep "$caddyfile" && printf '\\nimport sites/*.caddy\\n' >>"$caddyfile"; }} ||
+        give_up '{CADDYFILE} cannot be written'
 fi
 """
     include = Include(check=imported, act=act)

@@ -64,14 +64,18 @@ class File:
         return self.digest or sha256(self.text.encode()).hexdigest()
 
 
-#: Shell functions: ``put`` keeps what was there beside it, ``give_up`` puts that back.
+#: Shell functions: ``keep`` puts a copy of what is there beside it, ``put`` replaces that, or what a link
+#: leads to, and ``give_up`` puts back what was kept.
 _PUT = """\
 changed=
+keep() {
+    if [ -e "$1" ]; then cp -p "$1" "$1.before"; else rm -f "$1.before"; fi &&
+    changed="$changed $1"
+}
 put() {
-    if [ -e "$3" ]; then cp -p "$3" "$3.before"; else rm -f "$3.before"; fi &&
-    changed="$changed $3" &&
-    install -d "$(dirname "$3")" &&
-    (umask 077; cat >"$3.new" && chgrp "$2" "$3.new" && chmod "$1" "$3.new" && mv "$3.new" "$3")
+    install -d "$(dirname "$3")" && file=$(readlink -f "$3") && keep "$file" &&
+    (umask 077; cat >"$file.new" && chgrp "$2" "$file.new" && chmod "$1" "$file.new") &&
+    mv "$file.new" "$file"
 }
 give_up() {
     for file in $changed; do
