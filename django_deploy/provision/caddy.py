@@ -29,11 +29,21 @@ CADDYFILE = PurePosixPath("/etc/caddy/Caddyfile")
 TLS_FOLDER = PurePosixPath("/etc/caddy/tls")
 
 #: As its own user: what it makes while it looks must not be root's.
-_VALIDATE = f"validate --config {CADDYFILE} --adapter caddyfile"
-_JUDGE = f"as caddy env HOME=/var/lib/caddy caddy {_VALIDATE} 2>&1"
+_JUDGE = rf"""# With the variables that its service has, of which a Caddyfile may name some.
+    environ=/proc/$(systemctl show --property MainPID --value caddy)/environ
+    [ -r "$environ" ] || environ=/dev/null
+    as caddy python3 -I -S -c '
+import os, sys
+os.environ["HOME"] = "/var/lib/caddy"
+lines = os.fsdecode(sys.stdin.buffer.read()).split("\0")
+os.environ.update(line.split("=", 1) for line in lines if "=" in line)
+os.environ.pop("NOTIFY_SOCKET", None)
+os.execvp(sys.argv[1], sys.argv[1:])
+' caddy validate --config {CADDYFILE} --adapter caddyfile <"$environ" 2>&1"""
 
-#: Not by systemctl: it would wait for a minute and a half for a Caddy that does not go on.
-_RELOAD = f"caddy reload --config {CADDYFILE} --force"
+#: By systemd, which has the variables, and which would wait for a minute and a half for a Caddy that does not
+#: go on.
+_RELOAD = "timeout 20 systemctl reload caddy"
 SERVER = Server("caddy", "caddy", _JUDGE, _RELOAD)
 
 

@@ -33,21 +33,22 @@ class Piece:
     """A part of what makes a host ready.
 
     ``title`` names what is there afterwards. ``check`` is shell that changes nothing and ends with 0 where it
-    is there already, ``act`` is shell that makes it. ``needs_lock`` is False for what comes before there is
-    anything to lock.
+    is there already, ``act`` is shell that makes it. Both may call ``functions``. ``needs_lock`` is False for
+    what comes before there is anything to lock.
     """
 
     title: str
     check: str
     act: str
     needs_lock: bool = True
+    functions: str = ""
 
 
 def checking(pieces: Sequence[Piece]) -> str:
     """The script that says of each piece whether it is there: ``0 yes``, ``1 no``."""
     lines = [PRELUDE]
     for number, piece in enumerate(pieces):
-        lines.append(f"check_{number}() {{\n{piece.check.strip()}\n}}")
+        lines.append(f"{piece.functions}check_{number}() {{\n{piece.check.strip()}\n}}")
         lines.append(
             f"if check_{number} >/dev/null 2>&1; then echo '{number} yes'; else echo '{number} no'; fi"
         )
@@ -74,7 +75,7 @@ def script(about: Sequence[str], there: Sequence[Piece], to_do: Sequence[Piece],
         if piece.needs_lock and not is_locked:
             lines.append(lock)
             is_locked = True
-        lines += [f"say {quote(piece.title)}", piece.act.strip(), ""]
+        lines += [f"say {quote(piece.title)}", f"{piece.functions}{piece.act.strip()}", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

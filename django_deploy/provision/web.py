@@ -26,7 +26,8 @@ FOR_EVER, FOR_A_MINUTE, FOR_AN_HOUR = (
 class Server:
     """A web server as Debian has it.
 
-    ``user`` is who it runs as, ``judge`` has it read its files, and ``reload`` go on with them while it runs.
+    ``user`` is who it runs as. ``judge`` and ``reload`` are shell: the one has it read its files, the other
+    go on with them while it runs.
     """
 
     name: str
@@ -128,13 +129,15 @@ def web_piece(
             f'[ "$(systemctl is-active {server.name})" = active ]',
             f"systemctl is-enabled {server.name}",
         ]
-    return Piece(f"{site.domain}, served by {server.name}", " &&\n".join(check), "\n".join(act))
+    title = f"{site.domain}, served by {server.name}"
+    judge = f"judge() {{\n    {server.judge}\n}}\n"
+    return Piece(title, " &&\n".join(check), "\n".join(act), functions=judge)
 
 
 def _still_sound(server: Server) -> str:
     """What was refused before is no fault of ours, and not ours to mend."""
     message = f"{server.name} refuses its own configuration already, before anything is changed in it."
-    return f"{server.judge} || stop {quote(message)}"
+    return f"judge || stop {quote(message)}"
 
 
 def _put(file: File) -> str:
@@ -146,7 +149,7 @@ def _put(file: File) -> str:
 
 
 def _settle(server: Server) -> str:
-    return f"{server.judge} || give_up '{server.name} refuses this configuration'"
+    return f"judge || give_up '{server.name} refuses this configuration'"
 
 
 def _start(server: Server, *, has_systemd: bool) -> str:

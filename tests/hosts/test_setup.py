@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -310,18 +311,55 @@ def test_configuration_that_nginx_refuses(bare: BareMachine, bookshop: Bookshop,
 UDP = "import socket, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 443)); time.sleep(900)"
 
 
-def test_server_that_cannot_go_on_with_it(bare: BareMachine, bookshop: Bookshop) -> None:
-    aim(bookshop, bare, WEB="caddy", TLS="internal")
-    bare.run("sh", "-c", f'nohup python3 -c "{UDP}" >/dev/null 2>&1 &', user="root")
+#: A site that is there already, and whose address is a variable of Caddy's service.
+CADDYFILE = """
+{$ADDRESS} {
+    respond "{$GREETING:nobody}"
+}
+"""
+SERVICE = "[Service]\nEnvironment=ADDRESS=:8080 GREETING=Hartfield\n"
 
+
+def test_caddyfile_of_somebody_else(bare: BareMachine, bookshop: Bookshop) -> None:
+    """A link to a file that not everybody may read. At first Caddy cannot go on with what we add."""
+    aim(bookshop, bare, WEB="caddy", TLS="internal")
+    folder = "/etc/systemd/system/caddy.service.d"
+    bare.run("sh", "-c", "apt-get -q update && apt-get -q -y install caddy", user="root")
+    bare.run("mkdir", "/opt/config", folder, user="root")
+    bare.put(f"{folder}/variables.conf", SERVICE, owner="root")
+    bare.put("/opt/config/Caddyfile", CADDYFILE, owner="root", mode="640")
+    bare.run("chgrp", "caddy", "/opt/config/Caddyfile", user="root")
+    bare.run("ln", "-sf", "/opt/config/Caddyfile", "/etc/caddy/Caddyfile", user="root")
+    bare.run("sh", "-c", "systemctl daemon-reload; systemctl restart caddy", user="root")
+    bare.run("sh", "-c", f'nohup python3 -c "{UDP}" >/dev/null 2>&1 & echo $! >/root/udp', user="root")
+
+    def caddyfile() -> str:
+        command = ("stat", "-c", "%N %F", "/etc/caddy/Caddyfile")
+        modes = ("stat", "-c", "%a %U:%G", "/opt/config/Caddyfile")
+        return "".join(bare.run(*words, user="root").stdout for words in (command, modes))
+
+    def greeting() -> str:
+        with urllib.request.urlopen(f"http://{bare.address}:8080/", timeout=30) as answer:
+            return str(answer.read().decode())
+
+    before = caddyfile(), greeting()
     result = bookshop.run("deploy_setup")
 
+    assert before[1] == "Hartfield"
     assert result.status == 1, result
     assert "address already in use" in result.err
     assert "  | caddy does not go on with this configuration: what was there before is back.\n" in result.err
     assert bare.run("ls", "/etc/caddy/sites", user="root").stdout == ""
-    assert "import" not in bare.read("/etc/caddy/Caddyfile")
+    assert bare.read("/etc/caddy/Caddyfile") == CADDYFILE
     assert bare.enter("systemctl", "is-active", "caddy", user="root") == "active\n"
+    assert (caddyfile(), greeting()) == before
+
+    bare.run("sh", "-c", "kill $(cat /root/udp)", user="root")
+    set_up(bookshop)
+
+    assert bare.read("/etc/caddy/Caddyfile") == f"{CADDYFILE}\nimport sites/*.caddy\n"
+    assert (caddyfile(), greeting()) == before
+    assert Browser(bare, caddys_authority(bare)).get("/").status == 503
 
 
 def test_file_of_somebody_else(bare: BareMachine, bookshop: Bookshop, certificate: Path) -> None:
