@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from django_deploy.provision.down_page import DOWN_PAGE
-from django_deploy.provision.facts import Facts
+from django_deploy.provision.facts import TLS_FOLDERS, Facts
 from django_deploy.provision.pieces import Piece
 from django_deploy.provision.site import LARGEST_BODY, MARK, Site
 from django_deploy.provision.web import (
@@ -21,12 +21,9 @@ from django_deploy.provision.web import (
     certificate_paths,
     web_piece,
 )
-from django_deploy.target import INTERNAL
+from django_deploy.target import CADDY, INTERNAL
 
 CADDYFILE = PurePosixPath("/etc/caddy/Caddyfile")
-
-#: Where sent certificates and their keys are; Caddy reads them as its own user.
-TLS_FOLDER = PurePosixPath("/etc/caddy/tls")
 
 #: As its own user: what it makes while it looks must not be root's.
 _JUDGE = rf"""# With the variables that its service has, of which a Caddyfile may name some.
@@ -59,7 +56,7 @@ if ! {imported}; then
 fi
 """
     include = Include(check=imported, act=act)
-    files = [*certificate_files(site, TLS_FOLDER, "caddy"), File(file, site_configuration(site))]
+    files = [*certificate_files(site, "caddy"), File(file, site_configuration(site))]
     return web_piece(site, SERVER, files, include=include, has_systemd=facts.has_systemd)
 
 
@@ -90,7 +87,7 @@ def _proxy(site: Site) -> Iterator[str]:
 def _site(site: Site, snippet: str) -> Iterator[str]:
     if site.tls == INTERNAL:
         yield "tls internal"
-    elif (paths := certificate_paths(site, TLS_FOLDER)) is not None:
+    elif (paths := certificate_paths(site, TLS_FOLDERS[CADDY])) is not None:
         yield f"tls {' '.join(paths)}"
     yield from _block("request_body", [f"max_size {LARGEST_BODY}MB"])
     if site.static:

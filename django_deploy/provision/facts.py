@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from django_deploy.provision.site import MARK, Site
+from django_deploy.target import CADDY, NGINX
 
 #: Package managers; the first that is there is the host's.
 MANAGERS = ("apt-get", "dnf", "yum", "zypper", "apk", "pacman")
+
+#: Where certificates and their keys are put: nginx reads them as root, Caddy as its own user.
+TLS_FOLDERS = {NGINX: PurePosixPath("/etc/nginx/tls"), CADDY: PurePosixPath("/etc/caddy/tls")}
 
 _COMMANDS = (*MANAGERS, "python3", "nginx", "caddy", "ss", "runuser", "flock")
 
@@ -22,7 +26,8 @@ class Facts:
     ``system`` is its name for people. ``manager`` is its package manager, empty where none is known.
     ``installed`` are those of the programs and packages asked for that are there. ``ports`` says which
     program listens on 80 and 443. ``root_owner`` is empty where there is no ROOT. ``foreign`` are files where
-    ours would be that are somebody's. ``shell`` is that of the user, empty where there is no such user.
+    ours would be that are somebody's, and can stay; ``occupied`` are those that cannot. ``shell`` is that of
+    the user, empty where there is no such user.
     """
 
     system: str
@@ -34,6 +39,7 @@ class Facts:
     root_owner: str = ""
     is_root_empty: bool = True
     foreign: frozenset[str] = frozenset()
+    occupied: frozenset[str] = frozenset()
     shell: str = ""
 
     @property
@@ -44,7 +50,7 @@ class Facts:
 
 def asking(site: Site) -> str:
     """The script that finds out; it changes nothing."""
-    files = " ".join(map(str, site_files(site)))
+    files, certificates = (" ".join(map(str, paths)) for paths in (site_files(site), sent_files(site)))
     return f"""\
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 (. /etc/os-release; echo "system=$PRETTY_NAME") 2>/dev/null
@@ -60,6 +66,9 @@ stat -c 'owner=%U' {site.root} 2>/dev/null
 [ -n "$(ls -A {site.root} 2>/dev/null)" ] && echo full=yes
 for file in {files or "''"}; do
     [ -e "$file" ] && ! grep -q '^{MARK}' "$file" && echo "foreign=$file"
+done
+for file in {certificates or "''"}; do
+    [ -e "$file" ] && ! grep -q '^{MARK}' "$file" && echo "occupied=$file"
 done
 getent passwd {site.user} | sed 's/.*:/shell=/'
 true
@@ -86,6 +95,7 @@ def read_facts(lines: Iterable[str]) -> Facts:
         root_owner=found.get("owner", [""])[0],
         is_root_empty="full" not in found,
         foreign=frozenset(found.get("foreign", ())),
+        occupied=frozenset(found.get("occupied", ())),
         shell=found.get("shell", [""])[0],
     )
 
@@ -105,3 +115,11 @@ def site_files(site: Site) -> tuple[PurePosixPath, ...]:
     if site.web == "caddy":
         return (PurePosixPath("/etc/caddy/sites", f"{site.domain}.caddy"),)
     return ()
+
+
+def sent_files(site: Site) -> tuple[PurePosixPath, ...]:
+    """Where the certificate and its key are put, if they are sent."""
+    if site.web is None:
+        return ()
+    suffixes = [PurePosixPath(name).suffix for name, _ in site.sent]
+    return tuple(TLS_FOLDERS[site.web] / f"{site.domain}{suffix}" for suffix in suffixes)

@@ -8,8 +8,9 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 from shlex import quote
 
+from django_deploy.provision.facts import sent_files
 from django_deploy.provision.pieces import Piece
-from django_deploy.provision.site import Site
+from django_deploy.provision.site import MARK, Site
 from django_deploy.target import Certificate
 
 #: File names of WhiteNoise, ManifestStaticFilesStorage and django-compressor that tell their content; and how
@@ -51,7 +52,10 @@ class Include:
 
 @dataclass(frozen=True)
 class File:
-    """A file that the server reads: its text, or the name of one that is sent. ``mode`` as chmod takes it."""
+    """A file that the server reads: its text, or a first line and the name of one that is ``sent``.
+
+    ``digest`` is the sha256 of what is sent, ``mode`` is as chmod takes it.
+    """
 
     path: PurePosixPath
     text: str = ""
@@ -61,12 +65,16 @@ class File:
     group: str = "root"
 
     @property
-    def sha256(self) -> str:
-        return self.digest or sha256(self.text.encode()).hexdigest()
+    def check(self) -> str:
+        """Shell that ends with 0 where it is there already."""
+        digest = self.digest or sha256(self.text.encode()).hexdigest()
+        content = f"sed 1d {self.path}" if self.sent else f"cat {self.path}"
+        same = f"""[ "$({content} | sha256sum)" = '{digest}  -' ]"""
+        return f'{same} &&\n[ "$(stat -L -c %a {self.path})" = {self.mode} ]'
 
 
 #: Shell functions: ``keep`` puts a copy of what is there beside it, ``put`` replaces that, or what a link
-#: leads to, and ``give_up`` puts back what was kept.
+#: leads to, by what it reads, after a first line if it is given one, and ``give_up`` puts back what was kept.
 _PUT = """\
 changed=
 keep() {
@@ -75,8 +83,11 @@ keep() {
 }
 put() {
     install -d "$(dirname "$3")" && file=$(readlink -f "$3") && keep "$file" &&
-    (umask 077; cat >"$file.new" && chgrp "$2" "$file.new" && chmod "$1" "$file.new") &&
-    mv "$file.new" "$file"
+    (
+        umask 077
+        { [ -z "${4-}" ] || printf '%s\\n' "$4"; cat; } >"$file.new" &&
+            chgrp "$2" "$file.new" && chmod "$1" "$file.new"
+    ) && mv "$file.new" "$file"
 }
 give_up() {
     for file in $changed; do
@@ -87,14 +98,13 @@ give_up() {
 """
 
 
-def certificate_files(site: Site, folder: PurePosixPath, group: str = "root") -> Iterator[File]:
+def certificate_files(site: Site, group: str = "root") -> Iterator[File]:
     """Those of this machine's that are sent; the private key is only for root and ``group``."""
     modes = {".pem": "644", ".key": "600" if group == "root" else "640"}
-    for name, sent in site.sent:
-        suffix = PurePosixPath(name).suffix
-        path = folder / f"{site.domain}{suffix}"
-        owner = group if suffix == ".key" else "root"
-        yield File(path, sent=name, digest=sent.sha256, mode=modes[suffix], group=owner)
+    mark = f"{MARK} {site.target}."
+    for path, (name, sent) in zip(sent_files(site), site.sent, strict=True):
+        owner = group if path.suffix == ".key" else "root"
+        yield File(path, mark, sent=name, digest=sent.sha256, mode=modes[path.suffix], group=owner)
 
 
 def certificate_paths(site: Site, folder: PurePosixPath) -> tuple[str, str] | None:
@@ -116,8 +126,7 @@ def web_piece(
 ) -> Piece:
     """Put the files there and have the server use them."""
     files = [*files]
-    check = [*(f"echo '{file.sha256}  {file.path}' | sha256sum -c --status" for file in files)]
-    check += [*(f'[ "$(stat -c %a {file.path})" = {file.mode} ]' for file in files)]
+    check = [file.check for file in files]
     check += [include.check, f"as {server.user} test -x {site.root / 'run'}"]
     act = [_PUT.rstrip(), _still_sound(server)]
     act += [_put(file) for file in files]
@@ -144,7 +153,7 @@ def _put(file: File) -> str:
     call = f"put {file.mode} {file.group} {file.path}"
     otherwise = f"give_up '{file.path} cannot be written'"
     if file.sent:
-        return f'{call} <"$DEPLOY_FILES/{file.sent}" || {otherwise}'
+        return f'{call} {quote(file.text)} <"$DEPLOY_FILES/{file.sent}" || {otherwise}'
     return f"{call} <<'END_OF_FILE' || {otherwise}\n{file.text}END_OF_FILE"
 
 

@@ -54,6 +54,11 @@ def obstacles(site: Site, facts: Facts) -> Iterator[tuple[str, str]]:
                 f"{program} listens on port {port}, which is to be for {site.web}.",
                 f"Stop it there, as root: systemctl disable --now {program}; or have WEB name it.",
             )
+    for file in sorted(facts.occupied if not facts.foreign else ()):
+        yield (
+            f"{file} is somebody's, and a file that TLS names would be put there.",
+            f'Have TLS name that one, "host:{file}"; or move it away, as root: mv {file} {file}.own',
+        )
 
 
 def doubts(site: Site, facts: Facts) -> Iterator[str]:

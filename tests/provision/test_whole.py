@@ -285,6 +285,18 @@ def test_obstacles():
     assert [*obstacles(SITE, replace(facts, root_owner="shop", shell="/bin/sh"))] == []
 
 
+def test_certificates_of_somebody_else():
+    file = "/etc/nginx/tls/shop.example.com.key"
+    site = replace(SERVED, web="nginx", sent=SENT)
+
+    assert [*obstacles(site, replace(DEBIAN, occupied=frozenset({file})))] == [
+        (
+            f"{file} is somebody's, and a file that TLS names would be put there.",
+            f'Have TLS name that one, "host:{file}"; or move it away, as root: mv {file} {file}.own',
+        )
+    ]
+
+
 def test_a_configuration_of_somebody_else_is_left_alone():
     site = replace(SERVED, web="nginx")
     facts = replace(DEBIAN, foreign=frozenset({"/etc/nginx/sites-available/shop.example.com"}))
