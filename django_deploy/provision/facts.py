@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from django_deploy.provision.other_sites import asking_for_others
 from django_deploy.provision.site import MARK, Site
 from django_deploy.target import CADDY, NGINX
 
@@ -25,9 +26,11 @@ class Facts:
 
     ``system`` is its name for people. ``manager`` is its package manager, empty where none is known.
     ``installed`` are those of the programs and packages asked for that are there. ``ports`` says which
-    program listens on 80 and 443. ``root_owner`` is empty where there is no ROOT. ``foreign`` are files where
-    ours would be that are somebody's, and can stay; ``occupied`` are those that cannot. ``shell`` is that of
-    the user, empty where there is no such user.
+    program listens on 80 and 443. ``root_owner`` is empty where there is no ROOT. ``shell`` is that of the
+    user, empty where there is no such user.
+
+    Of files: ``foreign`` are those where ours would be that are somebody's, and can stay; ``occupied`` are
+    those that cannot. By ``others`` the web server has the domain already.
     """
 
     system: str
@@ -40,6 +43,7 @@ class Facts:
     is_root_empty: bool = True
     foreign: frozenset[str] = frozenset()
     occupied: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
     shell: str = ""
 
     @property
@@ -70,6 +74,7 @@ done
 for file in {certificates or "''"}; do
     [ -e "$file" ] && ! grep -q '^{MARK}' "$file" && echo "occupied=$file"
 done
+{"".join(asking_for_others(site, file) for file in site_files(site))}\
 getent passwd {site.user} | sed 's/.*:/shell=/'
 true
 """
@@ -96,6 +101,7 @@ def read_facts(lines: Iterable[str]) -> Facts:
         is_root_empty="full" not in found,
         foreign=frozenset(found.get("foreign", ())),
         occupied=frozenset(found.get("occupied", ())),
+        others=frozenset(found.get("other", ())),
         shell=found.get("shell", [""])[0],
     )
 

@@ -54,10 +54,20 @@ def obstacles(site: Site, facts: Facts) -> Iterator[tuple[str, str]]:
                 f"{program} listens on port {port}, which is to be for {site.web}.",
                 f"Stop it there, as root: systemctl disable --now {program}; or have WEB name it.",
             )
-    for file in sorted(facts.occupied if not facts.foreign else ()):
+    if not facts.foreign:
+        yield from _files_in_the_way(site, facts)
+
+
+def _files_in_the_way(site: Site, facts: Facts) -> Iterator[tuple[str, str]]:
+    for file in sorted(facts.occupied):
         yield (
             f"{file} is somebody's, and a file that TLS names would be put there.",
             f'Have TLS name that one, "host:{file}"; or move it away, as root: mv {file} {file}.own',
+        )
+    for file in sorted(facts.others):
+        yield (
+            f"{file} has {site.web} serve {site.domain} already, and is not of {site.root}.",
+            "Take the name out of it there, or choose another DOMAIN. To go on with it, leave out WEB.",
         )
 
 

@@ -22,6 +22,7 @@ owner=root
 full=yes
 foreign=/etc/nginx/sites-available/shop.example.com
 occupied=/etc/nginx/tls/shop.example.com.key
+other=/etc/nginx/sites-enabled/oldshop
 shell=/usr/sbin/nologin
 """
 
@@ -38,6 +39,7 @@ def test_answers():
         is_root_empty=False,
         foreign=frozenset({"/etc/nginx/sites-available/shop.example.com"}),
         occupied=frozenset({"/etc/nginx/tls/shop.example.com.key"}),
+        others=frozenset({"/etc/nginx/sites-enabled/oldshop"}),
         shell="/usr/sbin/nologin",
     )
 

@@ -297,6 +297,18 @@ def test_certificates_of_somebody_else():
     ]
 
 
+def test_a_domain_that_another_file_has():
+    file = "/etc/nginx/sites-enabled/oldshop"
+    site = replace(SERVED, web="nginx")
+
+    assert [*obstacles(site, replace(DEBIAN, others=frozenset({file})))] == [
+        (
+            f"{file} has nginx serve shop.example.com already, and is not of /srv/shop.",
+            "Take the name out of it there, or choose another DOMAIN. To go on with it, leave out WEB.",
+        )
+    ]
+
+
 def test_a_configuration_of_somebody_else_is_left_alone():
     site = replace(SERVED, web="nginx")
     facts = replace(DEBIAN, foreign=frozenset({"/etc/nginx/sites-available/shop.example.com"}))
