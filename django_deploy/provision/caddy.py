@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from django_deploy.provision.down_page import DOWN_PAGE
-from django_deploy.provision.facts import TLS_FOLDERS, Facts
+from django_deploy.provision.facts import TLS_FOLDERS, Facts, site_files
 from django_deploy.provision.pieces import Piece
 from django_deploy.provision.site import LARGEST_BODY, MARK, Site
 from django_deploy.provision.web import (
@@ -46,7 +46,7 @@ SERVER = Server("caddy", "caddy", _JUDGE, _RELOAD)
 
 def caddy_piece(site: Site, facts: Facts) -> Piece:
     """The site's configuration in a file of its own, which the Caddyfile imports."""
-    file = PurePosixPath("/etc/caddy/sites", f"{site.domain}.caddy")
+    [file] = site_files(site)
     imported = f"grep -Eq '^import (/etc/caddy/)?sites/[*]' {CADDYFILE}"
     act = f"""\
 if ! {imported}; then

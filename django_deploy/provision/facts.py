@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -74,6 +74,7 @@ done
 for file in {certificates or "''"}; do
     [ -e "$file" ] && ! grep -q '^{MARK}' "$file" && echo "occupied=$file"
 done
+{"".join(_asking_for_link(*pair) for pair in site_links(site).items())}\
 {"".join(asking_for_others(site, file) for file in site_files(site))}\
 getent passwd {site.user} | sed 's/.*:/shell=/'
 true
@@ -112,6 +113,19 @@ def _listeners(line: str) -> Iterable[tuple[int, str]]:
     if port is None:
         return []
     return [(int(port[1]), name) for name in re.findall(r'\("([^"]+)",pid=', line)]
+
+
+def _asking_for_link(link: PurePosixPath, file: PurePosixPath) -> str:
+    return f"""\
+{{ [ -e {link} ] || [ -L {link} ]; }} && [ "$(readlink -f {link})" != "$(readlink -f {file})" ] &&
+    echo occupied={link}
+"""
+
+
+def site_links(site: Site) -> Mapping[PurePosixPath, PurePosixPath]:
+    """By which links the web server comes to read files of ``site_files``."""
+    link = PurePosixPath("/etc/nginx/sites-enabled", site.domain)
+    return {link: site_files(site)[0]} if site.web == NGINX else {}
 
 
 def site_files(site: Site) -> tuple[PurePosixPath, ...]:

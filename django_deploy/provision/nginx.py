@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from shlex import quote
 
 from django_deploy.provision.down_page import DOWN_PAGE
-from django_deploy.provision.facts import TLS_FOLDERS, Facts
+from django_deploy.provision.facts import TLS_FOLDERS, Facts, site_links
 from django_deploy.provision.pieces import Piece
 from django_deploy.provision.site import LARGEST_BODY, MARK, Site
 from django_deploy.provision.web import (
@@ -34,11 +33,11 @@ CHALLENGES = "/var/www/html"
 
 def nginx_piece(site: Site, facts: Facts) -> Piece:
     """The site's configuration, as Debian keeps them: in ``sites-available``, with a link."""
-    file = PurePosixPath("/etc/nginx/sites-available", site.domain)
-    link = PurePosixPath("/etc/nginx/sites-enabled", site.domain)
+    [(link, file)] = site_links(site).items()
     message = f"nginx does not read {link.parent}, which {_MAIN} includes in Debian"
     include = Include(
-        check=f'[ "$(readlink -f {link})" = {file} ]',
+        check=f'[ "$(readlink -f {link})" = "$(readlink -f {file})" ]',
+        prepare=f"[ -e {link} ] || rm -f {link}  # one that leads nowhere, which nginx refuses",
         act=f"install -d {link.parent}\n"
         f'[ -e {link} ] || {{ ln -s {file} {link}; changed="$changed {link}"; }}',
         confirm=f"nginx -T 2>/dev/null | grep -qF 'configuration file {link}:' || give_up {quote(message)}",

@@ -42,12 +42,13 @@ class Include:
     """Shell by which the server comes to read the site's file.
 
     ``check`` ends with 0 where it does; ``act`` has it do so, before it is asked to judge, and ``confirm``
-    ends the script where it judged without having read it.
+    ends the script where it judged without having read it. ``prepare`` comes before anything else.
     """
 
     check: str
     act: str
     confirm: str = ""
+    prepare: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def web_piece(
     files = [*files]
     check = [file.check for file in files]
     check += [include.check, f"as {server.user} test -x {site.root / 'run'}"]
-    act = [_PUT.rstrip(), _still_sound(server)]
+    act = [_PUT.rstrip(), *([include.prepare] if include.prepare else []), _still_sound(server)]
     act += [_put(file) for file in files]
     act += [include.act.rstrip(), _settle(server), *([include.confirm] if include.confirm else [])]
     act += [_start(server, has_systemd=has_systemd), _may_enter(site, server)]

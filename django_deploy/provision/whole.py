@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from django_deploy.provision.account import account_pieces, environment_piece
 from django_deploy.provision.caddy import caddy_piece
-from django_deploy.provision.facts import Facts
+from django_deploy.provision.facts import Facts, site_links
 from django_deploy.provision.nginx import nginx_piece
 from django_deploy.provision.packages import packages_piece
 from django_deploy.provision.pieces import Piece
@@ -59,12 +59,18 @@ def obstacles(site: Site, facts: Facts) -> Iterator[tuple[str, str]]:
 
 
 def _files_in_the_way(site: Site, facts: Facts) -> Iterator[tuple[str, str]]:
-    for file in sorted(facts.occupied):
+    links = {str(link): file for link, file in site_links(site).items()}
+    for path in sorted(facts.occupied & {*links}):
         yield (
-            f"{file} is somebody's, and a file that TLS names would be put there.",
-            f'Have TLS name that one, "host:{file}"; or move it away, as root: mv {file} {file}.own',
+            f"{path} is somebody's, and no link to {links[path]}.",
+            f"Move it away, as root: mv {path} {links[path]}.own. To go on with it, leave out WEB.",
         )
-    for file in sorted(facts.others):
+    for path in sorted(facts.occupied - {*links}):
+        yield (
+            f"{path} is somebody's, and a file that TLS names would be put there.",
+            f'Have TLS name that one, "host:{path}"; or move it away, as root: mv {path} {path}.own',
+        )
+    for file in sorted(facts.others - facts.occupied):
         yield (
             f"{file} has {site.web} serve {site.domain} already, and is not of {site.root}.",
             "Take the name out of it there, or choose another DOMAIN. To go on with it, leave out WEB.",

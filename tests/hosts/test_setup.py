@@ -377,6 +377,52 @@ def test_file_of_somebody_else(bare: BareMachine, bookshop: Bookshop, certificat
     assert f"deploy@{bare.address}: {message}" in out
 
 
+#: What is in the way of ours: a site of the same name, a file where our link would be, and a key.
+IN_THE_WAY = f"""
+apt-get -q update && apt-get -q -y install nginx
+cd /etc/nginx && mkdir tls && echo mine >tls/{DOMAIN}.key
+echo 'server {{ listen 80; server_name {DOMAIN}; return 200 old; }}' >sites-enabled/zz-oldshop
+echo '# mine' >sites-enabled/{DOMAIN}
+systemctl reload nginx
+"""
+
+
+def test_files_in_the_way(bare: BareMachine, bookshop: Bookshop, certificate: Path) -> None:
+    aim(bookshop, bare, WEB="nginx", TLS=tls(certificate))
+    bare.run("sh", "-ec", IN_THE_WAY, user="root")
+    files = snapshot_of_system(bare)
+
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1
+    link, file, key = (
+        f"/etc/nginx/{name}"
+        for name in (f"sites-enabled/{DOMAIN}", f"sites-available/{DOMAIN}", f"tls/{DOMAIN}.key")
+    )
+    host, other = f"deploy@{bare.address}: ", "/etc/nginx/sites-enabled/zz-oldshop"
+    assert result.err == (
+        f"CommandError: {host}{link} is somebody's, and no link to {file}.\n"
+        f"Move it away, as root: mv {link} {file}.own. To go on with it, leave out WEB.\n"
+        f"{host}{key} is somebody's, and a file that TLS names would be put there.\n"
+        f'Have TLS name that one, "host:{key}"; or move it away, as root: mv {key} {key}.own\n'
+        f"{host}{other} has nginx serve {DOMAIN} already, and is not of {bare.root}.\n"
+        "Take the name out of it there, or choose another DOMAIN. To go on with it, leave out WEB.\n"
+        "Nothing was changed.\n"
+    )
+    assert snapshot_of_system(bare) == files
+
+    bare.run("sh", "-ec", f"mv {link} {file}.own; mv {key} {key}.own; rm {other}", user="root")
+    bare.run("ln", "-s", file, link, user="root")  # leads nowhere yet: nginx refuses that
+    set_up(bookshop)
+
+    assert Browser(bare, (certificate / "shop.pem").read_text()).get("/").status == 503
+    assert "Nothing to do: set up already" in set_up(bookshop)
+
+
+def snapshot_of_system(machine: BareMachine) -> str:
+    return machine.run("sh", "-c", "find /etc /srv /home | sort | sha256sum", user="root").stdout
+
+
 # The script by hand
 
 #: What a process of the site's user has of the terminal: what it reads and writes, and its session's.
@@ -565,7 +611,7 @@ def test_obstacles_change_nothing(bare: BareMachine, bookshop: Bookshop) -> None
     bare.run("sh", "-c", f"mkdir {bare.root}; touch {bare.root}/mine", user="root")
     bare.run("sh", "-c", "nohup python3 -m http.server 80 >/dev/null 2>&1 &", user="root")
     bare.run("sh", "-c", "until ss -Hltn | grep -q :80; do sleep 0.1; done", user="root")
-    files = bare.run("sh", "-c", "find /etc /srv | sort | sha256sum", user="root").stdout
+    files = snapshot_of_system(bare)
 
     result = bookshop.run("deploy_setup")
 
@@ -578,7 +624,7 @@ def test_obstacles_change_nothing(bare: BareMachine, bookshop: Bookshop) -> None
         "Stop it there, as root: systemctl disable --now python3; or have WEB name it.\n"
         "Nothing was changed.\n"
     )
-    assert bare.run("sh", "-c", "find /etc /srv | sort | sha256sum", user="root").stdout == files
+    assert snapshot_of_system(bare) == files
 
 
 def test_another_system(bare: BareMachine, bookshop: Bookshop) -> None:

@@ -297,6 +297,18 @@ def test_certificates_of_somebody_else():
     ]
 
 
+def test_a_file_in_the_place_of_our_link():
+    link, file = (f"/etc/nginx/sites-{kind}/shop.example.com" for kind in ("enabled", "available"))
+    site = replace(SERVED, web="nginx")
+
+    assert [*obstacles(site, replace(DEBIAN, occupied=frozenset({link}), others=frozenset({link})))] == [
+        (
+            f"{link} is somebody's, and no link to {file}.",
+            f"Move it away, as root: mv {link} {file}.own. To go on with it, leave out WEB.",
+        )
+    ]
+
+
 def test_a_domain_that_another_file_has():
     file = "/etc/nginx/sites-enabled/oldshop"
     site = replace(SERVED, web="nginx")
