@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from shlex import quote
 
 from django_deploy.provision.down_page import DOWN_PAGE
 from django_deploy.provision.facts import TLS_FOLDERS, Facts, site_links
@@ -34,13 +33,12 @@ CHALLENGES = "/var/www/html"
 def nginx_piece(site: Site, facts: Facts) -> Piece:
     """The site's configuration, as Debian keeps them: in ``sites-available``, with a link."""
     [(link, file)] = site_links(site).items()
-    message = f"nginx does not read {link.parent}, which {_MAIN} includes in Debian"
     include = Include(
         check=f'[ "$(readlink -f {link})" = "$(readlink -f {file})" ]',
         prepare=f"[ -e {link} ] || rm -f {link}  # one that leads nowhere, which nginx refuses",
-        act=f"install -d {link.parent}\n"
-        f'[ -e {link} ] || {{ ln -s {file} {link}; changed="$changed {link}"; }}',
-        confirm=f"nginx -T 2>/dev/null | grep -qF 'configuration file {link}:' || give_up {quote(message)}",
+        act=f"install -d {link.parent}\n[ -e {link} ] || {{ keep {link}; ln -s {file} {link}; }}",
+        confirm=f"nginx -T 2>/dev/null | grep -qF 'configuration file {link}:'",
+        refusal=f"nginx does not read {link.parent}, which {_MAIN} includes in Debian",
     )
     files = [*certificate_files(site), File(file, site_configuration(site, facts))]
     return web_piece(site, SERVER, files, include=include, has_systemd=facts.has_systemd)

@@ -41,13 +41,15 @@ class Server:
 class Include:
     """Shell by which the server comes to read the site's file.
 
-    ``check`` ends with 0 where it does; ``act`` has it do so, before it is asked to judge, and ``confirm``
-    ends the script where it judged without having read it. ``prepare`` comes before anything else.
+    ``check`` ends with 0 where it does; ``act`` has it do so, before it is asked to judge. ``confirm`` ends
+    with 0 where it has read the file when it judged; ``refusal`` is said where it has not. ``prepare`` comes
+    before anything else.
     """
 
     check: str
     act: str
     confirm: str = ""
+    refusal: str = ""
     prepare: str = ""
 
 
@@ -75,12 +77,21 @@ class File:
 
 
 #: Shell functions: ``keep`` puts a copy of what is there beside it, ``put`` replaces that, or what a link
-#: leads to, by what it reads, after a first line if it is given one, and ``give_up`` puts back what was kept.
+#: leads to, by what it reads, after a first line if it is given one, and ``give_back`` undoes that. The file
+#: ``$unfinished`` is there only meanwhile: it says what a script that was killed had replaced.
 _PUT = """\
-changed=
 keep() {
-    if [ -e "$1" ]; then cp -p "$1" "$1.before"; else rm -f "$1.before"; fi &&
-    changed="$changed $1"
+    if [ -e "$1" ]; then cp -p "$1" "$1.before" && echo "replaced $1"; else echo "new $1"; fi >>"$unfinished"
+}
+give_back() {
+    [ ! -e "$unfinished" ] || while read -r kind file; do
+        if [ "$kind" = new ]; then
+            rm -f "$file"
+        elif [ -e "$file.before" ]; then
+            mv "$file.before" "$file"
+        fi
+    done <"$unfinished"
+    rm -f "$unfinished"
 }
 put() {
     install -d "$(dirname "$3")" && file=$(readlink -f "$3") && keep "$file" &&
@@ -91,9 +102,7 @@ put() {
     ) && mv "$file.new" "$file"
 }
 give_up() {
-    for file in $changed; do
-        if [ -e "$file.before" ]; then mv "$file.before" "$file"; else rm -f "$file"; fi
-    done
+    give_back
     stop "$1: what was there before is back."
 }
 """
@@ -127,21 +136,23 @@ def web_piece(
 ) -> Piece:
     """Put the files there and have the server use them."""
     files = [*files]
-    check = [file.check for file in files]
+    unfinished = f"{files[-1].path}.unfinished"
+    check = [f"[ ! -e {unfinished} ]", *(file.check for file in files)]
     check += [include.check, f"as {server.user} test -x {site.root / 'run'}"]
-    act = [_PUT.rstrip(), *([include.prepare] if include.prepare else []), _still_sound(server)]
-    act += [_put(file) for file in files]
-    act += [include.act.rstrip(), _settle(server), *([include.confirm] if include.confirm else [])]
-    act += [_start(server, has_systemd=has_systemd), _may_enter(site, server)]
+    act = [f"unfinished={unfinished}", _PUT.rstrip(), "give_back", include.prepare, _still_sound(server)]
+    act += [f"install -d {files[-1].path.parent}", *(_put(file) for file in files), include.act.rstrip()]
+    act += [_settle(server), include.confirm and f"{include.confirm} || give_up {quote(include.refusal)}"]
+    act += [_start(server, has_systemd=has_systemd), 'rm -f "$unfinished"', _may_enter(site, server)]
     if has_systemd:
         # One that hangs in a reload is "reloading", and as good as active to systemctl's exit status.
         check += [
             f'[ "$(systemctl is-active {server.name})" = active ]',
             f"systemctl is-enabled {server.name}",
         ]
+    check += ["judge", include.confirm]
     title = f"{site.domain}, served by {server.name}"
     judge = f"judge() {{\n    {server.judge}\n}}\n"
-    return Piece(title, " &&\n".join(check), "\n".join(act), functions=judge)
+    return Piece(title, " &&\n".join(filter(None, check)), "\n".join(filter(None, act)), functions=judge)
 
 
 def _still_sound(server: Server) -> str:

@@ -418,6 +418,13 @@ def test_files_in_the_way(bare: BareMachine, bookshop: Bookshop, certificate: Pa
     assert Browser(bare, (certificate / "shop.pem").read_text()).get("/").status == 503
     assert "Nothing to do: set up already" in set_up(bookshop)
 
+    bare.run("sed", "-i", "/sites-enabled/d", "/etc/nginx/nginx.conf", user="root")
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1, result
+    message = "nginx does not read /etc/nginx/sites-enabled, which /etc/nginx/nginx.conf includes in Debian"
+    assert f"  | {message}: what was there before is back.\n" in result.err
+
 
 def snapshot_of_system(machine: BareMachine) -> str:
     return machine.run("sh", "-c", "find /etc /srv /home | sort | sha256sum", user="root").stdout
@@ -581,6 +588,50 @@ def test_script_goes_on_under_sudo(bare_machine: BareMachines, bookshop: Booksho
         keyboard.read_until(f"{PACKAGES} ...")
 
     assert_goes_on(bare, bookshop)
+
+
+#: Caddy, which looks for five minutes at what was just put there.
+SLOW_CADDY = """#!/bin/sh
+if [ "$1" = validate ] && grep -q web.2.sock /etc/caddy/sites/*; then sleep 300; fi
+exec /usr/bin/caddy "$@"
+"""
+
+
+def test_script_that_was_killed(bare: BareMachine, bookshop: Bookshop) -> None:
+    aim(bookshop, bare, WEB="caddy", TLS="internal")
+    set_up(bookshop)
+    loaded = (
+        "python3",
+        "-c",
+        "import urllib.request as r; print(r.urlopen('http://localhost:2019/config/').read())",
+    )
+    bookshop.target["PROCESSES"]["web"] = {"COMMAND": bookshop.target["PROCESSES"]["web"], "INSTANCES": 2}
+    bare.put("/usr/local/bin/caddy", SLOW_CADDY, owner="root", mode="755")
+    with bookshop.start("deploy_setup") as deployer:
+        deadline = time.monotonic() + 60
+        while not bare.enter("pgrep", "-f", "^sleep 300", user="root", check=False):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        bare.enter("pkill", "-KILL", "-f", "/run/django-deploy|^sleep 300", user="root")
+        assert deployer.end().status == 1
+    bare.run("rm", "/usr/local/bin/caddy", user="root")
+    left = bare.run("sh", "-c", "ls -d /run/django-deploy.*", user="root").stdout
+    before = bare.run(*loaded).stdout
+
+    set_up(bookshop)
+
+    assert len(left.splitlines()) == 1
+    assert "web.sock" in before and "web.2.sock" not in before
+    assert "web.2.sock" in bare.run(*loaded).stdout
+    assert bare.run("sh", "-c", "ls -d /run/django-deploy.*", user="root", check=False).stdout == ""
+    assert "Nothing to do: set up already" in set_up(bookshop)
+
+    bare.run("sh", "-c", "echo '}' >>/etc/caddy/Caddyfile", user="root")
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1, result
+    message = "caddy refuses its own configuration already, before anything is changed in it."
+    assert f"  | {message}\n" in result.err
 
 
 # Hosts that are not as they should be
