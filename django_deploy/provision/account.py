@@ -13,6 +13,9 @@ from django_deploy.provision.site import Site
 #: The exit status of the script where somebody else has the lock.
 LOCKED = 75
 
+#: Held by the script; there may be no ROOT yet.
+HOST_LOCK = "/run/deploy_setup.lock"
+
 
 def account_pieces(site: Site, facts: Facts) -> Iterator[Piece]:
     """The user, our key, the folders, and services that run without a login."""
@@ -99,15 +102,30 @@ def _lingering(site: Site) -> Piece:
     )
 
 
-def lock(site: Site) -> str:
-    """Shell that takes the site's lock until the script ends; status 75, and who holds it, if it cannot."""
-    path = site.root / ".deploy/lock"
+def host_lock(site: Site) -> str:
+    """Shell that takes the host's lock until the script ends; status 75, and who holds it, if it cannot.
+
+    ``text`` is then what is said of the script while it has a lock.
+    """
     by, target = quote(json.dumps(site.deployer)), quote(json.dumps(site.target))
     holder = '{"phase": "setting up", "by": %s, "target": %s, "since": %s, "pid": %s}'
     return f"""\
-# Nobody deploys meanwhile. A process of {site.user} holds the lock: root would follow a link that is there.
+# One setup of this host at a time.
 text=$(printf '{holder}' \\
     {by} {target} "$(date +%s)" "$$")
+umask 077
+exec 7<>{HOST_LOCK}
+flock --wait {site.lock_wait:g} 7 || {{ cat {HOST_LOCK} >&2; exit {LOCKED}; }}
+printf %s "$text" >{HOST_LOCK}
+umask 022
+"""
+
+
+def lock(site: Site) -> str:
+    """Shell that takes the site's lock in the same way; after ``host_lock``."""
+    path = site.root / ".deploy/lock"
+    return f"""\
+# Nobody deploys meanwhile. A process of {site.user} holds the lock: root would follow a link that is there.
 pipes=$(mktemp -d)
 mkfifo "$pipes/end" "$pipes/said"
 as {site.user} sh -c '

@@ -41,8 +41,14 @@ def packages_piece(site: Site, facts: Facts) -> Piece | None:
 
 _APT = """\
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
-[ -z "$(dpkg --audit)" ] || dpkg --configure -a
-apt-get -q update
+# Another apt may be at work, as on a new server: dpkg would not wait for it, and this does.
+apt-get -q -o DPkg::Lock::Timeout=120 install >/dev/null 2>&1 || true
+[ -z "$(dpkg --audit)" ] || dpkg --configure -a 7>&-
+for pause in 2 4 8 16 32 0; do
+    if apt-get -q update; then break; fi
+    [ "$pause" != 0 ] || stop 'The lists of packages cannot be fetched.'
+    sleep "$pause"
+done
 """
 
 

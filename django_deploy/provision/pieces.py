@@ -24,7 +24,7 @@ PRELUDE = """\
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
 say() { printf '\\n== %s\\n' "$*"; }
 stop() { printf '%s\\n' "$*" >&2; exit 1; }
-as() { user=$1; shift; (cd / && setsid runuser -u "$user" -- "$@"); }
+as() { user=$1; shift; (cd / && setsid runuser -u "$user" -- "$@" 7>&-); }
 """
 
 
@@ -61,19 +61,25 @@ def missing(pieces: Sequence[Piece], answers: Iterable[str]) -> tuple[Piece, ...
     return tuple(piece for number, piece in enumerate(pieces) if str(number) not in confirmed)
 
 
-def script(about: Sequence[str], there: Sequence[Piece], to_do: Sequence[Piece], lock: str) -> str:
-    """The script that makes what is missing (``to_do``); ``there`` is what it leaves alone."""
+def script(
+    about: Sequence[str], there: Sequence[Piece], to_do: Sequence[Piece], locks: tuple[str, str]
+) -> str:
+    """The script that makes what is missing (``to_do``); ``there`` is what it leaves alone.
+
+    ``locks`` are shell that takes the host's lock, and the site's.
+    """
+    host_lock, site_lock = locks
     lines = ["#!/bin/sh", *_comment(about)]
     if there:
         titles = "; ".join(piece.title for piece in there)
         lines += _comment([f"There already: {titles}."])
     if not to_do:
         return "\n".join([*lines, *_comment(["Nothing is missing, and nothing is done."])]) + "\n"
-    lines += [TERMINAL, "set -eu", PRELUDE]
+    lines += [TERMINAL, "set -eu", PRELUDE, host_lock]
     is_locked = False
     for piece in to_do:
         if piece.needs_lock and not is_locked:
-            lines.append(lock)
+            lines.append(site_lock)
             is_locked = True
         lines += [f"say {quote(piece.title)}", f"{piece.functions}{piece.act.strip()}", ""]
     return "\n".join(lines).rstrip() + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 import subprocess
@@ -568,13 +569,39 @@ def assert_goes_on(machine: BareMachine, bookshop: Bookshop) -> None:
     assert set_up(bookshop, "--plan").endswith("# Nothing is missing, and nothing is done.\n")
 
 
+#: A new server's own apt, which fetches its lists and installs, for a while.
+APT = """
+import fcntl, time
+for path in ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock"):
+    file = globals()[path] = open(path, "w")
+    fcntl.lockf(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+time.sleep(4)
+del globals()["/var/lib/dpkg/lock-frontend"], globals()["/var/lib/dpkg/lock"]
+time.sleep(4)
+"""
+
+
 def test_script_goes_on_without_the_deployer(bare: BareMachine, bookshop: Bookshop) -> None:
+    """And it waits for another apt; who sets up the host meanwhile is told of it, or waits."""
     aim(bookshop, bare, WEB="caddy", TLS="internal")
-    with bookshop.start("deploy_setup", "--json") as deployer:
+    with (
+        subprocess.Popen(
+            bare.command("python3", "-c", APT, user="root"), stdout=subprocess.PIPE, text=True
+        ) as apt,
+        bookshop.start("deploy_setup", "--json") as deployer,
+    ):
+        assert apt.stdout is not None and apt.stdout.readline() == "locked\n"
         deployer.wait_for("step.started", step=PACKAGES)
         deployer.kill()
+        result = bookshop.run("deploy_setup")
+        out = set_up(bookshop, "--wait", "120")
 
-    assert_goes_on(bare, bookshop)
+    assert result.status == 1, result
+    assert re.search(r": another deployment is running: .*, since .*, setting up\n", result.err)
+    assert "Wait for it with --wait SECONDS." in result.err
+    assert "\nReady to be deployed to: " in out
+    assert "Nothing to do: set up already" in set_up(bookshop)
 
 
 def test_script_goes_on_under_sudo(bare_machine: BareMachines, bookshop: Bookshop) -> None:

@@ -44,7 +44,8 @@ def titles(site, facts=DEBIAN):
 
 
 def script(site, facts=DEBIAN):
-    return pieces.script(["About."], (), all_pieces(site, facts), account.lock(site))
+    locks = account.host_lock(site), account.lock(site)
+    return pieces.script(["About."], (), all_pieces(site, facts), locks)
 
 
 def test_a_shell_can_read_it(site):
@@ -101,7 +102,16 @@ set -eu
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
 say() { printf '\n== %s\n' "$*"; }
 stop() { printf '%s\n' "$*" >&2; exit 1; }
-as() { user=$1; shift; (cd / && setsid runuser -u "$user" -- "$@"); }
+as() { user=$1; shift; (cd / && setsid runuser -u "$user" -- "$@" 7>&-); }
+
+# One setup of this host at a time.
+text=$(printf '{"phase": "setting up", "by": %s, "target": %s, "since": %s, "pid": %s}' \
+    '"emma@laptop"' '"staging"' "$(date +%s)" "$$")
+umask 077
+exec 7<>/run/deploy_setup.lock
+flock --wait 0 7 || { cat /run/deploy_setup.lock >&2; exit 75; }
+printf %s "$text" >/run/deploy_setup.lock
+umask 022
 
 say 'the user shop'
 group=--user-group
@@ -144,8 +154,6 @@ need 755 /srv/shop/shared/media
 need 700 /srv/shop/.deploy
 
 # Nobody deploys meanwhile. A process of shop holds the lock: root would follow a link that is there.
-text=$(printf '{"phase": "setting up", "by": %s, "target": %s, "since": %s, "pid": %s}' \
-    '"emma@laptop"' '"staging"' "$(date +%s)" "$$")
 pipes=$(mktemp -d)
 mkfifo "$pipes/end" "$pipes/said"
 as shop sh -c '
@@ -174,7 +182,7 @@ loginctl enable-linger shop
 def test_what_is_there_is_left_out_and_named():
     wanted = all_pieces(SITE, DEBIAN)
 
-    assert pieces.script(["About."], wanted, (), "lock") == (
+    assert pieces.script(["About."], wanted, (), ("lock", "lock")) == (
         "#!/bin/sh\n"
         "# About.\n"
         "# There already: the user shop; your key ssh-ed25519 SHA256:abc for shop; "
@@ -197,7 +205,8 @@ def test_answers_to_the_checks(tmp_path):
 def run_with_lock(tmp_path, commands, deployer="emma@laptop"):
     """The lock as in the script, but held as whoever runs the tests."""
     site = replace(SITE, root=tmp_path, deployer=deployer)
-    text = f'set -eu\nas() {{ shift; "$@"; }}\n{account.lock(site)}{commands}\n'
+    host_lock = account.host_lock(site).replace(account.HOST_LOCK, str(tmp_path / "host.lock"))
+    text = f'set -eu\nas() {{ shift; "$@" 7>&-; }}\n{host_lock}{account.lock(site)}{commands}\n'
     return subprocess.run(["sh"], input=text, capture_output=True, text=True, timeout=30)
 
 
@@ -228,6 +237,19 @@ def test_a_lock_that_somebody_has(tmp_path):
 
     assert (run.returncode, run.stdout, run.stderr) == (account.LOCKED, "", '{"by": "anna"}')
     assert lock.read_text() == '{"by": "anna"}'
+
+
+def test_a_host_that_somebody_sets_up(tmp_path):
+    (tmp_path / ".deploy").mkdir()
+    (tmp_path / "host.lock").write_text('{"by": "anna"}')
+
+    with (tmp_path / "host.lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        run = run_with_lock(tmp_path, "echo reached")
+    after = run_with_lock(tmp_path, "echo reached")
+
+    assert (run.returncode, run.stdout, run.stderr) == (account.LOCKED, "", '{"by": "anna"}')
+    assert (after.returncode, after.stdout) == (0, "reached\n")
 
 
 def test_a_lock_that_the_user_cannot_open(tmp_path):
