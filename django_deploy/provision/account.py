@@ -63,7 +63,8 @@ def _folders(site: Site) -> Piece:
     modes = {**dict.fromkeys(public, "755"), root / ".deploy": "700"}
     folders = " ".join(map(str, [root, *modes]))
     check = f"""\
-as {user} sh -c 'for folder; do test -d "$folder" && test -O "$folder" || exit 1; done' sh {folders}
+as {user} sh -c 'for folder; do test -d "$folder" && test -O "$folder" || exit 1; done' sh \\
+    {folders}
 """
     way = " ".join(map(str, [*reversed(root.parents[:-1]), root]))
     act = f"""\

@@ -36,7 +36,15 @@ def packages_piece(site: Site, facts: Facts) -> Piece | None:
         return None
     install = f"{INSTALL.get(facts.manager, '# Install:')} {' '.join(packages)}"
     act = f"{_APT}{install}" if facts.is_debian else install
-    return Piece(f"the packages {', '.join(packages)}", "false", act, needs_lock=False)
+    return Piece(f"the packages {', '.join(packages)}", _check(packages, facts), act, needs_lock=False)
+
+
+def _check(packages: list[str], facts: Facts) -> str:
+    """Only Debian is changed; there each of them has to be installed whole."""
+    if not facts.is_debian:
+        return "false"
+    states = "installed " * len(packages)
+    return f"""[ "$(dpkg-query -W -f '${{db:Status-Status}} ' {" ".join(packages)})" = '{states}' ]"""
 
 
 _APT = """\

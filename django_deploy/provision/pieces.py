@@ -34,7 +34,7 @@ class Piece:
 
     ``title`` names what is there afterwards. ``check`` is shell that changes nothing and ends with 0 where it
     is there already, ``act`` is shell that makes it. Both may call ``functions``. ``needs_lock`` is False for
-    what comes before there is anything to lock.
+    what comes before there is anything to lock. ``files`` are those in ``$DEPLOY_FILES`` that ``act`` reads.
     """
 
     title: str
@@ -42,6 +42,7 @@ class Piece:
     act: str
     needs_lock: bool = True
     functions: str = ""
+    files: tuple[str, ...] = ()
 
 
 def checking(pieces: Sequence[Piece]) -> str:
@@ -75,14 +76,31 @@ def script(
         lines += _comment([f"There already: {titles}."])
     if not to_do:
         return "\n".join([*lines, *_comment(["Nothing is missing, and nothing is done."])]) + "\n"
-    lines += [TERMINAL, "set -eu", PRELUDE, host_lock]
+    lines += [TERMINAL, "set -eu", PRELUDE]
+    lines += [*(_arrived(name) for piece in to_do for name in piece.files), host_lock]
     is_locked = False
     for piece in to_do:
         if piece.needs_lock and not is_locked:
             lines.append(site_lock)
             is_locked = True
-        lines += [f"say {quote(piece.title)}", f"{piece.functions}{piece.act.strip()}", ""]
+        lines += [f"say {quote(piece.title)}", _unless_there(piece), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _arrived(name: str) -> str:
+    return f"""[ -s "${{DEPLOY_FILES:-}}/{name}" ] || stop 'DEPLOY_FILES names no folder with {name}.'"""
+
+
+def _unless_there(piece: Piece) -> str:
+    """Looked for once more: the script may run twice, or may have waited for another one."""
+    return f"""\
+{piece.functions}if {{
+{textwrap.indent(piece.check.strip(), "    ")}
+}} >/dev/null 2>&1; then
+    echo There already.
+else
+{piece.act.strip()}
+fi"""
 
 
 def _comment(lines: Iterable[str]) -> list[str]:

@@ -150,9 +150,12 @@ def web_piece(
             f"systemctl is-enabled {server.name}",
         ]
     check += ["judge", include.confirm]
+    sent = tuple(file.sent for file in files if file.sent)
     title = f"{site.domain}, served by {server.name}"
     judge = f"judge() {{\n    {server.judge}\n}}\n"
-    return Piece(title, " &&\n".join(filter(None, check)), "\n".join(filter(None, act)), functions=judge)
+    return Piece(
+        title, " &&\n".join(filter(None, check)), "\n".join(filter(None, act)), functions=judge, files=sent
+    )
 
 
 def _still_sound(server: Server) -> str:

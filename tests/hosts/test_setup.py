@@ -440,18 +440,30 @@ exit 3
 """
 
 
-def test_script_at_a_terminal(bare: BareMachine, bookshop: Bookshop) -> None:
-    aim(bookshop, bare)
+def test_script_at_a_terminal(bare: BareMachine, bookshop: Bookshop, certificate: Path) -> None:
+    """Without the files that go along it changes nothing; twice is as good as once."""
+    aim(bookshop, bare, WEB="nginx", TLS=tls(certificate))
     script = set_up(bookshop, "--plan")
-
+    bare.run("mkdir", "-m", "700", "/root/files", user="root")
     bare.put("/root/setup.sh", script, owner="root")
+    for name, sent in (("certificate.pem", "shop.pem"), ("certificate.key", "shop.key")):
+        bare.put(f"/root/files/{name}", (certificate / sent).read_text(), owner="root")
+    files = snapshot_of_system(bare)
+
     with sit_at(bare, "sh", "/root/setup.sh") as keyboard:
-        assert keyboard.end() == 0
+        keyboard.read_until("DEPLOY_FILES names no folder with certificate.pem.")
+        assert keyboard.end() == 1
+    assert snapshot_of_system(bare) == files
+    for _ in range(2):
+        with sit_at(bare, "env", "DEPLOY_FILES=/root/files", "sh", "/root/setup.sh") as keyboard:
+            keyboard.read_until(f"== {DOMAIN}, served by nginx")
+            assert keyboard.end() == 0
     bare.put("/root/spy.sh", script.partition("\nsay ")[0] + SPY, owner="root")
-    with sit_at(bare, "sh", "/root/spy.sh") as keyboard:
+    with sit_at(bare, "env", "DEPLOY_FILES=/root/files", "sh", "/root/spy.sh") as keyboard:
         seen = keyboard.read_until("No such device or address").splitlines()
         assert keyboard.end() == 3
 
+    assert bare.read("/home/deploy/.ssh/authorized_keys") == bare.laptop.public_key
     assert set_up(bookshop, "--plan").endswith("# Nothing is missing, and nothing is done.\n")
     standard = [line.partition(":")[0] for line in seen[-4:-1]]
     assert standard == ["/dev/null", "pipe", "pipe"]

@@ -114,17 +114,35 @@ printf %s "$text" >/run/deploy_setup.lock
 umask 022
 
 say 'the user shop'
+if {
+    id -u shop
+} >/dev/null 2>&1; then
+    echo There already.
+else
 group=--user-group
 ! getent group shop >/dev/null || group='--gid shop'
 useradd --create-home $group --shell /bin/bash --password '*' shop
+fi
 
 say 'your key ssh-ed25519 SHA256:abc for shop'
+if {
+    as shop grep -q -e '^[^#]*AAAAC3Nz+a/b=' ~shop/.ssh/authorized_keys
+} >/dev/null 2>&1; then
+    echo There already.
+else
 # ssh-ed25519 SHA256:abc (agent: emma@laptop)
 as shop sh -c 'umask 077; cd ~shop; mkdir -p .ssh; cd .ssh
     [ ! -s authorized_keys ] || [ -z "$(tail -c 1 authorized_keys)" ] || echo >>authorized_keys
     printf "%s\n" "$1" >>authorized_keys' sh 'ssh-ed25519 AAAAC3Nz+a/b= emma@laptop'
+fi
 
 say '/srv/shop and its folders, which belong to shop'
+if {
+    as shop sh -c 'for folder; do test -d "$folder" && test -O "$folder" || exit 1; done' sh \
+        /srv/shop /srv/shop/releases /srv/shop/shared /srv/shop/run /srv/shop/shared/media /srv/shop/.deploy
+} >/dev/null 2>&1; then
+    echo There already.
+else
 # As shop, wherever shop may: root would follow the links that are there.
 folder() {
     as shop test -d "$2" -a -O "$2" ||
@@ -152,6 +170,7 @@ need 755 /srv/shop/shared
 need 755 /srv/shop/run
 need 755 /srv/shop/shared/media
 need 700 /srv/shop/.deploy
+fi
 
 # Nobody deploys meanwhile. A process of shop holds the lock: root would follow a link that is there.
 pipes=$(mktemp -d)
@@ -174,9 +193,36 @@ rm -r "$pipes"
 trap 'trap "" PIPE; echo >&9 || :; wait "$holder" || :' EXIT
 
 say 'services of shop that need no login (lingering)'
+if {
+    [ -e /var/lib/systemd/linger/shop ]
+} >/dev/null 2>&1; then
+    echo There already.
+else
 loginctl enable-linger shop
+fi
 """
     )
+
+
+def test_files_that_did_not_come_along():
+    """Said before anything is changed."""
+    site = replace(SERVED, web="nginx", tls=Certificate("a.pem", "a.key"), sent=SENT)
+    text = script(site).replace("/run/deploy_setup.lock", "/nowhere/lock")
+
+    run = subprocess.run(["sh"], input=text, capture_output=True, text=True)
+
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == "DEPLOY_FILES names no folder with certificate.pem.\n"
+
+
+def test_a_script_that_runs_twice(tmp_path):
+    piece = pieces.Piece("a file", f"[ -e {tmp_path}/file ]", f"echo made >>{tmp_path}/file")
+    text = pieces.script(["About."], (), [piece], ("", ""))
+
+    runs = [subprocess.run(["sh"], input=text, capture_output=True, text=True) for _ in range(2)]
+
+    assert [run.stdout for run in runs] == ["\n== a file\n", "\n== a file\nThere already.\n"]
+    assert (tmp_path / "file").read_text() == "made\n"
 
 
 def test_what_is_there_is_left_out_and_named():
