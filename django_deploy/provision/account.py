@@ -75,7 +75,7 @@ folder() {{
 }}
 need() {{
     folder "$1" "$2" || stop "$2 does not belong to {user}. See where it leads: namei -l $2;" \\
-        "and if it is a folder, then as root: chown -h {user}: $2"
+        "and if it is a folder, then as root: chown -hR {user}: $2"
 }}
 if ! folder 755 {root} 2>/dev/null; then
     for part in {way}; do

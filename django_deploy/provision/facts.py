@@ -26,8 +26,9 @@ class Facts:
 
     ``system`` is its name for people. ``manager`` is its package manager, empty where none is known.
     ``installed`` are those of the programs and packages asked for that are there. ``ports`` says which
-    program listens on 80 and 443. ``root_owner`` is empty where there is no ROOT. ``shell`` is that of the
-    user, empty where there is no such user.
+    program listens on 80 and 443. ``root_owner`` is empty where there is no ROOT, and ``is_own`` is False
+    where something in its ``.deploy`` is not the user's. ``shell`` is that of the user, empty where there is
+    no such user.
 
     Of files: ``foreign`` are those where ours would be that are somebody's, and can stay; ``occupied`` are
     those that cannot. By ``others`` the web server has the domain already.
@@ -41,6 +42,7 @@ class Facts:
     ports: tuple[tuple[int, str], ...] = ()
     root_owner: str = ""
     is_root_empty: bool = True
+    is_own: bool = True
     foreign: frozenset[str] = frozenset()
     occupied: frozenset[str] = frozenset()
     others: frozenset[str] = frozenset()
@@ -68,6 +70,7 @@ dpkg-query -W -f 'package=${{Package}} ${{db:Status-Status}}\\n' dbus-user-sessi
 ss -Hltnp '( sport = :80 or sport = :443 )' 2>/dev/null | sed 's/^/port=/'
 stat -c 'owner=%U' {site.root} 2>/dev/null
 [ -n "$(ls -A {site.root} 2>/dev/null)" ] && echo full=yes
+[ -n "$(find {site.root}/.deploy ! -user {site.user} -print -quit 2>/dev/null)" ] && echo alien=yes
 for file in {files or "''"}; do
     [ -e "$file" ] && ! grep -q '^{MARK}' "$file" && echo "foreign=$file"
 done
@@ -100,6 +103,7 @@ def read_facts(lines: Iterable[str]) -> Facts:
         ports=tuple(sorted({port for line in found.get("port", ()) for port in _listeners(line)})),
         root_owner=found.get("owner", [""])[0],
         is_root_empty="full" not in found,
+        is_own="alien" not in found,
         foreign=frozenset(found.get("foreign", ())),
         occupied=frozenset(found.get("occupied", ())),
         others=frozenset(found.get("other", ())),

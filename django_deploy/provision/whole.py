@@ -43,6 +43,11 @@ def obstacles(site: Site, facts: Facts) -> Iterator[tuple[str, str]]:
             if facts.root_owner == "root"
             else f"Is it {facts.root_owner}'s site? Then say so in HOSTS or USER. Else choose another ROOT.",
         )
+    elif not facts.is_own:
+        yield (
+            f"Not all in {site.root}/.deploy belongs to {site.user}, as which deploy works there.",
+            f"Give it back, as root: chown -hR {site.user}: {site.root}/.deploy",
+        )
     if facts.shell.endswith(("/nologin", "/false")):
         yield (
             f"The user {site.user} may not log in: its shell is {facts.shell}.",

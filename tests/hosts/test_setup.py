@@ -772,12 +772,24 @@ def test_root_follows_no_link_of_the_user(bare: BareMachine, bookshop: Bookshop)
     assert result.status == 1, result
     shared = f"{bare.root}/shared"
     message = f"{shared} does not belong to deploy. See where it leads: namei -l {shared};"
-    assert f"  | {message} and if it is a folder, then as root: chown -h deploy: {shared}\n" in result.err
+    assert f"  | {message} and if it is a folder, then as root: chown -hR deploy: {shared}\n" in result.err
     owners = bare.run("stat", "-c", "%U", "/etc/victim", "/etc/victim/media").stdout
     assert owners == "root\nroot\n"
 
     bare.run("rm", f"{bare.root}/shared")
     set_up(bookshop)
+    bare.run("chown", "-R", "root:", f"{bare.root}/.deploy", user="root")
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1, result
+    assert result.err == (
+        f"CommandError: deploy@{bare.address}: "
+        f"Not all in {bare.root}/.deploy belongs to deploy, as which deploy works there.\n"
+        f"Give it back, as root: chown -hR deploy: {bare.root}/.deploy\n"
+        "Nothing was changed.\n"
+    )
+
+    bare.run("chown", "-hR", "deploy:", f"{bare.root}/.deploy", user="root")
     assert "Nothing to do: set up already" in set_up(bookshop)
 
 

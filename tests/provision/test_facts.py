@@ -20,6 +20,7 @@ port=LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=12,fd=6),("nginx",pid
 port=LISTEN 0 4096 *:443 *:* users:(("caddy",pid=434,fd=3))
 owner=root
 full=yes
+alien=yes
 foreign=/etc/nginx/sites-available/shop.example.com
 occupied=/etc/nginx/tls/shop.example.com.key
 other=/etc/nginx/sites-enabled/oldshop
@@ -37,6 +38,7 @@ def test_answers():
         ports=((80, "nginx"), (443, "caddy")),
         root_owner="root",
         is_root_empty=False,
+        is_own=False,
         foreign=frozenset({"/etc/nginx/sites-available/shop.example.com"}),
         occupied=frozenset({"/etc/nginx/tls/shop.example.com.key"}),
         others=frozenset({"/etc/nginx/sites-enabled/oldshop"}),

@@ -150,7 +150,7 @@ folder() {
 }
 need() {
     folder "$1" "$2" || stop "$2 does not belong to shop. See where it leads: namei -l $2;" \
-        "and if it is a folder, then as root: chown -h shop: $2"
+        "and if it is a folder, then as root: chown -hR shop: $2"
 }
 if ! folder 755 /srv/shop 2>/dev/null; then
     for part in /srv /srv/shop; do
@@ -351,6 +351,12 @@ def test_obstacles():
         ),
     ]
     assert [*obstacles(SITE, replace(facts, root_owner="shop", shell="/bin/sh"))] == []
+    assert [*obstacles(SITE, replace(DEBIAN, root_owner="shop", is_own=False))] == [
+        (
+            "Not all in /srv/shop/.deploy belongs to shop, as which deploy works there.",
+            "Give it back, as root: chown -hR shop: /srv/shop/.deploy",
+        )
+    ]
 
 
 def test_certificates_of_somebody_else():
