@@ -31,7 +31,8 @@ class Facts:
     no such user.
 
     Of files: ``foreign`` are those where ours would be that are somebody's, and can stay; ``occupied`` are
-    those that cannot. By ``others`` the web server has the domain already.
+    those that cannot. By ``others`` the web server has the domain already. ``former`` are ours, for this site
+    and another domain.
     """
 
     system: str
@@ -46,6 +47,7 @@ class Facts:
     foreign: frozenset[str] = frozenset()
     occupied: frozenset[str] = frozenset()
     others: frozenset[str] = frozenset()
+    former: frozenset[str] = frozenset()
     shell: str = ""
 
     @property
@@ -107,6 +109,7 @@ def read_facts(lines: Iterable[str]) -> Facts:
         foreign=frozenset(found.get("foreign", ())),
         occupied=frozenset(found.get("occupied", ())),
         others=frozenset(found.get("other", ())),
+        former=frozenset(found.get("former", ())),
         shell=found.get("shell", [""])[0],
     )
 

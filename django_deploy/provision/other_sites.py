@@ -1,4 +1,4 @@
-"""Which files that are not ours have a web server serve the domain already."""
+"""Which other files have the web server serve the domain already, or the site by another domain."""
 
 from __future__ import annotations
 
@@ -59,21 +59,26 @@ read_by_caddy() {
 
 
 def asking_for_others(site: Site, ours: PurePosixPath) -> str:
-    """Shell that says ``other=FILE`` of each; ``ours`` is the file of the site.
+    """Shell that says ``other=FILE`` of those with the domain; ``ours`` is the file of the site.
 
-    That is one of them if it is another site's of ours: of another ROOT.
+    That is one of them if it is another site's of ours: of another ROOT. Of a file of ours with this ROOT and
+    another domain it says ``former=FILE``.
     """
     domain = f"domain={site.domain.lower()}"
-    another = (
-        f"grep -q '^{MARK}' {ours} 2>/dev/null && ! grep -q 'unix[:/]{site.root}/run/' {ours} &&"
-        f" echo other={ours}"
-    )
+    by_mark = f"""\
+is_marked() {{ grep -qs '^{MARK}' "$1"; }}
+is_here() {{ grep -q 'unix[:/]{site.root}/run/' "$1"; }}
+! is_marked {ours} || is_here {ours} || echo other={ours}
+for file in /etc/nginx/sites-enabled/* /etc/caddy/sites/*.caddy; do
+    [ "$(readlink -f "$file")" = "$(readlink -f {ours})" ] ||
+        ! is_marked "$file" || ! is_here "$file" || echo "former=$file"
+done"""
     if site.web == NGINX:
         return f"""\
 nginx -T 2>/dev/null | awk -v {domain} '{_NGINX}' | sort -u | while IFS= read -r line; do
     [ "$(readlink -f "${{line#*=}}")" = "$(readlink -f {ours})" ] || echo "$line"
 done
-{another}
+{by_mark}
 """
     if site.web == CADDY:
         return f"""\
@@ -81,6 +86,6 @@ done
 [ ! -f /etc/caddy/Caddyfile ] || read_by_caddy /etc/caddy/Caddyfile 9 | sort -u | while IFS= read -r file; do
     [ "$file" = {ours} ] || awk -v {domain} '{_CADDY}' "$file"
 done
-{another}
+{by_mark}
 """
     return ""

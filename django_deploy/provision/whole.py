@@ -86,6 +86,12 @@ def doubts(site: Site, facts: Facts) -> Iterator[str]:
     """What one should know, and what stops nothing."""
     for file in sorted(facts.foreign):
         yield f"{file} is not ours and was left alone: {site.web} serves {site.domain} as it says."
+    for file in sorted(facts.former):
+        server = NGINX if file.startswith("/etc/nginx/") else CADDY
+        yield (
+            f"{file} is of this site, too, under another DOMAIN, which {server} still serves."
+            f" To end that, as root: rm {file}; systemctl reload {server}"
+        )
     if site.web == NGINX and site.tls is None:
         yield (
             f"nginx serves {site.domain} without TLS, as the target names no certificate:"

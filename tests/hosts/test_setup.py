@@ -419,6 +419,13 @@ def test_files_in_the_way(bare: BareMachine, bookshop: Bookshop, certificate: Pa
     assert Browser(bare, (certificate / "shop.pem").read_text()).get("/").status == 503
     assert "Nothing to do: set up already" in set_up(bookshop)
 
+    bookshop.target["DOMAIN"] = DOMAIN.replace("shop.", "shop-")
+    bookshop.target["ENV"]["BOOKSHOP_ALLOWED_HOSTS"] = bookshop.target["DOMAIN"]
+    out = set_up(bookshop)
+
+    warning = f"warning: {link} is of this site, too, under another DOMAIN, which nginx still serves."
+    assert f"{host}{warning} To end that, as root: rm {link}; systemctl reload nginx\n" in out
+
     bare.run("sed", "-i", "/sites-enabled/d", "/etc/nginx/nginx.conf", user="root")
     result = bookshop.run("deploy_setup")
 

@@ -24,6 +24,7 @@ alien=yes
 foreign=/etc/nginx/sites-available/shop.example.com
 occupied=/etc/nginx/tls/shop.example.com.key
 other=/etc/nginx/sites-enabled/oldshop
+former=/etc/nginx/sites-enabled/old.example.com
 shell=/usr/sbin/nologin
 """
 
@@ -42,6 +43,7 @@ def test_answers():
         foreign=frozenset({"/etc/nginx/sites-available/shop.example.com"}),
         occupied=frozenset({"/etc/nginx/tls/shop.example.com.key"}),
         others=frozenset({"/etc/nginx/sites-enabled/oldshop"}),
+        former=frozenset({"/etc/nginx/sites-enabled/old.example.com"}),
         shell="/usr/sbin/nologin",
     )
 

@@ -80,6 +80,20 @@ def test_another_site_of_ours(tmp_path, web, socket):
     mark = "# Written by manage.py deploy_setup staging, ...\n"
 
     ours.write_text(f"{mark}{socket}\n")
-    assert f"other={ours}" not in answers(text)
+    assert answers(text) == []
     ours.write_text(f"{mark}{socket.replace('shop/run', 'bakery/run')}\n")
-    assert f"other={ours}" in answers(text)
+    assert answers(text) == [f"other={ours}"]
+
+
+def test_a_site_of_ours_by_another_domain(tmp_path):
+    enabled, available = tmp_path / "nginx/sites-enabled", tmp_path / "nginx/sites-available"
+    for name, root in (("shop", "shop"), ("old", "shop"), ("bakery", "bakery")):
+        for folder in (enabled, available):
+            folder.mkdir(parents=True, exist_ok=True)
+        text = f"# Written by manage.py deploy_setup staging, ...\nserver unix:/srv/{root}/run/web.sock;\n"
+        (available / name).write_text(text)
+        (enabled / name).symlink_to(available / name)
+
+    text = asking_for_others(replace(SERVED, web="nginx"), PurePosixPath(available / "shop"))
+
+    assert answers(text.replace("/etc/nginx", f"{tmp_path}/nginx")) == [f"former={enabled}/old"]

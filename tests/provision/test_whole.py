@@ -408,6 +408,26 @@ def test_a_configuration_of_somebody_else_is_left_alone():
     ]
 
 
+def test_a_domain_of_before():
+    file = "/etc/caddy/sites/old.example.com.caddy"
+
+    assert [*doubts(replace(SERVED, web="caddy"), replace(DEBIAN, former=frozenset({file})))] == [
+        f"{file} is of this site, too, under another DOMAIN, which caddy still serves."
+        f" To end that, as root: rm {file}; systemctl reload caddy"
+    ]
+
+
+def test_domains_that_look_alike_have_names_of_their_own():
+    domains = ("shop.example.com", "shop-example.com", "shop--example.com", "shop.example-com")
+
+    assert [replace(SERVED, domain=domain).identifier for domain in domains] == [
+        "shop_example_com",
+        "shop__example_com",
+        "shop____example_com",
+        "shop_example__com",
+    ]
+
+
 @pytest.mark.parametrize(
     ("manager", "title", "command"),
     [
