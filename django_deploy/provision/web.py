@@ -138,11 +138,18 @@ def web_piece(
     files = [*files]
     unfinished = f"{files[-1].path}.unfinished"
     check = [f"[ ! -e {unfinished} ]", *(file.check for file in files)]
-    check += [include.check, f"as {server.user} test -x {site.root / 'run'}"]
-    act = [f"unfinished={unfinished}", _PUT.rstrip(), "give_back", include.prepare, _still_sound(server)]
+    check += [include.check, *(f"as {server.user} test -x {folder}" for folder in _entered(site))]
+    act = [
+        _may_enter(site, server),
+        f"unfinished={unfinished}",
+        _PUT.rstrip(),
+        "give_back",
+        include.prepare,
+        _still_sound(server),
+    ]
     act += [f"install -d {files[-1].path.parent}", *(_put(file) for file in files), include.act.rstrip()]
     act += [_settle(server), include.confirm and f"{include.confirm} || give_up {quote(include.refusal)}"]
-    act += [_start(server, has_systemd=has_systemd), 'rm -f "$unfinished"', _may_enter(site, server)]
+    act += [_start(server, has_systemd=has_systemd), 'rm -f "$unfinished"']
     if has_systemd:
         # One that hangs in a reload is "reloading", and as good as active to systemctl's exit status.
         check += [
@@ -194,9 +201,19 @@ if ! go_on; then
 fi"""
 
 
+def _entered(site: Site) -> list[str]:
+    """What the server has to enter: to reach the site, and the files that it serves itself."""
+    folders = [site.root / "run"]
+    folders += [site.root / "releases"] if site.static else []
+    folders += [site.media_folder] if site.media else []
+    return [*map(str, folders)]
+
+
 def _may_enter(site: Site, server: Server) -> str:
-    run = site.root / "run"
-    message = (
-        f"{server.user}, as whom {server.name} runs, cannot enter {run}: see the modes of namei -m {run}"
-    )
-    return f"as {server.user} test -x {run} || stop {quote(message)}"
+    """Modes are as somebody may have wanted them: they are told, and not changed."""
+    return f"""\
+for folder in {" ".join(_entered(site))}; do
+    as {server.user} test -x "$folder" ||
+        stop "{server.user}, as whom {server.name} runs, cannot enter $folder. See which part of the way" \
+            "lacks an x: namei -m $folder; and as root, for that: chmod o+x"
+done"""

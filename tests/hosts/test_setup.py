@@ -419,6 +419,16 @@ def test_files_in_the_way(bare: BareMachine, bookshop: Bookshop, certificate: Pa
     assert Browser(bare, (certificate / "shop.pem").read_text()).get("/").status == 503
     assert "Nothing to do: set up already" in set_up(bookshop)
 
+    releases = f"{bare.root}/releases"
+    bare.run("chmod", "700", releases)
+    result = bookshop.run("deploy_setup")
+    bare.run("chmod", "755", releases)
+
+    assert result.status == 1, result
+    message = f"www-data, as whom nginx runs, cannot enter {releases}. See which part of the way lacks an x:"
+    assert f"  | {message} namei -m {releases}; and as root, for that: chmod o+x\n" in result.err
+    assert "Nothing to do: set up already" in set_up(bookshop)
+
     bookshop.target["DOMAIN"] = DOMAIN.replace("shop.", "shop-")
     bookshop.target["ENV"]["BOOKSHOP_ALLOWED_HOSTS"] = bookshop.target["DOMAIN"]
     out = set_up(bookshop)

@@ -112,6 +112,17 @@ def test_the_key_is_for_root_only():
     assert f"""[ "$(sed 1d {key} | sha256sum)" = '{"2" * 64}  -' ] &&\n""" in piece.check
 
 
+def test_folders_that_the_server_has_to_enter():
+    for site, folders in (
+        (SERVED, "/srv/shop/run /srv/shop/releases /srv/shop/shared/media"),
+        (replace(SERVED, static=None, media=None), "/srv/shop/run"),
+    ):
+        piece = nginx.nginx_piece(replace(site, web="nginx"), DEBIAN)
+
+        assert f"for folder in {folders}; do\n    as www-data test -x" in piece.act
+        assert all(f"as www-data test -x {folder} &&\n" in piece.check for folder in folders.split())
+
+
 def test_several_sockets():
     site = replace(SERVED, sockets=("/srv/shop/run/web.sock", "/srv/shop/run/web.2.sock"))
 
