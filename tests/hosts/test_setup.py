@@ -317,6 +317,7 @@ CADDYFILE = """
 {$ADDRESS} {
     respond "{$GREETING:nobody}"
 }
+import /opt/config/more/*
 """
 SERVICE = "[Service]\nEnvironment=ADDRESS=:8080 GREETING=Hartfield\n"
 
@@ -326,7 +327,7 @@ def test_caddyfile_of_somebody_else(bare: BareMachine, bookshop: Bookshop) -> No
     aim(bookshop, bare, WEB="caddy", TLS="internal")
     folder = "/etc/systemd/system/caddy.service.d"
     bare.run("sh", "-c", "apt-get -q update && apt-get -q -y install caddy", user="root")
-    bare.run("mkdir", "/opt/config", folder, user="root")
+    bare.run("mkdir", "-p", "/opt/config/more", folder, user="root")
     bare.put(f"{folder}/variables.conf", SERVICE, owner="root")
     bare.put("/opt/config/Caddyfile", CADDYFILE, owner="root", mode="640")
     bare.run("chgrp", "caddy", "/opt/config/Caddyfile", user="root")
@@ -343,10 +344,17 @@ def test_caddyfile_of_somebody_else(bare: BareMachine, bookshop: Bookshop) -> No
         with urllib.request.urlopen(f"http://{bare.address}:8080/", timeout=30) as answer:
             return str(answer.read().decode())
 
+    other = "/opt/config/more/shop"
+    bare.put(other, f"http://{DOMAIN} {{\n    respond old\n}}\n", owner="root")
     before = caddyfile(), greeting()
+    refused = bookshop.run("deploy_setup")
+    bare.run("rm", other, user="root")
     result = bookshop.run("deploy_setup")
 
     assert before[1] == "Hartfield"
+    message = f"{other} has caddy serve {DOMAIN} already, and is not of {bare.root}."
+    assert refused.err.startswith(f"CommandError: deploy@{bare.address}: {message}\n")
+    assert refused.err.endswith("\nNothing was changed.\n")
     assert result.status == 1, result
     assert "address already in use" in result.err
     assert "  | caddy does not go on with this configuration: what was there before is back.\n" in result.err
