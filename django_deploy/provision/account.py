@@ -111,7 +111,7 @@ def host_lock(site: Site) -> str:
     by, target = quote(json.dumps(site.deployer)), quote(json.dumps(site.target))
     holder = '{"phase": "setting up", "by": %s, "target": %s, "since": %s, "pid": %s}'
     return f"""\
-# One setup of this host at a time.
+# One setup of this host at a time. Services that are started do not get hold of the lock: 7>&-
 text=$(printf '{holder}' \\
     {by} {target} "$(date +%s)" "$$")
 umask 077

@@ -35,7 +35,7 @@ def packages_piece(site: Site, facts: Facts) -> Piece | None:
     if not packages:
         return None
     install = f"{INSTALL.get(facts.manager, '# Install:')} {' '.join(packages)}"
-    act = f"{_APT}{install}" if facts.is_debian else install
+    act = f"{_APT}{install} 7>&-" if facts.is_debian else install
     return Piece(f"the packages {', '.join(packages)}", _check(packages, facts), act, needs_lock=False)
 
 

@@ -187,7 +187,7 @@ def _start(server: Server, *, has_systemd: bool) -> str:
     """A server that could not go on with it goes on with what was there before."""
     name = server.name
     if not has_systemd:
-        return f"service {name} restart || give_up '{name} does not start with this configuration'"
+        return f"service {name} restart 7>&- || give_up '{name} does not start with this configuration'"
     return f"""\
 systemctl enable --quiet {name}
 go_on() {{

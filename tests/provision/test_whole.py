@@ -104,7 +104,7 @@ say() { printf '\n== %s\n' "$*"; }
 stop() { printf '%s\n' "$*" >&2; exit 1; }
 as() { user=$1; shift; (cd / && setsid runuser -u "$user" -- "$@" 7>&-); }
 
-# One setup of this host at a time.
+# One setup of this host at a time. Services that are started do not get hold of the lock: 7>&-
 text=$(printf '{"phase": "setting up", "by": %s, "target": %s, "since": %s, "pid": %s}' \
     '"emma@laptop"' '"staging"' "$(date +%s)" "$$")
 umask 077
