@@ -38,9 +38,10 @@ os.environ.pop("NOTIFY_SOCKET", None)
 os.execvp(sys.argv[1], sys.argv[1:])
 ' caddy validate --config {CADDYFILE} --adapter caddyfile <"$environ" 2>&1"""
 
-#: By systemd, which has the variables, and which would wait for a minute and a half for a Caddy that does not
-#: go on.
-_RELOAD = "timeout 20 systemctl reload caddy"
+#: How long Caddy may take to go on with a new configuration, in seconds. One that does not says nothing, and
+#: systemd, which has the variables, would wait for a minute and a half.
+RELOAD_TIMEOUT = 30
+_RELOAD = f"timeout {RELOAD_TIMEOUT} systemctl reload caddy"
 SERVER = Server("caddy", "caddy", _JUDGE, _RELOAD)
 
 
