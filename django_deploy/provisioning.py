@@ -193,7 +193,7 @@ def _make_plan(target: Target, host: Host, shell: RootShell) -> HostPlan:
         f"Then it logs in as {site.user}, as deploy will. Before the first deployment it puts what makes",
         f"releases (uv, unless the host has it) into {site.root}/.deploy.",
     ]
-    script = pieces.script(about, there, to_do, account.lock(site))
+    script = pieces.script(about, there, to_do, (account.host_lock(site), account.lock(site)))
     return HostPlan(host, shell.host.name, site, facts, there, to_do, script)
 
 
@@ -423,5 +423,5 @@ def _interruptible() -> Iterator[None]:
     except KeyboardInterrupt:
         raise Interrupted(
             "Interrupted. Where the script had begun, it goes on to its end.",
-            remedy="Run deploy_setup again, which says what is missing still.",
+            remedy="Run deploy_setup again with --wait SECONDS: then it does what is missing still.",
         ) from None

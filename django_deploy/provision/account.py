@@ -13,6 +13,9 @@ from django_deploy.provision.site import Site
 #: The exit status of the script where somebody else has the lock.
 LOCKED = 75
 
+#: Held by the script; there may be no ROOT yet.
+HOST_LOCK = "/run/deploy_setup.lock"
+
 
 def account_pieces(site: Site, facts: Facts) -> Iterator[Piece]:
     """The user, our key, the folders, and services that run without a login."""
@@ -60,7 +63,8 @@ def _folders(site: Site) -> Piece:
     modes = {**dict.fromkeys(public, "755"), root / ".deploy": "700"}
     folders = " ".join(map(str, [root, *modes]))
     check = f"""\
-as {user} sh -c 'for folder; do test -d "$folder" && test -O "$folder" || exit 1; done' sh {folders}
+as {user} sh -c 'for folder; do test -d "$folder" && test -O "$folder" || exit 1; done' sh \\
+    {folders}
 """
     way = " ".join(map(str, [*reversed(root.parents[:-1]), root]))
     act = f"""\
@@ -71,7 +75,7 @@ folder() {{
 }}
 need() {{
     folder "$1" "$2" || stop "$2 does not belong to {user}. See where it leads: namei -l $2;" \\
-        "and if it is a folder, then as root: chown -h {user}: $2"
+        "and if it is a folder, then as root: chown -hR {user}: $2"
 }}
 if ! folder 755 {root} 2>/dev/null; then
     for part in {way}; do
@@ -99,15 +103,30 @@ def _lingering(site: Site) -> Piece:
     )
 
 
-def lock(site: Site) -> str:
-    """Shell that takes the site's lock until the script ends; status 75, and who holds it, if it cannot."""
-    path = site.root / ".deploy/lock"
+def host_lock(site: Site) -> str:
+    """Shell that takes the host's lock until the script ends; status 75, and who holds it, if it cannot.
+
+    ``text`` is then what is said of the script while it has a lock.
+    """
     by, target = quote(json.dumps(site.deployer)), quote(json.dumps(site.target))
     holder = '{"phase": "setting up", "by": %s, "target": %s, "since": %s, "pid": %s}'
     return f"""\
-# Nobody deploys meanwhile. A process of {site.user} holds the lock: root would follow a link that is there.
+# One setup of this host at a time. Services that are started do not get hold of the lock: 7>&-
 text=$(printf '{holder}' \\
     {by} {target} "$(date +%s)" "$$")
+umask 077
+exec 7<>{HOST_LOCK}
+flock --wait {site.lock_wait:g} 7 || {{ cat {HOST_LOCK} >&2; exit {LOCKED}; }}
+printf %s "$text" >{HOST_LOCK}
+umask 022
+"""
+
+
+def lock(site: Site) -> str:
+    """Shell that takes the site's lock in the same way; after ``host_lock``."""
+    path = site.root / ".deploy/lock"
+    return f"""\
+# Nobody deploys meanwhile. A process of {site.user} holds the lock: root would follow a link that is there.
 pipes=$(mktemp -d)
 mkfifo "$pipes/end" "$pipes/said"
 as {site.user} sh -c '

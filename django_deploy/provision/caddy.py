@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from django_deploy.provision.down_page import DOWN_PAGE
-from django_deploy.provision.facts import Facts
+from django_deploy.provision.facts import TLS_FOLDERS, Facts, site_files
 from django_deploy.provision.pieces import Piece
 from django_deploy.provision.site import LARGEST_BODY, MARK, Site
 from django_deploy.provision.web import (
@@ -21,35 +21,43 @@ from django_deploy.provision.web import (
     certificate_paths,
     web_piece,
 )
-from django_deploy.target import INTERNAL
+from django_deploy.target import CADDY, INTERNAL
 
 CADDYFILE = PurePosixPath("/etc/caddy/Caddyfile")
 
-#: Where sent certificates and their keys are; Caddy reads them as its own user.
-TLS_FOLDER = PurePosixPath("/etc/caddy/tls")
-
 #: As its own user: what it makes while it looks must not be root's.
-_VALIDATE = f"validate --config {CADDYFILE} --adapter caddyfile"
-_JUDGE = f"as caddy env HOME=/var/lib/caddy caddy {_VALIDATE} 2>&1"
+_JUDGE = rf"""# With the variables that its service has, of which a Caddyfile may name some.
+    environ=/proc/$(systemctl show --property MainPID --value caddy)/environ
+    [ -r "$environ" ] || environ=/dev/null
+    as caddy python3 -I -S -c '
+import os, sys
+os.environ["HOME"] = "/var/lib/caddy"
+lines = os.fsdecode(sys.stdin.buffer.read()).split("\0")
+os.environ.update(line.split("=", 1) for line in lines if "=" in line)
+os.environ.pop("NOTIFY_SOCKET", None)
+os.execvp(sys.argv[1], sys.argv[1:])
+' caddy validate --config {CADDYFILE} --adapter caddyfile <"$environ" 2>&1"""
 
-#: Not by systemctl: it would wait for a minute and a half for a Caddy that does not go on.
-_RELOAD = f"caddy reload --config {CADDYFILE} --force"
+#: How long Caddy may take to go on with a new configuration, in seconds. One that does not says nothing, and
+#: systemd, which has the variables, would wait for a minute and a half.
+RELOAD_TIMEOUT = 30
+_RELOAD = f"timeout {RELOAD_TIMEOUT} systemctl reload caddy"
 SERVER = Server("caddy", "caddy", _JUDGE, _RELOAD)
 
 
 def caddy_piece(site: Site, facts: Facts) -> Piece:
     """The site's configuration in a file of its own, which the Caddyfile imports."""
-    file = PurePosixPath("/etc/caddy/sites", f"{site.domain}.caddy")
+    [file] = site_files(site)
     imported = f"grep -Eq '^import (/etc/caddy/)?sites/[*]' {CADDYFILE}"
     act = f"""\
 if ! {imported}; then
-    {{ cat {CADDYFILE}; echo; echo 'import sites/*.caddy'; }} >{CADDYFILE}.added
-    put 644 root {CADDYFILE} <{CADDYFILE}.added || give_up '{CADDYFILE} cannot be written'
-    rm {CADDYFILE}.added
+    caddyfile=$(readlink -f {CADDYFILE})
+    {{ keep "$caddyfile" && printf '\\nimport sites/*.caddy\\n' >>"$caddyfile"; }} ||
+        give_up '{CADDYFILE} cannot be written'
 fi
 """
     include = Include(check=imported, act=act)
-    files = [*certificate_files(site, TLS_FOLDER, "caddy"), File(file, site_configuration(site))]
+    files = [*certificate_files(site, "caddy"), File(file, site_configuration(site))]
     return web_piece(site, SERVER, files, include=include, has_systemd=facts.has_systemd)
 
 
@@ -80,7 +88,7 @@ def _proxy(site: Site) -> Iterator[str]:
 def _site(site: Site, snippet: str) -> Iterator[str]:
     if site.tls == INTERNAL:
         yield "tls internal"
-    elif (paths := certificate_paths(site, TLS_FOLDER)) is not None:
+    elif (paths := certificate_paths(site, TLS_FOLDERS[CADDY])) is not None:
         yield f"tls {' '.join(paths)}"
     yield from _block("request_body", [f"max_size {LARGEST_BODY}MB"])
     if site.static:

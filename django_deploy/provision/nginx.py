@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
-from shlex import quote
 
 from django_deploy.provision.down_page import DOWN_PAGE
-from django_deploy.provision.facts import Facts
+from django_deploy.provision.facts import TLS_FOLDERS, Facts, site_links
 from django_deploy.provision.pieces import Piece
 from django_deploy.provision.site import LARGEST_BODY, MARK, Site
 from django_deploy.provision.web import (
@@ -22,14 +20,11 @@ from django_deploy.provision.web import (
     certificate_paths,
     web_piece,
 )
-from django_deploy.target import Certificate
+from django_deploy.target import NGINX, Certificate
 
 SERVER = Server("nginx", "www-data", "nginx -q -t", "systemctl reload nginx")
 
 _MAIN = "/etc/nginx/nginx.conf"
-
-#: Where sent certificates and their keys are; nginx reads them as root.
-TLS_FOLDER = PurePosixPath("/etc/nginx/tls")
 
 #: Where certbot's ``--webroot`` puts its answers, as Debian has it.
 CHALLENGES = "/var/www/html"
@@ -37,22 +32,21 @@ CHALLENGES = "/var/www/html"
 
 def nginx_piece(site: Site, facts: Facts) -> Piece:
     """The site's configuration, as Debian keeps them: in ``sites-available``, with a link."""
-    file = PurePosixPath("/etc/nginx/sites-available", site.domain)
-    link = PurePosixPath("/etc/nginx/sites-enabled", site.domain)
-    message = f"nginx does not read {link.parent}, which {_MAIN} includes in Debian"
+    [(link, file)] = site_links(site).items()
     include = Include(
-        check=f'[ "$(readlink -f {link})" = {file} ]',
-        act=f"install -d {link.parent}\n"
-        f'[ -e {link} ] || {{ ln -s {file} {link}; changed="$changed {link}"; }}',
-        confirm=f"nginx -T 2>/dev/null | grep -qF 'configuration file {link}:' || give_up {quote(message)}",
+        check=f'[ "$(readlink -f {link})" = "$(readlink -f {file})" ]',
+        prepare=f"[ -e {link} ] || rm -f {link}  # one that leads nowhere, which nginx refuses",
+        act=f"install -d {link.parent}\n[ -e {link} ] || {{ keep {link}; ln -s {file} {link}; }}",
+        confirm=f"nginx -T 2>/dev/null | grep -qF 'configuration file {link}:'",
+        refusal=f"nginx does not read {link.parent}, which {_MAIN} includes in Debian",
     )
-    files = [*certificate_files(site, TLS_FOLDER), File(file, site_configuration(site, facts))]
+    files = [*certificate_files(site), File(file, site_configuration(site, facts))]
     return web_piece(site, SERVER, files, include=include, has_systemd=facts.has_systemd)
 
 
 def site_configuration(site: Site, facts: Facts) -> str:
     """The whole file."""
-    name, paths = site.identifier, certificate_paths(site, TLS_FOLDER)
+    name, paths = site.identifier, certificate_paths(site, TLS_FOLDERS[NGINX])
     listen = _listen("80", facts) if paths is None else [*_listen("443 ssl http2", facts), *_tls(*paths)]
     return "\n".join(
         [

@@ -35,14 +35,28 @@ def packages_piece(site: Site, facts: Facts) -> Piece | None:
     if not packages:
         return None
     install = f"{INSTALL.get(facts.manager, '# Install:')} {' '.join(packages)}"
-    act = f"{_APT}{install}" if facts.is_debian else install
-    return Piece(f"the packages {', '.join(packages)}", "false", act, needs_lock=False)
+    act = f"{_APT}{install} 7>&-" if facts.is_debian else install
+    return Piece(f"the packages {', '.join(packages)}", _check(packages, facts), act, needs_lock=False)
+
+
+def _check(packages: list[str], facts: Facts) -> str:
+    """Only Debian is changed; there each of them has to be installed whole."""
+    if not facts.is_debian:
+        return "false"
+    states = "installed " * len(packages)
+    return f"""[ "$(dpkg-query -W -f '${{db:Status-Status}} ' {" ".join(packages)})" = '{states}' ]"""
 
 
 _APT = """\
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
-[ -z "$(dpkg --audit)" ] || dpkg --configure -a
-apt-get -q update
+# Another apt may be at work, as on a new server: dpkg would not wait for it, and this does.
+apt-get -q -o DPkg::Lock::Timeout=120 install >/dev/null 2>&1 || true
+[ -z "$(dpkg --audit)" ] || dpkg --configure -a 7>&-
+for pause in 2 4 8 16 32 0; do
+    if apt-get -q update; then break; fi
+    [ "$pause" != 0 ] || stop 'The lists of packages cannot be fetched.'
+    sleep "$pause"
+done
 """
 
 

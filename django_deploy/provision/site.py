@@ -72,8 +72,8 @@ class Site:
 
     @property
     def identifier(self) -> str:
-        """The domain as part of a name: ``shop_example_com``."""
-        return re.sub(r"[^a-z0-9]", "_", self.domain.lower())
+        """The domain as part of a name: ``shop_example_com``; no other domain has the same."""
+        return self.domain.lower().replace("-", "__").replace(".", "_")
 
     @property
     def database(self) -> str:

@@ -8,8 +8,9 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 from shlex import quote
 
+from django_deploy.provision.facts import sent_files
 from django_deploy.provision.pieces import Piece
-from django_deploy.provision.site import Site
+from django_deploy.provision.site import MARK, Site
 from django_deploy.target import Certificate
 
 #: File names of WhiteNoise, ManifestStaticFilesStorage and django-compressor that tell their content; and how
@@ -26,7 +27,8 @@ FOR_EVER, FOR_A_MINUTE, FOR_AN_HOUR = (
 class Server:
     """A web server as Debian has it.
 
-    ``user`` is who it runs as, ``judge`` has it read its files, and ``reload`` go on with them while it runs.
+    ``user`` is who it runs as. ``judge`` and ``reload`` are shell: the one has it read its files, the other
+    go on with them while it runs.
     """
 
     name: str
@@ -39,18 +41,24 @@ class Server:
 class Include:
     """Shell by which the server comes to read the site's file.
 
-    ``check`` ends with 0 where it does; ``act`` has it do so, before it is asked to judge, and ``confirm``
-    ends the script where it judged without having read it.
+    ``check`` ends with 0 where it does; ``act`` has it do so, before it is asked to judge. ``confirm`` ends
+    with 0 where it has read the file when it judged; ``refusal`` is said where it has not. ``prepare`` comes
+    before anything else.
     """
 
     check: str
     act: str
     confirm: str = ""
+    refusal: str = ""
+    prepare: str = ""
 
 
 @dataclass(frozen=True)
 class File:
-    """A file that the server reads: its text, or the name of one that is sent. ``mode`` as chmod takes it."""
+    """A file that the server reads: its text, or a first line and the name of one that is ``sent``.
+
+    ``digest`` is the sha256 of what is sent, ``mode`` is as chmod takes it.
+    """
 
     path: PurePosixPath
     text: str = ""
@@ -60,36 +68,53 @@ class File:
     group: str = "root"
 
     @property
-    def sha256(self) -> str:
-        return self.digest or sha256(self.text.encode()).hexdigest()
+    def check(self) -> str:
+        """Shell that ends with 0 where it is there already."""
+        digest = self.digest or sha256(self.text.encode()).hexdigest()
+        content = f"sed 1d {self.path}" if self.sent else f"cat {self.path}"
+        same = f"""[ "$({content} | sha256sum)" = '{digest}  -' ]"""
+        return f'{same} &&\n[ "$(stat -L -c %a {self.path})" = {self.mode} ]'
 
 
-#: Shell functions: ``put`` keeps what was there beside it, ``give_up`` puts that back.
+#: Shell functions: ``keep`` puts a copy of what is there beside it, ``put`` replaces that, or what a link
+#: leads to, by what it reads, after a first line if it is given one, and ``give_back`` undoes that. The file
+#: ``$unfinished`` is there only meanwhile: it says what a script that was killed had replaced.
 _PUT = """\
-changed=
+keep() {
+    if [ -e "$1" ]; then cp -p "$1" "$1.before" && echo "replaced $1"; else echo "new $1"; fi >>"$unfinished"
+}
+give_back() {
+    [ ! -e "$unfinished" ] || while read -r kind file; do
+        if [ "$kind" = new ]; then
+            rm -f "$file"
+        elif [ -e "$file.before" ]; then
+            mv "$file.before" "$file"
+        fi
+    done <"$unfinished"
+    rm -f "$unfinished"
+}
 put() {
-    if [ -e "$3" ]; then cp -p "$3" "$3.before"; else rm -f "$3.before"; fi &&
-    changed="$changed $3" &&
-    install -d "$(dirname "$3")" &&
-    (umask 077; cat >"$3.new" && chgrp "$2" "$3.new" && chmod "$1" "$3.new" && mv "$3.new" "$3")
+    install -d "$(dirname "$3")" && file=$(readlink -f "$3") && keep "$file" &&
+    (
+        umask 077
+        { [ -z "${4-}" ] || printf '%s\\n' "$4"; cat; } >"$file.new" &&
+            chgrp "$2" "$file.new" && chmod "$1" "$file.new"
+    ) && mv "$file.new" "$file"
 }
 give_up() {
-    for file in $changed; do
-        if [ -e "$file.before" ]; then mv "$file.before" "$file"; else rm -f "$file"; fi
-    done
+    give_back
     stop "$1: what was there before is back."
 }
 """
 
 
-def certificate_files(site: Site, folder: PurePosixPath, group: str = "root") -> Iterator[File]:
+def certificate_files(site: Site, group: str = "root") -> Iterator[File]:
     """Those of this machine's that are sent; the private key is only for root and ``group``."""
     modes = {".pem": "644", ".key": "600" if group == "root" else "640"}
-    for name, sent in site.sent:
-        suffix = PurePosixPath(name).suffix
-        path = folder / f"{site.domain}{suffix}"
-        owner = group if suffix == ".key" else "root"
-        yield File(path, sent=name, digest=sent.sha256, mode=modes[suffix], group=owner)
+    mark = f"{MARK} {site.target}."
+    for path, (name, sent) in zip(sent_files(site), site.sent, strict=True):
+        owner = group if path.suffix == ".key" else "root"
+        yield File(path, mark, sent=name, digest=sent.sha256, mode=modes[path.suffix], group=owner)
 
 
 def certificate_paths(site: Site, folder: PurePosixPath) -> tuple[str, str] | None:
@@ -111,45 +136,58 @@ def web_piece(
 ) -> Piece:
     """Put the files there and have the server use them."""
     files = [*files]
-    check = [*(f"echo '{file.sha256}  {file.path}' | sha256sum -c --status" for file in files)]
-    check += [*(f'[ "$(stat -c %a {file.path})" = {file.mode} ]' for file in files)]
-    check += [include.check, f"as {server.user} test -x {site.root / 'run'}"]
-    act = [_PUT.rstrip(), _still_sound(server)]
-    act += [_put(file) for file in files]
-    act += [include.act.rstrip(), _settle(server), *([include.confirm] if include.confirm else [])]
-    act += [_start(server, has_systemd=has_systemd), _may_enter(site, server)]
+    unfinished = f"{files[-1].path}.unfinished"
+    check = [f"[ ! -e {unfinished} ]", *(file.check for file in files)]
+    check += [include.check, *(f"as {server.user} test -x {folder}" for folder in _entered(site))]
+    act = [
+        _may_enter(site, server),
+        f"unfinished={unfinished}",
+        _PUT.rstrip(),
+        "give_back",
+        include.prepare,
+        _still_sound(server),
+    ]
+    act += [f"install -d {files[-1].path.parent}", *(_put(file) for file in files), include.act.rstrip()]
+    act += [_settle(server), include.confirm and f"{include.confirm} || give_up {quote(include.refusal)}"]
+    act += [_start(server, has_systemd=has_systemd), 'rm -f "$unfinished"']
     if has_systemd:
         # One that hangs in a reload is "reloading", and as good as active to systemctl's exit status.
         check += [
             f'[ "$(systemctl is-active {server.name})" = active ]',
             f"systemctl is-enabled {server.name}",
         ]
-    return Piece(f"{site.domain}, served by {server.name}", " &&\n".join(check), "\n".join(act))
+    check += ["judge", include.confirm]
+    sent = tuple(file.sent for file in files if file.sent)
+    title = f"{site.domain}, served by {server.name}"
+    judge = f"judge() {{\n    {server.judge}\n}}\n"
+    return Piece(
+        title, " &&\n".join(filter(None, check)), "\n".join(filter(None, act)), functions=judge, files=sent
+    )
 
 
 def _still_sound(server: Server) -> str:
     """What was refused before is no fault of ours, and not ours to mend."""
     message = f"{server.name} refuses its own configuration already, before anything is changed in it."
-    return f"{server.judge} || stop {quote(message)}"
+    return f"judge || stop {quote(message)}"
 
 
 def _put(file: File) -> str:
     call = f"put {file.mode} {file.group} {file.path}"
     otherwise = f"give_up '{file.path} cannot be written'"
     if file.sent:
-        return f'{call} <"$DEPLOY_FILES/{file.sent}" || {otherwise}'
+        return f'{call} {quote(file.text)} <"$DEPLOY_FILES/{file.sent}" || {otherwise}'
     return f"{call} <<'END_OF_FILE' || {otherwise}\n{file.text}END_OF_FILE"
 
 
 def _settle(server: Server) -> str:
-    return f"{server.judge} || give_up '{server.name} refuses this configuration'"
+    return f"judge || give_up '{server.name} refuses this configuration'"
 
 
 def _start(server: Server, *, has_systemd: bool) -> str:
     """A server that could not go on with it goes on with what was there before."""
     name = server.name
     if not has_systemd:
-        return f"service {name} restart || give_up '{name} does not start with this configuration'"
+        return f"service {name} restart 7>&- || give_up '{name} does not start with this configuration'"
     return f"""\
 systemctl enable --quiet {name}
 go_on() {{
@@ -163,9 +201,19 @@ if ! go_on; then
 fi"""
 
 
+def _entered(site: Site) -> list[str]:
+    """What the server has to enter: to reach the site, and the files that it serves itself."""
+    folders = [site.root / "run"]
+    folders += [site.root / "releases"] if site.static else []
+    folders += [site.media_folder] if site.media else []
+    return [*map(str, folders)]
+
+
 def _may_enter(site: Site, server: Server) -> str:
-    run = site.root / "run"
-    message = (
-        f"{server.user}, as whom {server.name} runs, cannot enter {run}: see the modes of namei -m {run}"
-    )
-    return f"as {server.user} test -x {run} || stop {quote(message)}"
+    """Modes are as somebody may have wanted them: they are told, and not changed."""
+    return f"""\
+for folder in {" ".join(_entered(site))}; do
+    as {server.user} test -x "$folder" ||
+        stop "{server.user}, as whom {server.name} runs, cannot enter $folder. See which part of the way" \
+            "lacks an x: namei -m $folder; and as root, for that: chmod o+x"
+done"""

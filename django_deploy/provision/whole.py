@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from django_deploy.provision.account import account_pieces, environment_piece
 from django_deploy.provision.caddy import caddy_piece
-from django_deploy.provision.facts import Facts
+from django_deploy.provision.facts import Facts, site_links
 from django_deploy.provision.nginx import nginx_piece
 from django_deploy.provision.packages import packages_piece
 from django_deploy.provision.pieces import Piece
@@ -43,6 +43,11 @@ def obstacles(site: Site, facts: Facts) -> Iterator[tuple[str, str]]:
             if facts.root_owner == "root"
             else f"Is it {facts.root_owner}'s site? Then say so in HOSTS or USER. Else choose another ROOT.",
         )
+    elif not facts.is_own:
+        yield (
+            f"Not all in {site.root}/.deploy belongs to {site.user}, as which deploy works there.",
+            f"Give it back, as root: chown -hR {site.user}: {site.root}/.deploy",
+        )
     if facts.shell.endswith(("/nologin", "/false")):
         yield (
             f"The user {site.user} may not log in: its shell is {facts.shell}.",
@@ -54,12 +59,39 @@ def obstacles(site: Site, facts: Facts) -> Iterator[tuple[str, str]]:
                 f"{program} listens on port {port}, which is to be for {site.web}.",
                 f"Stop it there, as root: systemctl disable --now {program}; or have WEB name it.",
             )
+    if not facts.foreign:
+        yield from _files_in_the_way(site, facts)
+
+
+def _files_in_the_way(site: Site, facts: Facts) -> Iterator[tuple[str, str]]:
+    links = {str(link): file for link, file in site_links(site).items()}
+    for path in sorted(facts.occupied & {*links}):
+        yield (
+            f"{path} is somebody's, and no link to {links[path]}.",
+            f"Move it away, as root: mv {path} {links[path]}.own. To go on with it, leave out WEB.",
+        )
+    for path in sorted(facts.occupied - {*links}):
+        yield (
+            f"{path} is somebody's, and a file that TLS names would be put there.",
+            f'Have TLS name that one, "host:{path}"; or move it away, as root: mv {path} {path}.own',
+        )
+    for file in sorted(facts.others - facts.occupied):
+        yield (
+            f"{file} has {site.web} serve {site.domain} already, and is not of {site.root}.",
+            "Take the name out of it there, or choose another DOMAIN. To go on with it, leave out WEB.",
+        )
 
 
 def doubts(site: Site, facts: Facts) -> Iterator[str]:
     """What one should know, and what stops nothing."""
     for file in sorted(facts.foreign):
         yield f"{file} is not ours and was left alone: {site.web} serves {site.domain} as it says."
+    for file in sorted(facts.former):
+        server = NGINX if file.startswith("/etc/nginx/") else CADDY
+        yield (
+            f"{file} is of this site, too, under another DOMAIN, which {server} still serves."
+            f" To end that, as root: rm {file}; systemctl reload {server}"
+        )
     if site.web == NGINX and site.tls is None:
         yield (
             f"nginx serves {site.domain} without TLS, as the target names no certificate:"

@@ -29,10 +29,15 @@ SUDO_TIMEOUT = 60.0
 
 #: Takes the files, whose names and sizes are its arguments, and runs the first one. That goes on to its end
 #: even if the link is cut and nobody reads what it says. ``/run`` is memory: what is sent touches no disk.
+#: What one that was killed has left there is removed.
 BOOT = f"""\
 umask 077
+for old in /run/django-deploy.*/.pid; do
+    [ ! -e "$old" ] || kill -0 "$(cat "$old")" 2>/dev/null || rm -rf "${{old%/*}}"
+done
 folder=$(mktemp -d /run/django-deploy.XXXXXX) || exit 70
 trap 'rm -rf "$folder"' EXIT
+echo $$ >"$folder/.pid"
 echo '{READY}'
 script=$folder/$1
 while [ $# -gt 0 ]; do

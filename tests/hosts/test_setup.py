@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +17,7 @@ import pytest
 
 from .archive import Archive
 from .bare import BareMachine
+from .keyboard import Keyboard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -309,18 +312,63 @@ def test_configuration_that_nginx_refuses(bare: BareMachine, bookshop: Bookshop,
 UDP = "import socket, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 443)); time.sleep(900)"
 
 
-def test_server_that_cannot_go_on_with_it(bare: BareMachine, bookshop: Bookshop) -> None:
-    aim(bookshop, bare, WEB="caddy", TLS="internal")
-    bare.run("sh", "-c", f'nohup python3 -c "{UDP}" >/dev/null 2>&1 &', user="root")
+#: A site that is there already, and whose address is a variable of Caddy's service.
+CADDYFILE = """
+{$ADDRESS} {
+    respond "{$GREETING:nobody}"
+}
+import /opt/config/more/*
+"""
+SERVICE = "[Service]\nEnvironment=ADDRESS=:8080 GREETING=Hartfield\n"
 
+
+def test_caddyfile_of_somebody_else(bare: BareMachine, bookshop: Bookshop) -> None:
+    """A link to a file that not everybody may read. At first Caddy cannot go on with what we add."""
+    aim(bookshop, bare, WEB="caddy", TLS="internal")
+    folder = "/etc/systemd/system/caddy.service.d"
+    bare.run("sh", "-c", "apt-get -q update && apt-get -q -y install caddy", user="root")
+    bare.run("mkdir", "-p", "/opt/config/more", folder, user="root")
+    bare.put(f"{folder}/variables.conf", SERVICE, owner="root")
+    bare.put("/opt/config/Caddyfile", CADDYFILE, owner="root", mode="640")
+    bare.run("chgrp", "caddy", "/opt/config/Caddyfile", user="root")
+    bare.run("ln", "-sf", "/opt/config/Caddyfile", "/etc/caddy/Caddyfile", user="root")
+    bare.run("sh", "-c", "systemctl daemon-reload; systemctl restart caddy", user="root")
+    bare.run("sh", "-c", f'nohup python3 -c "{UDP}" >/dev/null 2>&1 & echo $! >/root/udp', user="root")
+
+    def caddyfile() -> str:
+        command = ("stat", "-c", "%N %F", "/etc/caddy/Caddyfile")
+        modes = ("stat", "-c", "%a %U:%G", "/opt/config/Caddyfile")
+        return "".join(bare.run(*words, user="root").stdout for words in (command, modes))
+
+    def greeting() -> str:
+        with urllib.request.urlopen(f"http://{bare.address}:8080/", timeout=30) as answer:
+            return str(answer.read().decode())
+
+    other = "/opt/config/more/shop"
+    bare.put(other, f"http://{DOMAIN} {{\n    respond old\n}}\n", owner="root")
+    before = caddyfile(), greeting()
+    refused = bookshop.run("deploy_setup")
+    bare.run("rm", other, user="root")
     result = bookshop.run("deploy_setup")
 
+    assert before[1] == "Hartfield"
+    message = f"{other} has caddy serve {DOMAIN} already, and is not of {bare.root}."
+    assert refused.err.startswith(f"CommandError: deploy@{bare.address}: {message}\n")
+    assert refused.err.endswith("\nNothing was changed.\n")
     assert result.status == 1, result
     assert "address already in use" in result.err
     assert "  | caddy does not go on with this configuration: what was there before is back.\n" in result.err
     assert bare.run("ls", "/etc/caddy/sites", user="root").stdout == ""
-    assert "import" not in bare.read("/etc/caddy/Caddyfile")
+    assert bare.read("/etc/caddy/Caddyfile") == CADDYFILE
     assert bare.enter("systemctl", "is-active", "caddy", user="root") == "active\n"
+    assert (caddyfile(), greeting()) == before
+
+    bare.run("sh", "-c", "kill $(cat /root/udp)", user="root")
+    set_up(bookshop)
+
+    assert bare.read("/etc/caddy/Caddyfile") == f"{CADDYFILE}\nimport sites/*.caddy\n"
+    assert (caddyfile(), greeting()) == before
+    assert Browser(bare, caddys_authority(bare)).get("/").status == 503
 
 
 def test_file_of_somebody_else(bare: BareMachine, bookshop: Bookshop, certificate: Path) -> None:
@@ -336,6 +384,120 @@ def test_file_of_somebody_else(bare: BareMachine, bookshop: Bookshop, certificat
     assert bare.read(path) == own
     message = f"warning: {path} is not ours and was left alone: nginx serves {DOMAIN} as it says.\n"
     assert f"deploy@{bare.address}: {message}" in out
+
+
+#: What is in the way of ours: a site of the same name, a file where our link would be, and a key.
+IN_THE_WAY = f"""
+apt-get -q update && apt-get -q -y install nginx
+cd /etc/nginx && mkdir tls && echo mine >tls/{DOMAIN}.key
+echo 'server {{ listen 80; server_name {DOMAIN}; return 200 old; }}' >sites-enabled/zz-oldshop
+echo '# mine' >sites-enabled/{DOMAIN}
+systemctl reload nginx
+"""
+
+
+def test_files_in_the_way(bare: BareMachine, bookshop: Bookshop, certificate: Path) -> None:
+    aim(bookshop, bare, WEB="nginx", TLS=tls(certificate))
+    bare.run("sh", "-ec", IN_THE_WAY, user="root")
+    files = snapshot_of_system(bare)
+
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1
+    link, file, key = (
+        f"/etc/nginx/{name}"
+        for name in (f"sites-enabled/{DOMAIN}", f"sites-available/{DOMAIN}", f"tls/{DOMAIN}.key")
+    )
+    host, other = f"deploy@{bare.address}: ", "/etc/nginx/sites-enabled/zz-oldshop"
+    assert result.err == (
+        f"CommandError: {host}{link} is somebody's, and no link to {file}.\n"
+        f"Move it away, as root: mv {link} {file}.own. To go on with it, leave out WEB.\n"
+        f"{host}{key} is somebody's, and a file that TLS names would be put there.\n"
+        f'Have TLS name that one, "host:{key}"; or move it away, as root: mv {key} {key}.own\n'
+        f"{host}{other} has nginx serve {DOMAIN} already, and is not of {bare.root}.\n"
+        "Take the name out of it there, or choose another DOMAIN. To go on with it, leave out WEB.\n"
+        "Nothing was changed.\n"
+    )
+    assert snapshot_of_system(bare) == files
+
+    bare.run("sh", "-ec", f"mv {link} {file}.own; mv {key} {key}.own; rm {other}", user="root")
+    bare.run("ln", "-s", file, link, user="root")  # leads nowhere yet: nginx refuses that
+    set_up(bookshop)
+
+    assert Browser(bare, (certificate / "shop.pem").read_text()).get("/").status == 503
+    assert "Nothing to do: set up already" in set_up(bookshop)
+
+    releases = f"{bare.root}/releases"
+    bare.run("chmod", "700", releases)
+    result = bookshop.run("deploy_setup")
+    bare.run("chmod", "755", releases)
+
+    assert result.status == 1, result
+    message = f"www-data, as whom nginx runs, cannot enter {releases}. See which part of the way lacks an x:"
+    assert f"  | {message} namei -m {releases}; and as root, for that: chmod o+x\n" in result.err
+    assert "Nothing to do: set up already" in set_up(bookshop)
+
+    bookshop.target["DOMAIN"] = DOMAIN.replace("shop.", "shop-")
+    bookshop.target["ENV"]["BOOKSHOP_ALLOWED_HOSTS"] = bookshop.target["DOMAIN"]
+    out = set_up(bookshop)
+
+    warning = f"warning: {link} is of this site, too, under another DOMAIN, which nginx still serves."
+    assert f"{host}{warning} To end that, as root: rm {link}; systemctl reload nginx\n" in out
+
+    bare.run("sed", "-i", "/sites-enabled/d", "/etc/nginx/nginx.conf", user="root")
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1, result
+    message = "nginx does not read /etc/nginx/sites-enabled, which /etc/nginx/nginx.conf includes in Debian"
+    assert f"  | {message}: what was there before is back.\n" in result.err
+
+
+def snapshot_of_system(machine: BareMachine) -> str:
+    return machine.run("sh", "-c", "find /etc /srv /home | sort | sha256sum", user="root").stdout
+
+
+# The script by hand
+
+#: What a process of the site's user has of the terminal: what it reads and writes, and its session's.
+SPY = """
+as deploy sh -c 'readlink /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2; (true </dev/tty) 2>&1' || :
+exit 3
+"""
+
+
+def test_script_at_a_terminal(bare: BareMachine, bookshop: Bookshop, certificate: Path) -> None:
+    """Without the files that go along it changes nothing; twice is as good as once."""
+    aim(bookshop, bare, WEB="nginx", TLS=tls(certificate))
+    script = set_up(bookshop, "--plan")
+    bare.run("mkdir", "-m", "700", "/root/files", user="root")
+    bare.put("/root/setup.sh", script, owner="root")
+    for name, sent in (("certificate.pem", "shop.pem"), ("certificate.key", "shop.key")):
+        bare.put(f"/root/files/{name}", (certificate / sent).read_text(), owner="root")
+    files = snapshot_of_system(bare)
+
+    with sit_at(bare, "sh", "/root/setup.sh") as keyboard:
+        keyboard.read_until("DEPLOY_FILES names no folder with certificate.pem.")
+        assert keyboard.end() == 1
+    assert snapshot_of_system(bare) == files
+    for _ in range(2):
+        with sit_at(bare, "env", "DEPLOY_FILES=/root/files", "sh", "/root/setup.sh") as keyboard:
+            keyboard.read_until(f"== {DOMAIN}, served by nginx")
+            assert keyboard.end() == 0
+    bare.put("/root/spy.sh", script.partition("\nsay ")[0] + SPY, owner="root")
+    with sit_at(bare, "env", "DEPLOY_FILES=/root/files", "sh", "/root/spy.sh") as keyboard:
+        seen = keyboard.read_until("No such device or address").splitlines()
+        assert keyboard.end() == 3
+
+    assert bare.read("/home/deploy/.ssh/authorized_keys") == bare.laptop.public_key
+    assert set_up(bookshop, "--plan").endswith("# Nothing is missing, and nothing is done.\n")
+    standard = [line.partition(":")[0] for line in seen[-4:-1]]
+    assert standard == ["/dev/null", "pipe", "pipe"]
+
+
+def sit_at(machine: BareMachine, *argv: str) -> Keyboard:
+    """Root, at a terminal of the host."""
+    ssh, *words = machine.command(*argv, user="root")
+    return Keyboard([ssh, "-tt", *words], machine.folder, machine.laptop.environment)
 
 
 # Who logs in
@@ -444,13 +606,39 @@ def assert_goes_on(machine: BareMachine, bookshop: Bookshop) -> None:
     assert set_up(bookshop, "--plan").endswith("# Nothing is missing, and nothing is done.\n")
 
 
+#: A new server's own apt, which fetches its lists and installs, for a while.
+APT = """
+import fcntl, time
+for path in ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock"):
+    file = globals()[path] = open(path, "w")
+    fcntl.lockf(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+time.sleep(4)
+del globals()["/var/lib/dpkg/lock-frontend"], globals()["/var/lib/dpkg/lock"]
+time.sleep(4)
+"""
+
+
 def test_script_goes_on_without_the_deployer(bare: BareMachine, bookshop: Bookshop) -> None:
+    """And it waits for another apt; who sets up the host meanwhile is told of it, or waits."""
     aim(bookshop, bare, WEB="caddy", TLS="internal")
-    with bookshop.start("deploy_setup", "--json") as deployer:
+    with (
+        subprocess.Popen(
+            bare.command("python3", "-c", APT, user="root"), stdout=subprocess.PIPE, text=True
+        ) as apt,
+        bookshop.start("deploy_setup", "--json") as deployer,
+    ):
+        assert apt.stdout is not None and apt.stdout.readline() == "locked\n"
         deployer.wait_for("step.started", step=PACKAGES)
         deployer.kill()
+        result = bookshop.run("deploy_setup")
+        out = set_up(bookshop, "--wait", "120")
 
-    assert_goes_on(bare, bookshop)
+    assert result.status == 1, result
+    assert re.search(r": another deployment is running: .*, since .*, setting up\n", result.err)
+    assert "Wait for it with --wait SECONDS." in result.err
+    assert "\nReady to be deployed to: " in out
+    assert "Nothing to do: set up already" in set_up(bookshop)
 
 
 def test_script_goes_on_under_sudo(bare_machine: BareMachines, bookshop: Bookshop) -> None:
@@ -464,6 +652,50 @@ def test_script_goes_on_under_sudo(bare_machine: BareMachines, bookshop: Booksho
         keyboard.read_until(f"{PACKAGES} ...")
 
     assert_goes_on(bare, bookshop)
+
+
+#: Caddy, which looks for five minutes at what was just put there.
+SLOW_CADDY = """#!/bin/sh
+if [ "$1" = validate ] && grep -q web.2.sock /etc/caddy/sites/*; then sleep 300; fi
+exec /usr/bin/caddy "$@"
+"""
+
+
+def test_script_that_was_killed(bare: BareMachine, bookshop: Bookshop) -> None:
+    aim(bookshop, bare, WEB="caddy", TLS="internal")
+    set_up(bookshop)
+    loaded = (
+        "python3",
+        "-c",
+        "import urllib.request as r; print(r.urlopen('http://localhost:2019/config/').read())",
+    )
+    bookshop.target["PROCESSES"]["web"] = {"COMMAND": bookshop.target["PROCESSES"]["web"], "INSTANCES": 2}
+    bare.put("/usr/local/bin/caddy", SLOW_CADDY, owner="root", mode="755")
+    with bookshop.start("deploy_setup") as deployer:
+        deadline = time.monotonic() + 60
+        while not bare.enter("pgrep", "-f", "^sleep 300", user="root", check=False):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        bare.enter("pkill", "-KILL", "-f", "/run/django-deploy|^sleep 300", user="root")
+        assert deployer.end().status == 1
+    bare.run("rm", "/usr/local/bin/caddy", user="root")
+    left = bare.run("sh", "-c", "ls -d /run/django-deploy.*", user="root").stdout
+    before = bare.run(*loaded).stdout
+
+    set_up(bookshop)
+
+    assert len(left.splitlines()) == 1
+    assert "web.sock" in before and "web.2.sock" not in before
+    assert "web.2.sock" in bare.run(*loaded).stdout
+    assert bare.run("sh", "-c", "ls -d /run/django-deploy.*", user="root", check=False).stdout == ""
+    assert "Nothing to do: set up already" in set_up(bookshop)
+
+    bare.run("sh", "-c", "echo '}' >>/etc/caddy/Caddyfile", user="root")
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1, result
+    message = "caddy refuses its own configuration already, before anything is changed in it."
+    assert f"  | {message}\n" in result.err
 
 
 # Hosts that are not as they should be
@@ -494,7 +726,7 @@ def test_obstacles_change_nothing(bare: BareMachine, bookshop: Bookshop) -> None
     bare.run("sh", "-c", f"mkdir {bare.root}; touch {bare.root}/mine", user="root")
     bare.run("sh", "-c", "nohup python3 -m http.server 80 >/dev/null 2>&1 &", user="root")
     bare.run("sh", "-c", "until ss -Hltn | grep -q :80; do sleep 0.1; done", user="root")
-    files = bare.run("sh", "-c", "find /etc /srv | sort | sha256sum", user="root").stdout
+    files = snapshot_of_system(bare)
 
     result = bookshop.run("deploy_setup")
 
@@ -507,7 +739,7 @@ def test_obstacles_change_nothing(bare: BareMachine, bookshop: Bookshop) -> None
         "Stop it there, as root: systemctl disable --now python3; or have WEB name it.\n"
         "Nothing was changed.\n"
     )
-    assert bare.run("sh", "-c", "find /etc /srv | sort | sha256sum", user="root").stdout == files
+    assert snapshot_of_system(bare) == files
 
 
 def test_another_system(bare: BareMachine, bookshop: Bookshop) -> None:
@@ -565,12 +797,24 @@ def test_root_follows_no_link_of_the_user(bare: BareMachine, bookshop: Bookshop)
     assert result.status == 1, result
     shared = f"{bare.root}/shared"
     message = f"{shared} does not belong to deploy. See where it leads: namei -l {shared};"
-    assert f"  | {message} and if it is a folder, then as root: chown -h deploy: {shared}\n" in result.err
+    assert f"  | {message} and if it is a folder, then as root: chown -hR deploy: {shared}\n" in result.err
     owners = bare.run("stat", "-c", "%U", "/etc/victim", "/etc/victim/media").stdout
     assert owners == "root\nroot\n"
 
     bare.run("rm", f"{bare.root}/shared")
     set_up(bookshop)
+    bare.run("chown", "-R", "root:", f"{bare.root}/.deploy", user="root")
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1, result
+    assert result.err == (
+        f"CommandError: deploy@{bare.address}: "
+        f"Not all in {bare.root}/.deploy belongs to deploy, as which deploy works there.\n"
+        f"Give it back, as root: chown -hR deploy: {bare.root}/.deploy\n"
+        "Nothing was changed.\n"
+    )
+
+    bare.run("chown", "-hR", "deploy:", f"{bare.root}/.deploy", user="root")
     assert "Nothing to do: set up already" in set_up(bookshop)
 
 

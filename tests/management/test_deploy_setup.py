@@ -53,7 +53,7 @@ def test_wrong_arguments(argv, message):
 @pytest.fixture
 def plan():
     to_do = all_pieces(SITE, DEBIAN)
-    script = pieces.script(["About."], (), to_do, account.lock(SITE))
+    script = pieces.script(["About."], (), to_do, (account.host_lock(SITE), account.lock(SITE)))
     return provisioning.HostPlan(HOST, "root@web1", SITE, DEBIAN, (), to_do, script)
 
 

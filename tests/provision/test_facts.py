@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from django_deploy.provision.facts import Facts, asking, read_facts
 
-from .sites import SERVED, SITE
+from .sites import SENT, SERVED, SITE
 
 ANSWERS = """\
 motd of somebody
@@ -20,7 +20,11 @@ port=LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=12,fd=6),("nginx",pid
 port=LISTEN 0 4096 *:443 *:* users:(("caddy",pid=434,fd=3))
 owner=root
 full=yes
+alien=yes
 foreign=/etc/nginx/sites-available/shop.example.com
+occupied=/etc/nginx/tls/shop.example.com.key
+other=/etc/nginx/sites-enabled/oldshop
+former=/etc/nginx/sites-enabled/old.example.com
 shell=/usr/sbin/nologin
 """
 
@@ -35,7 +39,11 @@ def test_answers():
         ports=((80, "nginx"), (443, "caddy")),
         root_owner="root",
         is_root_empty=False,
+        is_own=False,
         foreign=frozenset({"/etc/nginx/sites-available/shop.example.com"}),
+        occupied=frozenset({"/etc/nginx/tls/shop.example.com.key"}),
+        others=frozenset({"/etc/nginx/sites-enabled/oldshop"}),
+        former=frozenset({"/etc/nginx/sites-enabled/old.example.com"}),
         shell="/usr/sbin/nologin",
     )
 
@@ -49,6 +57,8 @@ def test_control_characters_of_a_host_are_not_shown():
 
 
 def test_our_files_are_looked_for_where_the_web_server_has_them():
-    assert "for file in '';" in asking(SITE)
+    assert asking(SITE).count("for file in '';") == 2
     assert "for file in /etc/caddy/sites/shop.example.com.caddy;" in asking(replace(SERVED, web="caddy"))
     assert "for file in /etc/nginx/sites-available/shop.example.com;" in asking(replace(SERVED, web="nginx"))
+    certificates = "/etc/nginx/tls/shop.example.com.pem /etc/nginx/tls/shop.example.com.key"
+    assert f"for file in {certificates};" in asking(replace(SERVED, web="nginx", sent=SENT))

@@ -107,9 +107,20 @@ def test_nginx_without_a_certificate():
 def test_the_key_is_for_root_only():
     piece = nginx.nginx_piece(replace(SERVED, web="nginx", tls=FILES, sent=SENT), DEBIAN)
 
-    key = "/etc/nginx/tls/shop.example.com.key"
-    assert f'put 600 root {key} <"$DEPLOY_FILES/certificate.key" || give_up ' in piece.act
-    assert f"echo '{'2' * 64}  {key}' | sha256sum -c --status &&\n" in piece.check
+    key, mark = "/etc/nginx/tls/shop.example.com.key", "'# Written by manage.py deploy_setup staging.'"
+    assert f'put 600 root {key} {mark} <"$DEPLOY_FILES/certificate.key" || give_up ' in piece.act
+    assert f"""[ "$(sed 1d {key} | sha256sum)" = '{"2" * 64}  -' ] &&\n""" in piece.check
+
+
+def test_folders_that_the_server_has_to_enter():
+    for site, folders in (
+        (SERVED, "/srv/shop/run /srv/shop/releases /srv/shop/shared/media"),
+        (replace(SERVED, static=None, media=None), "/srv/shop/run"),
+    ):
+        piece = nginx.nginx_piece(replace(site, web="nginx"), DEBIAN)
+
+        assert f"for folder in {folders}; do\n    as www-data test -x" in piece.act
+        assert all(f"as www-data test -x {folder} &&\n" in piece.check for folder in folders.split())
 
 
 def test_several_sockets():

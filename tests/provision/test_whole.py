@@ -44,7 +44,8 @@ def titles(site, facts=DEBIAN):
 
 
 def script(site, facts=DEBIAN):
-    return pieces.script(["About."], (), all_pieces(site, facts), account.lock(site))
+    locks = account.host_lock(site), account.lock(site)
+    return pieces.script(["About."], (), all_pieces(site, facts), locks)
 
 
 def test_a_shell_can_read_it(site):
@@ -90,24 +91,58 @@ def test_the_whole_text():
     assert script(SITE) == (
         r"""#!/bin/sh
 # About.
+# Another user's processes never get hold of root's terminal: they have a pipe, and a session of their own.
+if [ -t 0 ] || [ -t 1 ] || [ -t 2 ]; then
+    [ -f "$0" ] || { echo 'Save this as a file, and run that: sh setup.sh' >&2; exit 1; }
+    exec 4>&1
+    exit "$({ { sh "$0" </dev/null 2>&1 3>&- 4>&-; echo $? >&3; } | cat >&4; } 3>&1)"
+fi
+
 set -eu
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
 say() { printf '\n== %s\n' "$*"; }
 stop() { printf '%s\n' "$*" >&2; exit 1; }
-as() { user=$1; shift; (cd / && runuser -u "$user" -- "$@"); }
+as() { user=$1; shift; (cd / && setsid runuser -u "$user" -- "$@" 7>&-); }
+
+# One setup of this host at a time. Services that are started do not get hold of the lock: 7>&-
+text=$(printf '{"phase": "setting up", "by": %s, "target": %s, "since": %s, "pid": %s}' \
+    '"emma@laptop"' '"staging"' "$(date +%s)" "$$")
+umask 077
+exec 7<>/run/deploy_setup.lock
+flock --wait 0 7 || { cat /run/deploy_setup.lock >&2; exit 75; }
+printf %s "$text" >/run/deploy_setup.lock
+umask 022
 
 say 'the user shop'
+if {
+    id -u shop
+} >/dev/null 2>&1; then
+    echo There already.
+else
 group=--user-group
 ! getent group shop >/dev/null || group='--gid shop'
 useradd --create-home $group --shell /bin/bash --password '*' shop
+fi
 
 say 'your key ssh-ed25519 SHA256:abc for shop'
+if {
+    as shop grep -q -e '^[^#]*AAAAC3Nz+a/b=' ~shop/.ssh/authorized_keys
+} >/dev/null 2>&1; then
+    echo There already.
+else
 # ssh-ed25519 SHA256:abc (agent: emma@laptop)
 as shop sh -c 'umask 077; cd ~shop; mkdir -p .ssh; cd .ssh
     [ ! -s authorized_keys ] || [ -z "$(tail -c 1 authorized_keys)" ] || echo >>authorized_keys
     printf "%s\n" "$1" >>authorized_keys' sh 'ssh-ed25519 AAAAC3Nz+a/b= emma@laptop'
+fi
 
 say '/srv/shop and its folders, which belong to shop'
+if {
+    as shop sh -c 'for folder; do test -d "$folder" && test -O "$folder" || exit 1; done' sh \
+        /srv/shop /srv/shop/releases /srv/shop/shared /srv/shop/run /srv/shop/shared/media /srv/shop/.deploy
+} >/dev/null 2>&1; then
+    echo There already.
+else
 # As shop, wherever shop may: root would follow the links that are there.
 folder() {
     as shop test -d "$2" -a -O "$2" ||
@@ -115,7 +150,7 @@ folder() {
 }
 need() {
     folder "$1" "$2" || stop "$2 does not belong to shop. See where it leads: namei -l $2;" \
-        "and if it is a folder, then as root: chown -h shop: $2"
+        "and if it is a folder, then as root: chown -hR shop: $2"
 }
 if ! folder 755 /srv/shop 2>/dev/null; then
     for part in /srv /srv/shop; do
@@ -135,10 +170,9 @@ need 755 /srv/shop/shared
 need 755 /srv/shop/run
 need 755 /srv/shop/shared/media
 need 700 /srv/shop/.deploy
+fi
 
 # Nobody deploys meanwhile. A process of shop holds the lock: root would follow a link that is there.
-text=$(printf '{"phase": "setting up", "by": %s, "target": %s, "since": %s, "pid": %s}' \
-    '"emma@laptop"' '"staging"' "$(date +%s)" "$$")
 pipes=$(mktemp -d)
 mkfifo "$pipes/end" "$pipes/said"
 as shop sh -c '
@@ -159,15 +193,42 @@ rm -r "$pipes"
 trap 'trap "" PIPE; echo >&9 || :; wait "$holder" || :' EXIT
 
 say 'services of shop that need no login (lingering)'
+if {
+    [ -e /var/lib/systemd/linger/shop ]
+} >/dev/null 2>&1; then
+    echo There already.
+else
 loginctl enable-linger shop
+fi
 """
     )
+
+
+def test_files_that_did_not_come_along():
+    """Said before anything is changed."""
+    site = replace(SERVED, web="nginx", tls=Certificate("a.pem", "a.key"), sent=SENT)
+    text = script(site).replace("/run/deploy_setup.lock", "/nowhere/lock")
+
+    run = subprocess.run(["sh"], input=text, capture_output=True, text=True)
+
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == "DEPLOY_FILES names no folder with certificate.pem.\n"
+
+
+def test_a_script_that_runs_twice(tmp_path):
+    piece = pieces.Piece("a file", f"[ -e {tmp_path}/file ]", f"echo made >>{tmp_path}/file")
+    text = pieces.script(["About."], (), [piece], ("", ""))
+
+    runs = [subprocess.run(["sh"], input=text, capture_output=True, text=True) for _ in range(2)]
+
+    assert [run.stdout for run in runs] == ["\n== a file\n", "\n== a file\nThere already.\n"]
+    assert (tmp_path / "file").read_text() == "made\n"
 
 
 def test_what_is_there_is_left_out_and_named():
     wanted = all_pieces(SITE, DEBIAN)
 
-    assert pieces.script(["About."], wanted, (), "lock") == (
+    assert pieces.script(["About."], wanted, (), ("lock", "lock")) == (
         "#!/bin/sh\n"
         "# About.\n"
         "# There already: the user shop; your key ssh-ed25519 SHA256:abc for shop; "
@@ -190,7 +251,8 @@ def test_answers_to_the_checks(tmp_path):
 def run_with_lock(tmp_path, commands, deployer="emma@laptop"):
     """The lock as in the script, but held as whoever runs the tests."""
     site = replace(SITE, root=tmp_path, deployer=deployer)
-    text = f'set -eu\nas() {{ shift; "$@"; }}\n{account.lock(site)}{commands}\n'
+    host_lock = account.host_lock(site).replace(account.HOST_LOCK, str(tmp_path / "host.lock"))
+    text = f'set -eu\nas() {{ shift; "$@" 7>&-; }}\n{host_lock}{account.lock(site)}{commands}\n'
     return subprocess.run(["sh"], input=text, capture_output=True, text=True, timeout=30)
 
 
@@ -221,6 +283,19 @@ def test_a_lock_that_somebody_has(tmp_path):
 
     assert (run.returncode, run.stdout, run.stderr) == (account.LOCKED, "", '{"by": "anna"}')
     assert lock.read_text() == '{"by": "anna"}'
+
+
+def test_a_host_that_somebody_sets_up(tmp_path):
+    (tmp_path / ".deploy").mkdir()
+    (tmp_path / "host.lock").write_text('{"by": "anna"}')
+
+    with (tmp_path / "host.lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        run = run_with_lock(tmp_path, "echo reached")
+    after = run_with_lock(tmp_path, "echo reached")
+
+    assert (run.returncode, run.stdout, run.stderr) == (account.LOCKED, "", '{"by": "anna"}')
+    assert (after.returncode, after.stdout) == (0, "reached\n")
 
 
 def test_a_lock_that_the_user_cannot_open(tmp_path):
@@ -276,6 +351,48 @@ def test_obstacles():
         ),
     ]
     assert [*obstacles(SITE, replace(facts, root_owner="shop", shell="/bin/sh"))] == []
+    assert [*obstacles(SITE, replace(DEBIAN, root_owner="shop", is_own=False))] == [
+        (
+            "Not all in /srv/shop/.deploy belongs to shop, as which deploy works there.",
+            "Give it back, as root: chown -hR shop: /srv/shop/.deploy",
+        )
+    ]
+
+
+def test_certificates_of_somebody_else():
+    file = "/etc/nginx/tls/shop.example.com.key"
+    site = replace(SERVED, web="nginx", sent=SENT)
+
+    assert [*obstacles(site, replace(DEBIAN, occupied=frozenset({file})))] == [
+        (
+            f"{file} is somebody's, and a file that TLS names would be put there.",
+            f'Have TLS name that one, "host:{file}"; or move it away, as root: mv {file} {file}.own',
+        )
+    ]
+
+
+def test_a_file_in_the_place_of_our_link():
+    link, file = (f"/etc/nginx/sites-{kind}/shop.example.com" for kind in ("enabled", "available"))
+    site = replace(SERVED, web="nginx")
+
+    assert [*obstacles(site, replace(DEBIAN, occupied=frozenset({link}), others=frozenset({link})))] == [
+        (
+            f"{link} is somebody's, and no link to {file}.",
+            f"Move it away, as root: mv {link} {file}.own. To go on with it, leave out WEB.",
+        )
+    ]
+
+
+def test_a_domain_that_another_file_has():
+    file = "/etc/nginx/sites-enabled/oldshop"
+    site = replace(SERVED, web="nginx")
+
+    assert [*obstacles(site, replace(DEBIAN, others=frozenset({file})))] == [
+        (
+            f"{file} has nginx serve shop.example.com already, and is not of /srv/shop.",
+            "Take the name out of it there, or choose another DOMAIN. To go on with it, leave out WEB.",
+        )
+    ]
 
 
 def test_a_configuration_of_somebody_else_is_left_alone():
@@ -288,6 +405,26 @@ def test_a_configuration_of_somebody_else_is_left_alone():
         " nginx serves shop.example.com as it says.",
         "nginx serves shop.example.com without TLS, as the target names no certificate:"
         " see TLS in the documentation of the settings.",
+    ]
+
+
+def test_a_domain_of_before():
+    file = "/etc/caddy/sites/old.example.com.caddy"
+
+    assert [*doubts(replace(SERVED, web="caddy"), replace(DEBIAN, former=frozenset({file})))] == [
+        f"{file} is of this site, too, under another DOMAIN, which caddy still serves."
+        f" To end that, as root: rm {file}; systemctl reload caddy"
+    ]
+
+
+def test_domains_that_look_alike_have_names_of_their_own():
+    domains = ("shop.example.com", "shop-example.com", "shop--example.com", "shop.example-com")
+
+    assert [replace(SERVED, domain=domain).identifier for domain in domains] == [
+        "shop_example_com",
+        "shop__example_com",
+        "shop____example_com",
+        "shop_example__com",
     ]
 
 

@@ -50,6 +50,18 @@ def test_half_a_script_is_not_run(run, tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
+def test_what_a_killed_one_has_left_is_removed(run, tmp_path):
+    with subprocess.Popen(["sleep", "60"]) as process:
+        for name, pid in (("running", process.pid), ("killed", 2**22 + 1)):
+            (tmp_path / f"django-deploy.{name}").mkdir()
+            (tmp_path / f"django-deploy.{name}/.pid").write_text(f"{pid}\n")
+
+        run({"script.sh": "true\n"}, capture_output=True)
+        process.kill()
+
+    assert [path.name for path in tmp_path.iterdir()] == ["django-deploy.running"]
+
+
 def test_a_script_goes_on_when_nobody_listens(run, tmp_path):
     made = tmp_path / "made"
     script = f"for number in 1 2 3 4 5 6 7 8 9; do echo $number; sleep 0.05; done; touch {made}\n"
