@@ -331,16 +331,15 @@ def test_unit_that_does_not_start_with_the_host(host: Machine, bookshop: Booksho
 
 def test_environment_that_cannot_be_read(host: Machine, bookshop: Bookshop) -> None:
     file = "/srv/site/.deploy/environment.json"
-    host.enter("sh", "-c", f"printf '{{' > {file}", user="root")
+    write = ("sh", "-c", f"printf '{{' > {file}")
+    with broken(host.chroot, *write, mended=(host.chroot, "rm", file)):
+        status, found, red = examine(bookshop)
 
-    status, found, red = examine(bookshop)
+        assert (status, red[0]) == (1, "folders")
+        assert found["folders"]["message"] == f"{file} belongs to somebody else"
+        host.chroot("sh", "-c", found["folders"]["remedy"].removeprefix("On the host, as root: "))
 
-    assert (status, red[0]) == (1, "folders")
-    assert found["folders"]["message"] == f"{file} belongs to somebody else"
-    remedy = found["folders"]["remedy"].removeprefix("On the host, as root: ")
-    host.enter("sh", "-c", remedy, user="root")
-
-    status, found, red = examine(bookshop)
+        status, found, red = examine(bookshop)
 
     assert (status, red[0]) == (1, "environment")
     assert found["environment"]["message"].startswith(f"{file} cannot be read: ")
