@@ -52,7 +52,7 @@ class Rehearsal:
             after = ReleaseSteps(self._link, lock)
             try:
                 if live is not None:
-                    before.open(live, "rehearsal")  # it starts while the other one is made
+                    before.open_if_whole(live, "rehearsal")  # it starts while the other one is made
                 self._make(message)
                 after.open(self._release, "rehearsal")
                 return self._compare(live, before, after, message)

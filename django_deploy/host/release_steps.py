@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Optional
 
@@ -58,6 +58,12 @@ class ReleaseSteps:
         """Start the release's Django; what it says belongs to the step ``name``."""
         self.name = name
         self._process = StepProcess(release, self.keep_open, self.on_line)
+
+    def open_if_whole(self, release: Release, name: str) -> None:
+        """The same of one that somebody may have deleted: then questions to it fail, and nothing else."""
+        if release.python.exists():
+            with suppress(OSError):
+                self.open(release, name)
 
     def dismiss(self) -> None:
         """No more requests come; it leaves by itself while we go on."""

@@ -204,7 +204,7 @@ class Transaction:
         steps = ReleaseSteps(self._link, self._keep_open)
         try:
             if release is not None:
-                steps.open(release, "preflight")
+                steps.open_if_whole(release, "preflight")
             yield steps
         finally:
             steps.kill()

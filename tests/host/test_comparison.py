@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from django_deploy.host.comparison import _files, _settings
+from django_deploy.host.comparison import _files, _settings, compare
+from django_deploy.host.layout import Release
+from django_deploy.host.release_steps import ReleaseSteps
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,19 @@ def test_static_files():
         "removed": {"count": 1, "names": ["a.css"]},
     }
     assert _files(None, new) is None
+
+
+def test_what_somebody_has_deleted_cannot_say(tmp_path):
+    live, new = Release(tmp_path / "live"), Release(tmp_path / "new")
+    new.path.mkdir()
+    (new.path / "environment.json").write_text('{"COLOUR": "green"}')
+    before, after = ReleaseSteps(None, -1), ReleaseSteps(None, -1)
+
+    before.open_if_whole(live, "preflight")
+
+    assert not before.is_open
+    assert compare(live, new, before, after) == {
+        "environment": {"added": ["COLOUR"], "changed": [], "removed": []},
+        "settings": None,
+        "static": None,
+    }
