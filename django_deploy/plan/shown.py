@@ -115,7 +115,7 @@ def _host_lines(host: HostPlan) -> list[str]:
     size = f"{size_text(host.bytes_to_send)} to send" if host.bytes_to_send else "nothing to send"
     if host.deltas:
         size += f" instead of {size_text(sum(wheel.size for wheel in host.send))}"
-    room = f", {size_text(host.room.bytes)} on the disk" if host.room.bytes else ""
+    room = f", {size_text(host.room.bytes)} on disk" if host.room.bytes else ""
     lines = [f"{host.live or 'first release'}, {size}{room}, installed with {host.installer}"]
     lines += _interpreter_lines(host.bundle)
     if host.live is not None:

@@ -642,7 +642,7 @@ def test_a_disk_with_just_enough_room():
     found = plan(room=Room(34_000_000, 5000), free_bytes=84_000_000, free_inodes=6000)
 
     assert found.hosts[0].room == Room(34_000_000, 5000)
-    wanted = "  deploy@one.example.com: first release, 2.0 MB to send, 34.0 MB on the disk, installed with uv"
+    wanted = "  deploy@one.example.com: first release, 2.0 MB to send, 34.0 MB on disk, installed with uv"
     assert wanted in found.lines()
     assert found.as_dict()["hosts"][0]["room"] == {"bytes": 34_000_000, "inodes": 5000}
 
