@@ -450,8 +450,7 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, sk
     with clock.phase("plan"):
         facts = {session.host: session.facts for session in sessions}
         bundles = fit_bundles(target, manifest, facts, clock.report)
-        stock = (*manifest.vendored, *manifest.tools)
-        tools = {host: fetch_tools(target, host, facts[host], stock) for host in target.hosts}
+        tools = {host: fetch_tools(target, host, facts[host], manifest.stock) for host in target.hosts}
         rooms = {
             host: measure_room(manifest, bundles[host], tools[host], facts[host]) for host in target.hosts
         }
@@ -497,7 +496,7 @@ def _with_vendored(target: Target, manifest: Manifest, clock: Clock, prompts: Pr
     tools = [
         wheel
         for host in target.hosts
-        for wheel in fetch_tools(target, host, facts[host], (*manifest.vendored, *manifest.tools)).values()
+        for wheel in fetch_tools(target, host, facts[host], manifest.stock).values()
     ]
     return with_vendored(manifest, fitted, tools)
 

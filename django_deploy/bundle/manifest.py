@@ -110,7 +110,12 @@ class Manifest:
     @property
     def files(self) -> tuple[Wheel, ...]:
         """All files that a bundle file holds beside its manifest."""
-        return (*self.wheels, *self.vendored, *self.tools, *self.sdists)
+        return (*self.wheels, *self.stock, *self.sdists)
+
+    @property
+    def stock(self) -> tuple[Wheel, ...]:
+        """Wheels that a bundle file has brought along for whichever host needs them."""
+        return (*self.vendored, *self.tools)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``release.json`` and ``--json``; no path of this machine is in it."""

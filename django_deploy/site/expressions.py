@@ -61,10 +61,11 @@ def fields_in(expressions: Iterable[Any]) -> set[str] | None:
 
 
 def _names(expression: Any) -> Iterator[str]:
-    if isinstance(expression, F):
-        yield expression.name  # type: ignore[attr-defined]
-    elif isinstance(expression, Q):
+    if isinstance(expression, Q):
         yield from (child[0] for child in expression.children if isinstance(child, tuple))
+    elif isinstance(expression, F):
+        field: Any = expression
+        yield field.name
 
 
 def _is_open(expression: Any) -> bool:

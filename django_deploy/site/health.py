@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 
 from django.conf import settings
@@ -31,6 +31,9 @@ from django.views.decorators.http import require_safe
 from .release import release
 
 logger = logging.getLogger(__name__)
+
+#: So that names of workers tell nothing of them.
+_SALT = secrets.token_bytes(16)
 
 
 @never_cache
@@ -58,10 +61,9 @@ def health(request: HttpRequest) -> HttpResponse:
     return JsonResponse(answer, status=503 if error else 200)
 
 
-@lru_cache(maxsize=1)
 def _worker_name(pid: int) -> str:
-    """Asked for with another process id, which is after a fork, it is another name."""
-    return secrets.token_hex(8)
+    """The same for all threads of a process, and another one after a fork, also of what was loaded before."""
+    return blake2b(str(pid).encode(), key=_SALT, digest_size=8).hexdigest()
 
 
 def _has_token(request: HttpRequest) -> bool:

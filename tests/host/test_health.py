@@ -8,18 +8,22 @@ import signal
 import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from django_deploy.host.health import Answered, check, check_workers, look
+from django_deploy.host.layout import Layout
 from django_deploy.host.protocol import Failure
+from django_deploy.host.serving import Serving
 
 
 class Site(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -215,24 +219,34 @@ while True:
 
 
 @pytest.fixture
-def forked(tmp_path):
-    """Starts a server that forks ``count`` workers, of which the second may be an odd one; asks them."""
+def fork(tmp_path):
+    """Starts a server that forks ``count`` workers, the second perhaps an odd one; gives its socket."""
     with ExitStack() as stack:
 
-        def fork(count, status=200, mood="well"):
-            path = str(tmp_path / "forking.sock")
-            words = [sys.executable, "-c", FORKING, path, str(count), str(status), mood]
+        def start(count, status=200, mood="well", path=tmp_path / "forking.sock"):
+            words = [sys.executable, "-c", FORKING, str(path), str(count), str(status), mood]
             pipe = subprocess.PIPE
             server = stack.enter_context(
                 subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
             )
             stack.callback(os.killpg, server.pid, signal.SIGKILL)
             assert server.stdout.readline() == "ready\n"
-            wanted = {"path": "/", "host": "", "headers": {}, "status": None}
-            first = check("web.sock:/", path, {**wanted, "timeout": 5.0}, lambda: None, time.sleep)
-            return check_workers("web.sock:/", path, wanted, first, time.sleep)
+            return str(path)
 
-        yield fork
+        yield start
+
+
+@pytest.fixture
+def forked(fork):
+    """Asks the workers of such a server."""
+
+    def ask(count, **oddity):
+        path = fork(count, **oddity)
+        wanted = {"path": "/", "host": "", "headers": {}, "status": None}
+        first = check("web.sock:/", path, {**wanted, "timeout": 5.0}, lambda: None, time.sleep)
+        return check_workers("web.sock:/", path, wanted, first, time.sleep)
+
+    return ask
 
 
 def test_each_worker_is_heard(forked):
@@ -257,6 +271,33 @@ def test_a_worker_that_does_not_answer(forked, monkeypatch):
     monkeypatch.setattr("django_deploy.host.health.ANSWER_TIMEOUT", 0.5)  # it may be asked first
 
     assert forked(3, mood="stuck") == (2, 3)
+
+
+@pytest.fixture
+def short_folder():
+    """The path of a socket has 107 bytes at most (unix(7))."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield folder
+
+
+def test_a_worker_that_does_not_answer_is_warned_of(fork, short_folder, monkeypatch):
+    monkeypatch.setattr("django_deploy.host.health.WORKERS_PATIENCE", 1.0)
+    monkeypatch.setattr("django_deploy.host.health.ANSWER_TIMEOUT", 0.5)
+    layout, told = Layout(short_folder), []
+    layout.create()
+    release = layout.release("20261122T174500Z-3f9c2a1")
+    fork(3, mood="stuck", path=layout.socket("web", release.id))
+    link = SimpleNamespace(report=lambda kind, **fields: told.append((kind, fields)), pause=time.sleep)
+    watch = SimpleNamespace(look=lambda: None)
+    wanted = {"path": "/", "host": "", "headers": {}, "status": None, "timeout": 5.0}
+
+    Serving(layout, link, -1)._check_socket(None, release, "web", wanted, watch)
+
+    assert [kind for kind, _ in told] == ["health.checked", "warning"]
+    assert told[1][1] == {
+        "message": "process 'web': of 3 workers behind its socket, 1 did not answer",
+        "remedy": "deploy_logs may say why.",
+    }
 
 
 def test_workers_without_names_are_not_asked(tmp_path):

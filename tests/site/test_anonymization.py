@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site.test_backups import Library
+from tests.library.database import Library
 
 NAME = "django_deploy_copy_0123456789ab"
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.library.editions import MIGRATIONS
-from tests.site.test_backups import library  # noqa: F401 - a fixture
 from tests.site.test_migrations import SQUASHED
 
 NAMES = [f"library.{name.removesuffix('.py')}" for name in MIGRATIONS]
 
 
 @pytest.fixture
-def shelf(library):  # noqa: F811
+def shelf(library):
     """Two books, one with a subtitle that is longer than titles were; the second edition and its database."""
     with library.edition(2) as edition:
         edition.migrate()
@@ -72,7 +71,7 @@ def test_what_is_lost_is_counted(shelf):
 
 
 def test_longer_values_do_not_fit_any_more(shelf):
-    library, _ = shelf  # noqa: F811
+    library, _ = shelf
     with library.edition(5) as edition:
         edition.migrate()
         library.execute(f"UPDATE library_book SET title = '{'x' * 250}' WHERE title = 'Emma'")
@@ -224,7 +223,7 @@ def test_an_operation_of_somebody_else_cannot_be_looked_into(after):
 
 
 def test_what_is_dropped_comes_back_empty(shelf):
-    library, _ = shelf  # noqa: F811
+    library, _ = shelf
     with library.edition(12) as edition:
         edition.migrate()
 
@@ -237,7 +236,7 @@ def test_what_is_dropped_comes_back_empty(shelf):
 
 
 def test_code_that_has_nothing_to_take_back_loses_nothing(shelf):
-    library, _ = shelf  # noqa: F811
+    library, _ = shelf
     with library.edition(4) as edition:
         edition.migrate()
 
@@ -247,7 +246,7 @@ def test_code_that_has_nothing_to_take_back_loses_nothing(shelf):
 
 
 def test_a_migration_is_taken_back_and_applied_again(shelf):
-    library, edition = shelf  # noqa: F811
+    library, edition = shelf
 
     back = ask(edition, "move", [NAMES[1]], backwards=True)
 
@@ -264,7 +263,7 @@ def test_a_migration_is_taken_back_and_applied_again(shelf):
 
 
 def test_what_it_has_no_file_of_is_not_taken_back(shelf):
-    library, edition = shelf  # noqa: F811
+    library, edition = shelf
     with library.edition(3) as later:
         later.migrate()
 

@@ -11,7 +11,6 @@ from django_deploy.host.migrations import Migrations
 from django_deploy.host.protocol import Failure
 from django_deploy.host.way_back import WayBack
 from tests.host.conftest import Link
-from tests.site.test_backups import library  # noqa: F401 - a fixture
 
 EARLIER, LATER = "20261122T174500Z-3f9c2a1", "20261123T174500Z-2222222"
 MIGRATION = """\
@@ -34,7 +33,7 @@ TWO, NOTE = "library.0004_two", "library.0005_note"
 
 
 @pytest.fixture
-def shelf(library):  # noqa: F811
+def shelf(library):
     """Two books of the same title, and what the later release has migrated since."""
     with library.edition(2) as edition:
         pass  # makes its folder
