@@ -28,7 +28,7 @@ def ask_index(url: str, default: str, distribution: str) -> dict[str, Any]:
         parts = urlsplit(url)
         answer["address"] = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         request = _request(f"{answer['address'].rstrip('/')}/{quote(distribution)}/", parts)
-        with urllib.request.urlopen(request, timeout=INDEX_TIMEOUT) as response:
+        with urllib.request.build_opener(_Redirects).open(request, timeout=INDEX_TIMEOUT) as response:
             answer["status"] = response.status
     except urllib.error.HTTPError as error:
         with error:
@@ -43,5 +43,17 @@ def _request(url: str, parts: SplitResult) -> urllib.request.Request:
     request = urllib.request.Request(url, headers={"User-Agent": "django-deploy"})
     if parts.username is not None:
         user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        request.add_header("Authorization", f"Basic {base64.b64encode(user.encode()).decode()}")
+        login = f"Basic {base64.b64encode(user.encode()).decode()}"
+        request.add_unredirected_header("Authorization", login)
     return request
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Logs in again where the same server sends us on, and nowhere else."""
+
+    def redirect_request(self, req: urllib.request.Request, *rest: Any) -> Any:
+        following = super().redirect_request(req, *rest)
+        login = req.get_header("Authorization")
+        if following and login and (following.type, following.host) == (req.type, req.host):
+            following.add_unredirected_header("Authorization", login)
+        return following

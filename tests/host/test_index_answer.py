@@ -47,6 +47,58 @@ def test_answers(place):
     }
 
 
+@pytest.fixture
+def elsewhere():
+    """Another server, at another address, with what it was told of who asks."""
+    told = []
+
+    class Elsewhere(Index):
+        def do_GET(self):
+            told.append(self.headers.get("Authorization"))
+            super().do_GET()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}", told
+        server.shutdown()
+
+
+def redirecting(to):
+    class Redirect(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path.startswith("/old/"):
+                self.send_response(302)
+                self.send_header("Location", f"{to}/simple/django/")
+                self.end_headers()
+            else:
+                Index.do_GET(self)
+
+        log_message = Index.log_message
+
+    return Redirect
+
+
+def test_a_redirect_to_another_server_does_not_take_the_password_along(elsewhere):
+    other, told = elsewhere
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), redirecting(f"http://{other}")) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = ask_index(f"http://ann:s3%20cret@127.0.0.1:{server.server_port}/old", DEFAULT, "django")
+        server.shutdown()
+
+    assert told == [None]
+    assert found["status"] == 401
+
+
+def test_a_redirect_of_the_same_server_logs_in_again():
+    with ThreadingHTTPServer(("127.0.0.1", 0), redirecting("")) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = ask_index(f"http://ann:s3%20cret@127.0.0.1:{server.server_port}/old", DEFAULT, "django")
+        server.shutdown()
+
+    assert found["status"] == 200
+
+
 def test_no_answer():
     found = ask_index("http://127.0.0.1:9/simple/", DEFAULT, "django")
 
