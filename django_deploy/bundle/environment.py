@@ -36,7 +36,7 @@ class Distribution:
     ``commit``, ``url`` the ``url`` of an archive; ``index`` has none of them. ``sha256`` is the
     archive's digest where the installer recorded it. ``metadata_folder`` is its ``.dist-info``;
     ``requires`` and ``requires_python`` are as its metadata say. ``plain`` is a project that is not
-    installed (``plain.py``): its ``source`` is its folder, and ``paths`` are those on the path, from there.
+    installed (``bundle/plain/``): its ``source`` is its folder, ``paths`` are those on the path, from there.
     """
 
     name: NormalizedName

@@ -12,7 +12,7 @@ input. End of input ends the process with status 0.
 
 ``{"do": "preflight", "commands": [NAME...], "required": [NAME...]}``
     Whether this release could serve: see ``preflight.py``.
-    ``{"ok": BOOL, "errors": [TEXT...], "warnings": [TEXT...]}``
+    ``{"ok": BOOL, "errors": [TEXT...], "warnings": [TEXT...], "templates": [TEXT...]}``
 
 ``{"do": "run", "command": [NAME, ARGUMENT...], "requires_app": APP}``
     Runs a management command; ``requires_app`` may be empty or missing.

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -94,6 +95,14 @@ def test_it_fits_into_one_argument_and_leaves_room_for_the_hello():
     # MAX_ARG_STRLEN is 128 KiB; the longest path, PATH_MAX, has 4. (bz2 would take a quarter less than zlib,
     # and is not in every Python.)
     assert len(words) < (128 - 12) * 1024
+
+
+def test_its_size_is_as_documented():
+    text = (Path(__file__).parents[2] / "docs" / "explanation.rst").read_text()
+
+    (documented,) = re.findall(r"some (\d+) kB packed", text)
+
+    assert len(shlex.join(program.command(HELLO))) == pytest.approx(1000 * int(documented), rel=0.1)
 
 
 MODULES = [file for file in resources.files("django_deploy.host").iterdir() if file.name.endswith(".py")]
