@@ -23,7 +23,7 @@ from django_deploy.reporters.live import LiveReporter, _Board, _View
 from django_deploy.reporters.plain import JsonReporter, LineReporter
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.reporters.sentences import sentence
-from django_deploy.reporters.text import duration, local_time, printable, size
+from django_deploy.reporters.text import duration, local_time, printable, size, wrapped
 from django_deploy.target import HealthCheck, Host, Target
 
 
@@ -686,6 +686,29 @@ def test_what_lasts_is_printed_above_the_view():
     for line in ("warning: mind [red]****[/red]. Do.", "a plan"):
         assert line in text
     assert "hunter22" not in text
+
+
+@pytest.mark.parametrize(
+    ("line", "width", "parts"),
+    [
+        ("", 10, [""]),
+        ("  web1: nothing to send", 80, ["  web1: nothing to send"]),
+        ("  web1: nothing to send", 16, ["  web1: nothing", "    to send"]),
+        ("files in /srv/shop/static/css", 12, ["files in", "  /srv/shop/static/css"]),
+        ("left-to-right", 8, ["left-to-right"]),
+    ],
+)
+def test_words_stay_whole(line, width, parts):
+    assert wrapped(line, width) == parts
+
+
+def test_a_plan_is_broken_between_words():
+    stream = Terminal()
+    with LiveReporter(stream, Secrets()) as reporter:
+        reporter.console.width = 20
+        reporter.show(["  web1: one distribution is new"])
+
+    assert "  web1: one\n    distribution is\n    new\n" in stream.getvalue().replace("\r\x1b[2K", "")
 
 
 def test_the_view_makes_way_for_a_question():

@@ -16,7 +16,7 @@ from django_deploy.reporters.flow import Flow, movement
 from django_deploy.reporters.plain import Reporter, Stream
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.reporters.sentences import sentence
-from django_deploy.reporters.text import count, duration, size
+from django_deploy.reporters.text import count, duration, size, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -376,7 +376,8 @@ class LiveReporter(Reporter):
 
     def show(self, lines: Iterable[str]) -> None:
         for line in lines:
-            self._print(self.secrets.clean(line), "")
+            for part in wrapped(self.secrets.clean(line), self.console.width):
+                self._print(part, "")
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from contextlib import suppress
 from datetime import datetime, timezone, tzinfo
 from functools import lru_cache
@@ -33,6 +34,18 @@ def printable(text: object, longest: int = LONGEST_LINE) -> str:
     if not line.isprintable():
         line = "".join("\ufffd" if category(letter) in _NO_LETTERS else letter for letter in line)
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """The line between words, so that none of them is cut; what follows is further in than it began.
+
+    A word that is longer than a line stays whole: it may be a path that somebody copies.
+    """
+    begin = line[: len(line) - len(line.lstrip())]
+    parts = textwrap.wrap(
+        line, width, subsequent_indent=f"{begin}  ", break_long_words=False, break_on_hyphens=False
+    )
+    return parts or [line]
 
 
 def local_time(at: float, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
