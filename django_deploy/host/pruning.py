@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from . import cache, history
 from .layout import FAILED, LIVE, RELEASE_ID, RENEWED, RETIRED, Layout, Release
@@ -24,8 +25,8 @@ def prune(layout: Layout, store: Store, keep: int) -> list[str]:
     """Bury old releases; gives the ids that went.
 
     ``keep`` counts the releases that were live once; neither failed ones nor those that somebody went back
-    from push others out. The live one, the one to which ``deploy_rollback`` would go back, and those that any
-    program still runs in, stay.
+    from push others out, nor do changes of the environment push out other code. The live one, the one to
+    which ``deploy_rollback`` would go back, and those that any program still runs in, stay.
     """
     doomed = _doomed(layout, keep)
     ids = [release.id for release in doomed]
@@ -53,9 +54,19 @@ def _doomed(layout: Layout, keep: int) -> list[Release]:
     before_live = sorted(
         (name for name in sound if codes[name] < codes.get(live, live)), key=lambda name: (codes[name], name)
     )
-    newest = [*sound[-keep:], *(release.id for release in good[-keep:])]
+    records = {release.id: release.known_record for release in good}
+    newest_of = {_origin(records, name): name for name in sound}  # of each code, by age
+    newest_codes = sorted(newest_of.values())[-keep:]
+    newest = [*sound[-keep:], *newest_codes, *(release.id for release in good[-keep:])]
     needed = {live, *before_live[-1:], *newest} | in_use()
     return [release for release in good + renewed + failed[:-KEEP_FAILED] if release.id not in needed]
+
+
+def _origin(records: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    """The release that was deployed, of one that a restart or a change of the environment made of it."""
+    record = records.get(name, {})
+    before = record.get("made_of") or record.get("same_as") or name
+    return _origin(records, before) if before < name else name
 
 
 def in_use() -> set[str]:

@@ -95,6 +95,19 @@ def test_a_restart_makes_no_release_newer(site):
     assert kept(site) == [second, last]
 
 
+def test_changes_of_the_environment_push_no_other_code_out(site):
+    older, old, changed = (add(site, hour, RETIRED) for hour in range(3))
+    for hour in range(3, 7):
+        last = changed
+        changed = add(site, hour, RETIRED, made_of=last)
+    live = add(site, 7, LIVE, made_of=changed)
+
+    prune(site, Store(site), 2)
+
+    assert kept(site) == [old, changed, live]
+    assert older not in kept(site)
+
+
 def test_one_release_to_keep_is_two(site):
     ids = [add(site, hour, RETIRED) for hour in range(3)] + [add(site, 3, LIVE)]
 
