@@ -23,6 +23,12 @@ def test_sound_settings():
     assert run_checks(staging=STAGING) == []
 
 
+def test_nothing_is_judged_on_a_server(monkeypatch):
+    monkeypatch.setenv("DJANGO_DEPLOY_RELEASE_DIR", "/srv/shop/releases/20261129T120000Z-3f9c2a1")
+
+    assert run_checks(staging={**STAGING, "ROOT": "srv"}) == []
+
+
 def test_every_mistake_of_every_target():
     messages = run_checks(staging={**STAGING, "HOST": "x"}, production={**STAGING, "ROOT": "srv"})
 

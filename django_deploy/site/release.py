@@ -50,6 +50,11 @@ def release() -> Release | None:
     return _read(Path(folder, "release.json")) if folder else None
 
 
+def is_deployed() -> bool:
+    """Whether this process runs from a release, on a server."""
+    return bool(os.environ.get("DJANGO_DEPLOY_RELEASE_DIR"))
+
+
 def is_in_release(path: Path) -> bool:
     """Whether a path lies in the folder of the release that this process runs from."""
     folder = os.environ.get("DJANGO_DEPLOY_RELEASE_DIR")

@@ -204,7 +204,8 @@ def test_what_checks_only_mention_is_no_warning():
     assert not [text for text in outcome["warnings"] if "shop.I001" in text]
 
 
-def test_our_own_checks_are_for_the_machine_that_deploys():
+def test_our_own_checks_are_for_the_machine_that_deploys(monkeypatch):
+    monkeypatch.setenv("DJANGO_DEPLOY_RELEASE_DIR", "/srv/shop/releases/20261129T120000Z-3f9c2a1")
     with override_settings(DEPLOY_TARGETS={"staging": {"HOTS": []}}):
         outcome = preflight()
 
