@@ -157,11 +157,18 @@ def _matching(names: Collection[NormalizedName], pattern: NormalizedName) -> Ite
 
 
 def _folder_of_pyproject(project: Distribution) -> Path | None:
-    """Where the project's pyproject.toml lies: of a plain project, it may be above manage.py."""
+    """Where the project's pyproject.toml lies: of a plain project, it may be above manage.py.
+
+    What lies above its checkout is somebody else's.
+    """
     if project.source is None or project.kind != "plain":
         return project.source
-    places = (project.source, *project.source.parents[:LEVELS_ABOVE])
-    return next((place for place in places if (place / "pyproject.toml").is_file()), None)
+    for place in (project.source, *project.source.parents[:LEVELS_ABOVE]):
+        if (place / "pyproject.toml").is_file():
+            return place
+        if (place / ".git").exists() or (place / ".hg").exists():
+            break
+    return None
 
 
 def _exclusions(project: Distribution, exclude: Sequence[str] | None) -> Iterator[tuple[str, str]]:

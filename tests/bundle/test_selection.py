@@ -249,6 +249,8 @@ def test_dependency_groups_of_a_plain_project_may_be_above_it(tmp_path):
     others = environment_of(acme_debug="", b="")
 
     assert selected((plain, *others)) == {"site", "b"}
+    (folder / ".git").mkdir()
+    assert selected((plain, *others)) == {"site", "b", "acme-debug"}  # another's, above the checkout
     assert selected((package, *others)) == {"site", "acme-debug", "b"}
 
 
