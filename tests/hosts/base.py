@@ -17,7 +17,8 @@ import platformdirs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SUITE = "bookworm"
+#: The release of Debian that the hosts run.
+SUITE = os.environ.get("DJANGO_DEPLOY_TEST_SUITE", "bookworm")
 
 #: A minimal server: Python without pip and without the venv package's ensurepip.
 PACKAGES = (
