@@ -1013,6 +1013,9 @@ def test_variables_of_the_hosts(shop):
     assert f"{shop.live} is live: environment changed in " in out
     assert variable(shop, "BOOKSHOP_COLOUR") == "a very secret green"
     assert "BOOKSHOP_COLOUR         set on the hosts\n" in shop.run("deploy_env", "demo")[1]
+    told = json.loads(shop.run("deploy_env", "demo", "--json")[1])
+    assert (told["event"], told["host"]) == ("host.environment", "local")
+    assert told["on_host"] == ["BOOKSHOP_COLOUR"]
     shop.change_mark("second edition")
     shop.deploy()
     assert variable(shop, "BOOKSHOP_COLOUR") == "a very secret green"

@@ -76,7 +76,7 @@ EVENTS = {
     "warning": "message remedy",
     "host.failed": "message remedy lines id",
     "host.status": "error live behind lock maintenance left_open releases processes",
-    "host.environment": "settings host",
+    "host.environment": "settings on_host",
     "history.entry": "action release previous by left_out project version revision previous_version"
     " previous_revision changes applied unapplied backup phases",
     "host.backup": "name database place before release bytes",

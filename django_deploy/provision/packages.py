@@ -35,7 +35,7 @@ def packages_piece(site: Site, facts: Facts) -> Piece | None:
     if not packages:
         return None
     install = f"{INSTALL.get(facts.manager, '# Install:')} {' '.join(packages)}"
-    act = f"{_APT}{install} 7>&-" if facts.is_debian else install
+    act = _APT.format(install=install) if facts.is_debian else install
     return Piece(f"the packages {', '.join(packages)}", _check(packages, facts), act, needs_lock=False)
 
 
@@ -52,11 +52,16 @@ export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
 # Another apt may be at work, as on a new server: dpkg would not wait for it, and this does.
 apt-get -q -o DPkg::Lock::Timeout=120 install >/dev/null 2>&1 || true
 [ -z "$(dpkg --audit)" ] || dpkg --configure -a 7>&-
-for pause in 2 4 8 16 32 0; do
-    if apt-get -q update; then break; fi
-    [ "$pause" != 0 ] || stop 'The lists of packages cannot be fetched.'
+lists=old
+for pause in 2 4 8 16 0; do
+    if apt-get -q -o APT::Update::Error-Mode=any update; then lists=new; break; fi
     sleep "$pause"
 done
+# A source may be gone that nothing is needed of: the lists of the others do.
+if ! {install} 7>&-; then
+    [ "$lists" = new ] || stop 'The lists of packages cannot be fetched.'
+    stop 'The packages cannot be installed.'
+fi
 """
 
 

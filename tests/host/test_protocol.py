@@ -1,6 +1,13 @@
 from __future__ import annotations
 
-from django_deploy.host.protocol import Ear
+import pytest
+
+from django_deploy.host.protocol import EVENTS, Ear
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_no_field_of_an_event_hides_what_all_of_them_have(kind):
+    assert not {"event", "host", "at"}.intersection(EVENTS[kind].split())
 
 
 def test_an_ear_hears_nothing_for_as_many_looks_as_it_has_patience():

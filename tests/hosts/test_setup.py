@@ -742,6 +742,18 @@ def test_obstacles_change_nothing(bare: BareMachine, bookshop: Bookshop) -> None
     assert snapshot_of_system(bare) == files
 
 
+def test_lists_of_packages_that_cannot_be_fetched(bare: BareMachine, bookshop: Bookshop) -> None:
+    """apt says so, and calls it a success."""
+    aim(bookshop, bare, WEB="caddy", TLS="internal")
+    bare.put("/etc/apt/apt.conf.d/proxy", 'Acquire::http::Proxy "http://127.0.0.1:9";\n', owner="root")
+    bare.run("sh", "-c", "rm -rf /var/lib/apt/lists/*", user="root")
+
+    result = bookshop.run("deploy_setup")
+
+    assert result.status == 1, result
+    assert "  | The lists of packages cannot be fetched.\n" in result.err, result
+
+
 def test_another_system(bare: BareMachine, bookshop: Bookshop) -> None:
     """Not a Fedora, but a Debian whose apt-get is away and that says that it is one."""
     aim(bookshop, bare, WEB="caddy", TLS="internal")

@@ -99,7 +99,8 @@ class Command(DeployCommand):
             told = {host: names for host, names in found if not isinstance(names, DeployError)}
             if json:
                 for host, names in told.items():
-                    reporter(Event("host.environment", host, fields=dict(names)))
+                    fields = {"settings": names["settings"], "on_host": names["host"]}
+                    reporter(Event("host.environment", host, fields=fields))
             else:
                 for line in _lines(target, told):
                     self.say(self.presentable(line))
