@@ -15,7 +15,7 @@ from typing import Any
 from django_deploy.bundle.index.sources import default_index_url, read_sources
 from django_deploy.deployment import interruptible, result_of
 from django_deploy.doctor import domain, front, here, live_site, login, machine, security
-from django_deploy.doctor.finding import Finding, error
+from django_deploy.doctor.finding import Finding, error, not_checked
 from django_deploy.doctor.subject import Subject
 from django_deploy.exceptions import DeployError
 from django_deploy.host.protocol import ignore
@@ -64,7 +64,7 @@ def diagnose(
     yield OUTSIDE, domain.check_name(name, _addresses(target) if name else ())
     yield OUTSIDE, domain.check_certificate(name, is_internal=domain.has_own_authority(target))
     yield OUTSIDE, domain.check_answer(name, _path(target))
-    yield OUTSIDE, security.check_security(_live_versions(target, questions), read_sources(target.index_url))
+    yield OUTSIDE, _check_security(target, questions)
 
 
 class _NeverTrusting:
@@ -132,6 +132,12 @@ def _check_host(host: Host, target: Target, questions: _Questions) -> Iterator[F
         return
     for check in HOST_CHECKS:
         yield check(subject)
+
+
+def _check_security(target: Target, questions: list[tuple[Host, _Questions]]) -> Finding:
+    if not any(asked.facts for _, asked in questions):
+        return not_checked("security releases", "no host says what is live")
+    return security.check_security(_live_versions(target, questions), read_sources(target.index_url))
 
 
 def _path(target: Target) -> str:

@@ -73,6 +73,8 @@ def check_database(subject: Subject) -> Finding:
 def _database_remedy(entry: Mapping[str, str]) -> str:
     if entry["error"].endswith("has no tables"):
         return "Is it the right one? The settings and ENV say which; migrate makes the tables, empty ones."
+    if entry["error"].endswith("cannot be written"):
+        return "SQLite writes to the file and beside it: both must belong to whom the site runs as."
     if entry["vendor"] == "sqlite":
         return "Where did the file go? migrate makes a new one, and an empty one."
     return "Does the server run, and do name, port, user and password in the settings and ENV still hold?"

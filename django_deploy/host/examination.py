@@ -175,8 +175,10 @@ def _ask_socket(path: Path, release: Release, wanted: Optional[dict[str, Any]]) 
 
 def _served_files(layout: Layout, release: Release) -> list[Path]:
     """Any file that the web server sends itself, as it goes there."""
-    folder = static_root(release)
-    return [layout.current / folder.relative_to(release.path) / "*"] if folder else []
+    static, media = static_root(release), Path(release.site.get("media_root") or "/")
+    served = [layout.current / static.relative_to(release.path)] if static else []
+    served += [media] if layout.root in media.parents else []
+    return [folder / "*" for folder in served]
 
 
 def _way(links: list[Path]) -> Iterator[dict[str, Any]]:

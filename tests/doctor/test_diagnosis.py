@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from django_deploy.doctor.diagnosis import HOST_CHECKS, _live_versions
+from django_deploy.doctor.diagnosis import HOST_CHECKS, _check_security, _live_versions
+from django_deploy.doctor.finding import Finding
 
 from .subjects import FACTS, LIVE, TARGET, bare, subject
 
@@ -26,6 +27,14 @@ def test_versions_of_what_comes_from_indexes():
     assert versions(replace(TARGET, vendor=True)) == {"django": "5.2.1"}
     assert versions(releases=[{"id": LIVE}]) == {}
     assert versions(current=None) is None
+
+
+def test_releases_that_nobody_could_be_asked_of():
+    silent = (TARGET.hosts[0], SimpleNamespace(facts={}))
+
+    assert _check_security(TARGET, [silent]) == Finding(
+        "security releases", "not checked", "no host says what is live"
+    )
 
 
 @pytest.mark.parametrize("check", HOST_CHECKS)

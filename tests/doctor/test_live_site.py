@@ -95,6 +95,14 @@ def test_database():
         "sqlite /x: there is no file /x",
         "Where did the file go? migrate makes a new one, and an empty one.",
     )
+    assert database(
+        vendor="sqlite", place="sqlite /x", error="/x, or its folder, cannot be written"
+    ) == Finding(
+        "database",
+        "error",
+        "sqlite /x: /x, or its folder, cannot be written",
+        "SQLite writes to the file and beside it: both must belong to whom the site runs as.",
+    )
     assert database(vendor="sqlite", place="sqlite /x", open_file="/srv/my shop/x") == Finding(
         "database",
         "warning",
