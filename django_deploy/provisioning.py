@@ -52,6 +52,12 @@ _PLAIN_USER = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
 #: The largest file of a certificate that is sent, in bytes.
 LARGEST_FILE = 1 << 20
 
+#: What TLS names: the name under which it is sent, what it is, and how PEM begins it (RFC 7468).
+_TLS_FILES = {
+    "CERTIFICATE": ("certificate.pem", "certificate", re.compile(rb"-----BEGIN [A-Z0-9 ]*CERTIFICATE-----")),
+    "KEY": ("certificate.key", "private key", re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")),
+}
+
 
 @dataclass(frozen=True)
 class HostPlan:
@@ -247,30 +253,37 @@ def _own_keys(host: Host, administrator: str) -> tuple[Key, ...]:
 
 
 def _described_files(target: Target) -> Iterator[tuple[str, SentFile]]:
-    for name, path in _local_files(target):
-        yield name, SentFile(path, sha256(_read(path)).hexdigest())
+    for key, path in _local_files(target):
+        yield _TLS_FILES[key][0], SentFile(path, sha256(_read(key, path)).hexdigest())
 
 
 def _sent_files(target: Target) -> Mapping[str, bytes]:
-    return {name: _read(path) for name, path in _local_files(target)}
+    return {_TLS_FILES[key][0]: _read(key, path) for key, path in _local_files(target)}
 
 
 def _local_files(target: Target) -> Iterator[tuple[str, str]]:
+    """The keys of TLS that name a file of this machine, and its path."""
     if isinstance(target.tls, Certificate):
-        files = {"certificate.pem": target.tls.certificate, "certificate.key": target.tls.key}
-        yield from ((name, path) for name, path in files.items() if not path.startswith("host:"))
+        files = {"CERTIFICATE": target.tls.certificate, "KEY": target.tls.key}
+        yield from ((key, path) for key, path in files.items() if not path.startswith("host:"))
 
 
-def _read(path: str) -> bytes:
+def _read(key: str, path: str) -> bytes:
+    """Raises ``ConfigError`` where it is not what ``key`` names, or would show a private key to all."""
+    _, what, begin = _TLS_FILES[key]
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         remedy = "Files that are on the host already begin with 'host:'."
+        message = f"{path}, which TLS[{key!r}] names, cannot be read: {error.strerror}."
+        raise ConfigError(message, remedy=remedy) from None
+    if not begin.search(content) or len(content) > LARGEST_FILE:
+        raise ConfigError(f"{path}, which TLS[{key!r}] names, is no {what} in PEM form.")
+    if key == "CERTIFICATE" and b"PRIVATE KEY-----" in content:
         raise ConfigError(
-            f"{path}, which TLS names, cannot be read: {error.strerror}.", remedy=remedy
-        ) from None
-    if b"-----BEGIN " not in content or len(content) > LARGEST_FILE:
-        raise ConfigError(f"{path}, which TLS names, is no certificate or key in PEM form.")
+            f"{path}, which TLS['CERTIFICATE'] names, holds a private key: all could read it there.",
+            remedy="Put the key into a file of its own, which TLS['KEY'] names.",
+        )
     return content
 
 

@@ -77,20 +77,24 @@ def test_a_host_that_does_not_answer():
 TLS = {"CERTIFICATE": "{folder}/shop.pem", "KEY": "{folder}/shop.key"}
 
 
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcC\n-----END EC PRIVATE KEY-----\n"
+
+
 def files(folder):
     keys = {name: path.format(folder=folder) for name, path in TLS.items()}
     return target("shop@web1", WEB="nginx", DOMAIN="shop.example.com", TLS=keys)
 
 
 def test_files_of_a_certificate_are_read_here(tmp_path):
-    for name in ("pem", "key"):
-        (tmp_path / f"shop.{name}").write_text(f"-----BEGIN {name}-----\n")
+    (tmp_path / "shop.pem").write_text(CERTIFICATE)
+    (tmp_path / "shop.key").write_text(KEY)
 
     [(first, certificate), (second, key)] = provisioning._described_files(files(tmp_path))
 
     assert (first, second) == ("certificate.pem", "certificate.key")
     assert (certificate.source, key.source) == (f"{tmp_path}/shop.pem", f"{tmp_path}/shop.key")
-    assert provisioning._sent_files(files(tmp_path))["certificate.key"] == b"-----BEGIN key-----\n"
+    assert provisioning._sent_files(files(tmp_path))["certificate.key"] == KEY.encode()
 
 
 def test_files_of_the_host_are_not_sent():
@@ -104,18 +108,33 @@ def test_a_certificate_that_cannot_be_read(tmp_path):
         provisioning._sent_files(files(tmp_path))
 
     assert str(caught.value) == (
-        f"{tmp_path}/shop.pem, which TLS names, cannot be read: No such file or directory.\n"
+        f"{tmp_path}/shop.pem, which TLS['CERTIFICATE'] names, cannot be read: No such file or directory.\n"
         "Files that are on the host already begin with 'host:'."
     )
 
 
-def test_a_file_that_is_no_certificate(tmp_path):
-    (tmp_path / "shop.pem").write_bytes(b"\x30\x82")
+@pytest.mark.parametrize(
+    ("certificate", "key", "said"),
+    [
+        ("\x30\x02", KEY, "shop.pem, which TLS['CERTIFICATE'] names, is no certificate in PEM form."),
+        (KEY, CERTIFICATE, "shop.pem, which TLS['CERTIFICATE'] names, is no certificate in PEM form."),
+        (CERTIFICATE, CERTIFICATE, "shop.key, which TLS['KEY'] names, is no private key in PEM form."),
+        (
+            CERTIFICATE + KEY,
+            KEY,
+            "shop.pem, which TLS['CERTIFICATE'] names, holds a private key: all could read it there.\n"
+            "Put the key into a file of its own, which TLS['KEY'] names.",
+        ),
+    ],
+)
+def test_files_that_are_not_what_they_should_be(tmp_path, certificate, key, said):
+    (tmp_path / "shop.pem").write_text(certificate)
+    (tmp_path / "shop.key").write_text(key)
 
     with pytest.raises(ConfigError) as caught:
         provisioning._sent_files(files(tmp_path))
 
-    assert str(caught.value) == f"{tmp_path}/shop.pem, which TLS names, is no certificate or key in PEM form."
+    assert str(caught.value) == f"{tmp_path}/{said}"
 
 
 def test_several_web_processes_and_instances(monkeypatch):
