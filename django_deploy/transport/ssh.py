@@ -142,7 +142,9 @@ class _Route:
             message = f"{address} refused the connection"
             remedy = "Is the SSH server running there, and is this its port?"
         else:
-            message = f"{address} cannot be reached: {printable(str(error), 200)}"
+            reason = error.strerror if isinstance(error, OSError) else None
+            message = f"{address} cannot be reached: {reason or printable(str(error), 200)}"
+            remedy = "Is the host up, and does the network here lead to it? Is a VPN needed?"
         return HostUnreachable(name, message, remedy=remedy, is_lasting=is_lasting)
 
     def _open_through(self, jumps: tuple[Host, ...], config: HostConfig) -> Wire:
@@ -164,7 +166,10 @@ class _Route:
             hop.close()
             address = address_text(config.hostname, config.port)
             message = f"its jump host {last.name} cannot reach {address}: {printable(str(error), 200)}"
-            raise HostUnreachable(self.host.name, message, is_lasting=_is_forbidden(error)) from error
+            remedy = "Is the host up, and does the jump host's sshd let you through (AllowTcpForwarding)?"
+            raise HostUnreachable(
+                self.host.name, message, remedy=remedy, is_lasting=_is_forbidden(error)
+            ) from error
 
 
 def _instead(error: ConnectionFailed, host: str, message: str) -> ConnectionFailed:

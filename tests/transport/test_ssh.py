@@ -41,6 +41,13 @@ def test_nobody_listens(ssh_server, impatient):
     assert error.remedy == "Is the SSH server running there, and is this its port?"
 
 
+def test_an_address_that_no_network_leads_to(ssh_server, impatient):
+    error = failure(HostUnreachable, ssh_server, Host("255.255.255.255"))
+
+    assert error.message == "255.255.255.255:22 cannot be reached: Network is unreachable"
+    assert error.remedy == "Is the host up, and does the network here lead to it? Is a VPN needed?"
+
+
 def test_a_name_that_is_not_found(ssh_server):
     error = failure(HostUnreachable, ssh_server, Host("no-such-host.invalid"))
 
@@ -228,6 +235,9 @@ class TestConfiguration:
 
         assert error.message.startswith(
             f"its jump host {ssh_server.host.name} cannot reach 127.0.0.1:{port}: "
+        )
+        assert error.remedy == (
+            "Is the host up, and does the jump host's sshd let you through (AllowTcpForwarding)?"
         )
 
     @needs_openssh_client
