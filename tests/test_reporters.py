@@ -23,7 +23,7 @@ from django_deploy.reporters.live import LiveReporter, _Board, _View
 from django_deploy.reporters.plain import JsonReporter, LineReporter
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.reporters.sentences import sentence
-from django_deploy.reporters.text import duration, local_time, printable, size, wrapped
+from django_deploy.reporters.text import cut, duration, local_time, printable, size, wrapped
 from django_deploy.target import HealthCheck, Host, Target
 
 
@@ -700,6 +700,21 @@ def test_what_lasts_is_printed_above_the_view():
 )
 def test_words_stay_whole(line, width, parts):
     assert wrapped(line, width) == parts
+
+
+@pytest.mark.parametrize(
+    ("line", "width", "shown"),
+    [
+        ("all of it", 9, "all of it"),
+        ("all of it", 8, "all of …"),
+        ("\x1b[31mred\x1b[0m and black", 13, "\x1b[31mred\x1b[0m and black"),
+        ("\x1b[31mred\x1b[0m and black", 8, "\x1b[31mred\x1b[0m and…"),
+        ("\x1b[31mred\x1b[0m", 2, "\x1b[31mr…\x1b[0m"),
+        ("\x1b[31mred\x1b[0m and black", 3, "\x1b[31mre…\x1b[0m"),
+    ],
+)
+def test_a_line_that_is_cut_keeps_its_colours(line, width, shown):
+    assert cut(line, width) == shown
 
 
 def test_a_plan_is_broken_between_words():

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 LONGEST_LINE = 500
 LONGEST_STRING = 20_000
 
+_COLOURS = re.compile(r"(\x1b\[[0-9;]*m)")
 _ESCAPES = re.compile(
     r"\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # titles, links and other strings, to their end
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
@@ -46,6 +47,17 @@ def wrapped(line: str, width: int) -> list[str]:
         line, width, subsequent_indent=f"{begin}  ", break_long_words=False, break_on_hyphens=False
     )
     return parts or [line]
+
+
+def cut(line: str, width: int) -> str:
+    """As much of a line as a terminal has room for; its colours take none, and end where they would."""
+    parts = _COLOURS.split(line)  # texts, and between each two what changes the colour
+    room = width if sum(map(len, parts[::2])) <= width else width - 1
+    for place in range(0, len(parts), 2):
+        text = parts[place]
+        parts[place] = text if len(text) <= room else f"{text[:room]}…" if room >= 0 else ""
+        room = room - len(text) if len(text) <= room else -1
+    return "".join(parts)
 
 
 def local_time(at: float, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:

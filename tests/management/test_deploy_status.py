@@ -212,7 +212,30 @@ def test_what_is_watched_fits_the_screen_with_its_last_line_free(monkeypatch):
     out = io.StringIO()
     command = deploy_status.Command(stdout=out, no_color=True)
 
-    command.draw(SimpleNamespace(name="staging"), [HostStatus(f"web{number}") for number in range(20)])
+    hosts = [HostStatus(f"web{number}") for number in range(20)]
+    hosts[17] = HostStatus("web17", error="web17: no answer.\nIs it up?")
+    hosts[18] = replace(GOOD, host="web18", behind="r5")
+    command.draw(SimpleNamespace(name="staging"), hosts)
 
-    assert out.getvalue().count("\n") == 17
-    assert "... and 26 lines more" in out.getvalue()
+    lines = out.getvalue().replace("\x1b[K", "").splitlines()
+    assert len(lines) == 17
+    assert [line.split(", ")[0] for line in lines[1:4]] == [
+        "web17  no answer.",
+        "web18  r4",
+        "web0   nothing yet",
+    ]
+    assert lines[2].endswith("; behind; worker not running")
+    assert lines[15] == "... and 6 hosts more"
+
+
+def test_what_is_watched_is_as_wide_as_the_screen(monkeypatch):
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((30, 18)))
+    out = io.StringIO()
+
+    deploy_status.Command(stdout=out, no_color=True).draw(
+        SimpleNamespace(name="staging"), [HostStatus("web1", live="r4", releases=(LIVE,))]
+    )
+
+    lines = out.getvalue().replace("\x1b[K", "").splitlines()
+    assert max(map(len, lines[1:-1])) == 30
+    assert lines[3].endswith("…")

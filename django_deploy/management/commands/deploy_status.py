@@ -14,7 +14,7 @@ from django_deploy.management.base import DeployCommand
 from django_deploy.management.help_text import with_examples
 from django_deploy.management.origin import origin
 from django_deploy.reporters.sentences import holder_in_words
-from django_deploy.reporters.text import count, duration, local_time
+from django_deploy.reporters.text import count, cut, duration, local_time
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -94,16 +94,43 @@ class Command(DeployCommand):
             return
 
     def draw(self, target: Target, found: Sequence[HostStatus]) -> None:
-        """Over what was drawn before; what does not fit is counted."""
+        """Over what was drawn before. Where hosts do not fit, each has a line, those in trouble first."""
+        now, (width, height) = time.time(), shutil.get_terminal_size()
         troubles = " ".join(_troubles(found)) or "All is well."
         style = self.style.SUCCESS if troubles == "All is well." else self.style.ERROR
-        lines = [f"{target.name} at {local_time(time.time(), '%H:%M:%S')}. {style(self._line(troubles))}"]
-        lines += [line for host in found for line in self.describe(host, time.time())]
-        room = shutil.get_terminal_size().lines - 2  # below the last line the cursor waits, one line down
+        head = f"{target.name} at {local_time(now, '%H:%M:%S')}. {style(self._line(troubles))}"
+        lines = [line for host in found for line in self.describe(host, now)]
+        room = height - 3  # beside the head and the last line, where the cursor waits, one line down
         if len(lines) > room:
-            lines = [*lines[: room - 1], f"... and {len(lines) - room + 1} lines more"]
-        # From the top, without wrapping of long lines, and nothing of before below.
-        self.say("\x1b[H\x1b[?7l" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J\x1b[?7h")
+            lines = [*self._briefly(found, now)]
+        if len(lines) > room:
+            lines = [*lines[: room - 1], f"... and {count('host', str(len(lines) - room + 1))} more"]
+        # From the top, and nothing of before below; letters that are two columns wide do not make a line two.
+        drawn = "".join(f"{cut(line, width)}\x1b[K\n" for line in (head, *lines))
+        self.say(f"\x1b[H\x1b[?7l{drawn}\x1b[J\x1b[?7h")
+
+    def _briefly(self, found: Sequence[HostStatus], now: float) -> Iterator[str]:
+        """A line for each host; first those that are not as they should be."""
+        width = max(len(self.presentable(host.host)) for host in found)
+        for host in sorted(found, key=lambda host: not any(_troubles([host]))):
+            name = self.style.MIGRATE_HEADING(self._line(host.host).ljust(width))
+            yield f"{name}  {self._state(host, now)}"
+
+    def _state(self, status: HostStatus, now: float) -> str:
+        if status.error:
+            error = self.presentable(status.error).removeprefix(f"{status.host}: ")
+            return self.style.ERROR(error.partition("\n")[0])
+        live = next((release for release in status.releases if release["id"] == status.live), None)
+        state = f"{self._line(live['id'])}, {_age(live, now)}" if live else "nothing yet"
+        marks = {
+            "behind": status.behind,
+            "locked": status.lock,
+            "maintenance on": status.maintenance is not None,
+            "cut off": _is_cut_off(status),
+        }
+        marked = [mark for mark, is_so in marks.items() if is_so]
+        marked += [f"{self._line(name)} not running" for name in _down(status)]
+        return "; ".join([state, *map(self.style.WARNING, marked)])
 
     def describe(self, status: HostStatus, now: float) -> Iterator[str]:
         """One host for people; ``now`` is in seconds since the epoch."""
