@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from django_deploy.host.protocol import Event
-from django_deploy.reporters.text import duration
+from django_deploy.reporters.text import cut, duration
 
 #: What the row of the deployer's own machine is called.
 HERE = "this machine"
+
+#: Room in which a bar can be read, in columns.
+SHORTEST = 10
 
 #: Kinds of events that begin a span of a host, and those that end it, with the span's name.
 _BEGINNINGS: Mapping[str, str] = {
@@ -77,9 +80,10 @@ class Timeline:
     @property
     def spans(self) -> tuple[Span, ...]:
         """All that have ended: this machine's first, then host by host, each in the order of time."""
-        return tuple(
-            sorted(self._spans, key=lambda span: (span.host != HERE, _with_numbers(span.host), span.began))
+        ordered = sorted(
+            self._spans, key=lambda span: (span.host != HERE, _with_numbers(span.host), span.began)
         )
+        return tuple(_joined(ordered))
 
     def _begin(self, host: str, name: str, at: float) -> None:
         self._open.setdefault((host, name), at)
@@ -95,26 +99,45 @@ class Timeline:
             self._spans[-1] = replace(self._spans[-1], is_failed=is_failed)
 
 
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """Stages of this machine that follow each other make one phase."""
+    joined: list[Span] = []
+    for span in spans:
+        if joined and span.host == HERE and (joined[-1].host, joined[-1].name) == (HERE, span.name):
+            span = replace(span, began=joined.pop().began)
+        joined.append(span)
+    return joined
+
+
 def _with_numbers(name: str) -> list[str | int]:
     """For sorting: ``web2`` comes before ``web10``."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def timeline_lines(spans: Sequence[Span], width: int, bar: str) -> Iterator[str]:
-    """A line for each span; bars of the character ``bar`` show when it was, on a scale for all of them."""
+    """A line for each span; bars of the character ``bar`` show when it was, on a scale for all of them.
+
+    Where they have no room there are none.
+    """
     if not spans:
         return
     whole = max(max(span.ended for span in spans), 0.001)
-    hosts, names = (max(map(len, words)) for words in zip(*((s.host, s.name) for s in spans), strict=True))
-    room = max(width - hosts - names - 16, 10)
+    names = max(len(span.name) for span in spans)
+    hosts = min(max(len(span.host) for span in spans), max(width // 3, len(HERE)))
+    failed = "  failed" if any(span.is_failed for span in spans) else ""
+    room = width - len(f"  {'':{hosts}}  {'':{names}}   {'':7}{failed}")
     shown = ""
     for span in spans:
-        host, shown = span.host if span.host != shown else "", span.host
-        start = min(round(room * span.began / whole), room - 1)
-        length = max(min(round(room * span.seconds / whole), room - start), 1)
-        bars = f"{' ' * start}{bar * length}"
-        line = f"  {host:{hosts}}  {span.name:{names}}  {bars:{room}}"
-        yield f"{line} {duration(span.seconds):>7}{'  failed' if span.is_failed else ''}"
+        host, shown = cut(span.host, hosts) if span.host != shown else "", span.host
+        bars = f"{_bar(span, whole, room, bar):{room}} " if room >= SHORTEST else ""
+        line = f"  {host:{hosts}}  {span.name:{names}}  {bars}{duration(span.seconds):>7}"
+        yield f"{line}{failed if span.is_failed else ''}"
+
+
+def _bar(span: Span, whole: float, room: int, bar: str) -> str:
+    start = min(round(room * span.began / whole), room - 1)
+    length = max(min(round(room * span.seconds / whole), room - start), 1)
+    return f"{' ' * start}{bar * length}"
 
 
 def _seconds(event: Event) -> float:

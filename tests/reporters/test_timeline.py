@@ -95,7 +95,7 @@ def test_what_never_ended_ends_with_all():
 def test_lines_have_a_scale_for_all():
     spans = (Span(HERE, "bundle", 0.0, 5.0), Span("web1", "install", 5.0, 10.0, is_failed=True))
 
-    assert [*timeline_lines(spans, width=45, bar="#")] == [
+    assert [*timeline_lines(spans, width=51, bar="#")] == [
         "  this machine  bundle   #####        5.0 s",
         "  web1          install       #####   5.0 s  failed",
     ]
@@ -104,7 +104,7 @@ def test_lines_have_a_scale_for_all():
 def test_a_host_is_named_once_and_the_shortest_span_is_seen():
     spans = (Span("web1", "connect", 0.0, 0.0), Span("web1", "install", 9.99, 10.0))
 
-    assert [*timeline_lines(spans, width=0, bar="#")] == [
+    assert [*timeline_lines(spans, width=35, bar="#")] == [
         "  web1  connect  #             0 ms",
         "        install           #   10 ms",
     ]
@@ -112,3 +112,22 @@ def test_a_host_is_named_once_and_the_shortest_span_is_seen():
 
 def test_without_spans_there_are_no_lines():
     assert [*timeline_lines((), width=80, bar="#")] == []
+
+
+def test_a_narrow_terminal_has_no_bars_and_short_names():
+    spans = (Span("deploy@web1.example.com", "connect", 0.0, 1.0), Span(HERE, "bundle", 1.0, 2.0))
+
+    assert [*timeline_lines(spans, width=34, bar="#")] == [
+        "  deploy@web1…  connect    1.0 s",
+        "  this machine  bundle     1.0 s",
+    ]
+
+
+def test_stages_that_follow_each_other_are_one_phase():
+    timeline = Timeline()
+    for now, kind in enumerate(["started", "finished", "started", "finished"]):
+        take(timeline, now, f"phase.{kind}", phase="lock")
+    take(timeline, 3, "phase.started", phase="prepare")
+    take(timeline, 4, "phase.finished", phase="prepare")
+
+    assert timeline.spans == (Span(HERE, "lock", 0, 3), Span(HERE, "prepare", 3, 4))
