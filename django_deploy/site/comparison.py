@@ -32,9 +32,6 @@ SHORTEST_PART = 6
 MOST_FILES, LARGEST_FILE = 100, 1 << 20
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-#: What targets set on their hosts, this one and the others: DEPLOY_TARGETS is a setting of the site as well.
-_ENVIRONMENT = re.compile(r"DEPLOY_TARGETS\..*\bENV\b")
-
 _PASSWORD_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
 #: A text, a list of texts, or ``{"hidden": DIGEST}``, which is compared and never shown.
@@ -45,12 +42,12 @@ def settings_of_site() -> dict[str, Leaf]:
     """Every setting, those in dicts by their path (``DATABASES.default.HOST``).
 
     Hidden is what Django's debug page hides, also within lists, what has a password or a value of the site's
-    environment in it, or is a part of one, the ``ENV`` of targets, and what is long. Of settings that are not
-    Django's own only what stands in the code is told, for all else may be made of something secret. The
-    release's own folder is told without its name, as each release has another one.
+    environment in it, or is a part of one, and what is long. Of settings that are not Django's own only what
+    stands in the code is told, for all else may be made of something secret. The release's own folder is told
+    without its name, as each release has another one. DEPLOY_TARGETS is left out: no site goes by it.
     """
     view = _View()
-    names = sorted(name for name in dir(settings) if name.isupper())
+    names = sorted(name for name in dir(settings) if name.isupper() and name != "DEPLOY_TARGETS")
     return {path: leaf for name in names for path, leaf in view.leaves(name, name, getattr(settings, name))}
 
 
@@ -82,7 +79,7 @@ class _View:
     def _leaf(self, path: str, key: str, value: object) -> Leaf:
         is_list = isinstance(value, (list, tuple))
         texts = [self._text(item) for item in (value if isinstance(value, (list, tuple)) else [value])]
-        is_hidden = self._hides(key) or self._hides_within(value) or _ENVIRONMENT.match(path)
+        is_hidden = self._hides(key) or self._hides_within(value)
         is_known = hasattr(global_settings, path.partition(".")[0]) or self._is_in_code(value)
         if is_hidden or not is_known or any(map(self._is_private, (*texts, *_words_in(value)))):
             return {"hidden": hashlib.sha256("\0".join(texts).encode(errors="replace")).hexdigest()}
