@@ -223,6 +223,7 @@ def site_of(target: Target, host: Host, administrator: str) -> Site:
         media=target.media,
         has_database=target.database is not None,
         sent=tuple(_described_files(target)),
+        max_body_mb=target.max_body_mb,
         deployer=deployer(),
         lock_wait=target.lock_wait,
     )

@@ -237,6 +237,7 @@ class Target:
     web: str | None = None
     domain: str | None = None
     tls: str | Certificate | None = None
+    max_body_mb: int = 20
     database: str | None = None
     static: Served | None = None
     media: Served | None = None

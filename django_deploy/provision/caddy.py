@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from django_deploy.provision.down_page import DOWN_PAGE
 from django_deploy.provision.facts import TLS_FOLDERS, Facts, site_files
 from django_deploy.provision.pieces import Piece
-from django_deploy.provision.site import LARGEST_BODY, MARK, Site
+from django_deploy.provision.site import MARK, Site
 from django_deploy.provision.web import (
     FOR_A_MINUTE,
     FOR_AN_HOUR,
@@ -90,7 +90,7 @@ def _site(site: Site, snippet: str) -> Iterator[str]:
         yield "tls internal"
     elif (paths := certificate_paths(site, TLS_FOLDERS[CADDY])) is not None:
         yield f"tls {' '.join(paths)}"
-    yield from _block("request_body", [f"max_size {LARGEST_BODY}MB"])
+    yield from _block("request_body", [f"max_size {site.max_body_mb}MB"])
     if site.static:
         yield from _folder(site.static.url, str(site.static_folder), [*_static_caching()], snippet)
     if site.media:

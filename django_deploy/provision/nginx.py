@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django_deploy.provision.down_page import DOWN_PAGE
 from django_deploy.provision.facts import TLS_FOLDERS, Facts, site_links
 from django_deploy.provision.pieces import Piece
-from django_deploy.provision.site import LARGEST_BODY, MARK, Site
+from django_deploy.provision.site import MARK, Site
 from django_deploy.provision.web import (
     FOR_A_MINUTE,
     FOR_AN_HOUR,
@@ -99,7 +99,7 @@ def _redirect(site: Site, facts: Facts) -> Iterator[str]:
 def _server(site: Site) -> Iterator[str]:
     upstream = f"proxy_pass http://site_{site.identifier};"
     yield f"server_name {site.domain};"
-    yield f"client_max_body_size {LARGEST_BODY}m;"
+    yield f"client_max_body_size {site.max_body_mb}m;"
     yield ""
     yield "proxy_http_version 1.1;"
     yield "proxy_set_header Host $http_host;"

@@ -11,9 +11,6 @@ from django_deploy.target import Certificate, Served
 #: The first words of every configuration file of ours; one that lacks them is somebody's, and left alone.
 MARK = "# Written by manage.py deploy_setup"
 
-#: The largest body of a request, in megabytes: uploads.
-LARGEST_BODY = 20
-
 
 @dataclass(frozen=True)
 class Key:
@@ -42,8 +39,9 @@ class Site:
 
     ``keys`` are ours; one of them in ``authorized_keys`` is enough, else the first one is put there.
     ``sockets`` are those of the web process. ``tls`` is ``INTERNAL``, files, or None. ``sent`` are the files
-    of this machine that go along, by the name that they have on the way. ``deployer`` is who does it, and
-    ``lock_wait`` for how many seconds it waits for a deployment to end.
+    of this machine that go along, by the name that they have on the way. ``max_body_mb`` is how large a
+    request may be, an upload say. ``deployer`` is who does it, and ``lock_wait`` for how many seconds it
+    waits for a deployment to end.
     """
 
     target: str
@@ -59,6 +57,7 @@ class Site:
     media: Served | None = None
     has_database: bool = False
     sent: tuple[tuple[str, SentFile], ...] = ()
+    max_body_mb: int = 20
     deployer: str = ""
     lock_wait: float = 0.0
 

@@ -57,6 +57,9 @@ _RELEASE_ID_LENGTH = len("20261122T174500Z-3f9c2a1")
 #: Releases that are kept, at most: a host tells of all of them in one message.
 MOST_RELEASES = 200
 
+#: Of a request's body, in MB: 100 GB.
+LARGEST_BODY = 100_000
+
 TARGET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -115,6 +118,7 @@ TARGET_KEYS: Mapping[str, Reader[Any]] = {
     "WEB": optional(choice(*WEB_SERVERS)),
     "DOMAIN": optional(pattern(Kind.HOST, DOMAIN, "the name that visitors type, as in 'shop.example.com'")),
     "TLS": optional(read_tls),
+    "MAX_BODY_MB": whole_number(1, LARGEST_BODY),
     "DATABASE": optional(choice(POSTGRESQL)),
 }
 

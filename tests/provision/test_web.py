@@ -135,6 +135,13 @@ def test_several_sockets():
     )
 
 
+def test_large_uploads():
+    site = replace(SERVED, max_body_mb=200)
+
+    assert "    client_max_body_size 200m;\n" in nginx.site_configuration(site, DEBIAN)
+    assert "        max_size 200MB\n" in caddy.site_configuration(site)
+
+
 def test_a_site_that_serves_its_files_itself():
     site = replace(SERVED, static=None, media=None)
 

@@ -115,6 +115,7 @@ def test_every_key_can_be_set():
         WEB="nginx",
         DOMAIN="shop.example.com",
         TLS={"CERTIFICATE": Path("/keys/shop.pem"), "KEY": "host:/etc/ssl/private/shop.key"},
+        MAX_BODY_MB=200,
         DATABASE=None,
     )
 
@@ -169,6 +170,7 @@ def test_every_key_can_be_set():
         web="nginx",
         domain="shop.example.com",
         tls=Certificate("/keys/shop.pem", "host:/etc/ssl/private/shop.key"),
+        max_body_mb=200,
         database=None,
     )
 
