@@ -29,6 +29,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from django_deploy.tracebacks import without_machinery
+
 
 class DeployError(Exception):
     """An expected failure: what happened and, where there is one, the remedy."""
@@ -185,7 +187,8 @@ class RequestFailed(HostError):
         return tuple(str(line) for line in lines) if isinstance(lines, list | tuple) else ()
 
     def __str__(self) -> str:
-        parts = [f"{self.host}: {self.message}", *(f"  | {line}" for line in self.lines)]
+        """For people; ``lines`` has all of them."""
+        parts = [f"{self.host}: {self.message}", *(f"  | {line}" for line in without_machinery(self.lines))]
         return "\n".join([*parts, self.remedy] if self.remedy else parts)
 
 
