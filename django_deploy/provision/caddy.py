@@ -45,6 +45,15 @@ _RELOAD = f"timeout {RELOAD_TIMEOUT} systemctl reload caddy"
 SERVER = Server("caddy", "caddy", _JUDGE, _RELOAD)
 
 
+#: Ends the script where Caddy could not read more than it does, and would only say what came of it.
+_LOOK = rf"""if grep -Eqs '^[[:space:]]*admin[[:space:]]+off' {CADDYFILE}; then
+    stop 'With "admin off" in {CADDYFILE} caddy reads no file again: remove that, and restart caddy.'
+fi
+if grep -Eqsv '^[[:space:]]*(#|import |$)' {CADDYFILE} && ! grep -Eq '\{{[[:space:]]*$' {CADDYFILE}; then
+    stop 'The site in {CADDYFILE} has no braces, so it can be the only one: put {{ }} around it.'
+fi"""
+
+
 def caddy_piece(site: Site, facts: Facts) -> Piece:
     """The site's configuration in a file of its own, which the Caddyfile imports."""
     [file] = site_files(site)
@@ -56,7 +65,7 @@ if ! {imported}; then
         give_up '{CADDYFILE} cannot be written'
 fi
 """
-    include = Include(check=imported, act=act)
+    include = Include(check=imported, act=act, prepare=_LOOK)
     files = [*certificate_files(site, "caddy"), File(file, site_configuration(site))]
     return web_piece(site, SERVER, files, include=include, has_systemd=facts.has_systemd)
 

@@ -349,8 +349,20 @@ def test_caddyfile_of_somebody_else(bare: BareMachine, bookshop: Bookshop) -> No
     before = caddyfile(), greeting()
     refused = bookshop.run("deploy_setup")
     bare.run("rm", other, user="root")
+    said = []
+    for text in ("{\n\tadmin off\n}\n:8080 {\n\trespond Hartfield\n}\n", ":8080\nrespond Hartfield\n"):
+        bare.put("/opt/config/Caddyfile", text, owner="root", mode="640")
+        said += [line for line in bookshop.run("deploy_setup").err.splitlines() if "Caddyfile" in line]
+        assert bare.read("/opt/config/Caddyfile") == text
+    bare.put("/opt/config/Caddyfile", CADDYFILE, owner="root", mode="640")
+    bare.run("chgrp", "caddy", "/opt/config/Caddyfile", user="root")
     result = bookshop.run("deploy_setup")
 
+    assert said == [
+        '  | With "admin off" in /etc/caddy/Caddyfile caddy reads no file again: remove that, and restart'
+        " caddy.",
+        "  | The site in /etc/caddy/Caddyfile has no braces, so it can be the only one: put { } around it.",
+    ]
     assert before[1] == "Hartfield"
     message = f"{other} has caddy serve {DOMAIN} already, and is not of {bare.root}."
     assert refused.err.startswith(f"CommandError: deploy@{bare.address}: {message}\n")
