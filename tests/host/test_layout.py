@@ -38,7 +38,7 @@ def test_a_folder_of_somebody_else_is_named_with_its_remedy(layout, monkeypatch)
     """Here it is ROOT's folder that is wrong, and not ROOT."""
     refuse(monkeypatch, layout.releases)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    monkeypatch.setattr("django_deploy.host.layout._user_name", lambda: "shop")
+    monkeypatch.setattr("django_deploy.host.layout.user_name", lambda: "shop")
 
     failure = layout.obstacle()
 
@@ -59,7 +59,7 @@ def test_what_root_has_left_in_our_folder_is_named_with_its_remedy(layout, monke
     lock = layout.private / "lock"
     lock.touch()
     monkeypatch.setattr(os, "geteuid", lambda: lock.stat().st_uid + 1)
-    monkeypatch.setattr("django_deploy.host.layout._user_name", lambda: "shop")
+    monkeypatch.setattr("django_deploy.host.layout.user_name", lambda: "shop")
 
     failure = layout.obstacle()
 
