@@ -86,12 +86,14 @@ class Link:
         self._secrets: set[str] = set()
         self._requests: queue.Queue[Optional[dict[str, Any]]] = queue.Queue()
         self._outgoing: queue.Queue[Optional[bytes]] = queue.Queue(maxsize=1000)
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, daemon=True)
 
     def start(self) -> None:
+        # A handler may have interrupted whoever holds a lock that lose() takes; this queue needs none.
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, lambda signum, frame: self.lose(f"signal {signum}"))
-        for work in (self._read, self._watch):
+            signal.signal(number, lambda signum, frame: self._signals.put(signum))
+        for work in (self._read, self._watch, self._heed_signals):
             threading.Thread(target=work, daemon=True).start()
         self._writer.start()
 
@@ -188,6 +190,10 @@ class Link:
             if self._requests.qsize() > MAX_WAITING:
                 raise protocol.ProtocolError(f"more than {MAX_WAITING} requests wait")
             self._requests.put(message)
+
+    def _heed_signals(self) -> None:
+        while True:
+            self.lose(f"signal {self._signals.get()}")
 
     def _watch(self) -> None:
         """Also after a loss: whoever may be waiting there for our end hears that it is still to come."""
