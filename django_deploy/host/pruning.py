@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,9 @@ from .store import Store
 
 #: Failed releases that are kept for inspection.
 KEEP_FAILED = 2
+
+#: Seconds for which a tool stays that was unpacked just now: who asks what would change has no lock.
+UNPACKING_TIME = 3600.0
 
 #: A path in a release.
 IN_RELEASE = re.compile(rf"/releases/({RELEASE_ID.pattern})\b")
@@ -78,6 +82,8 @@ def _wheels(releases: Iterable[Release]) -> set[str]:
 def _prune_tools(layout: Layout, wanted: set[str]) -> None:
     folder = layout.private / "tools"
     for tool in folder.iterdir() if folder.is_dir() else ():
-        # A supervisord runs for as long as the host does, and from the folder that it was started in.
-        if tool.name not in wanted and not (tool / "supervisor").is_dir():
-            shutil.rmtree(tool)
+        with suppress(FileNotFoundError):  # it has just been unpacked, and got its name
+            is_new = abs(time.time() - tool.stat().st_mtime) < UNPACKING_TIME
+            # A supervisord runs for as long as the host does, and from the folder that it was started in.
+            if tool.name not in wanted and not is_new and not (tool / "supervisor").is_dir():
+                shutil.rmtree(tool)

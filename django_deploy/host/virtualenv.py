@@ -56,7 +56,12 @@ def unpack_tool(layout: Layout, wheel: Path, sha256: str) -> Path:
         archive.extractall(fresh)
     for script in fresh.glob("*.data/scripts/*"):
         script.chmod(script.stat().st_mode | stat.S_IXUSR)  # zipfile drops the bit
-    os.replace(fresh, folder)
+    try:
+        os.replace(fresh, folder)
+    except OSError:
+        shutil.rmtree(fresh)
+        if not folder.is_dir():  # else another session was quicker
+            raise
     return folder
 
 

@@ -185,9 +185,8 @@ def test_a_supervisord_that_does_not_start_in_its_time(
 
 def test_what_supervisord_refuses_is_told_in_its_words(supervisor: Supervisor, layout: Layout) -> None:
     start(supervisor, "web")
-    (layout.private / "supervisor" / "programs" / "foreign.conf").write_text(
-        "[program:foreign]\ncommand=x\nautostart=perhaps\n"
-    )
+    foreign = layout.private / "supervisor" / "programs" / "foreign.conf"
+    foreign.write_text("[program:foreign]\ncommand=x\nautostart=perhaps\n")
 
     with pytest.raises(Failure) as caught:
         start(supervisor, "worker")
