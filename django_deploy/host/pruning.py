@@ -12,13 +12,10 @@ from pathlib import Path
 
 from . import cache, history
 from .layout import FAILED, LIVE, RELEASE_ID, RENEWED, RETIRED, Layout, Release
-from .store import Store
+from .store import YOUNG, Store
 
 #: Failed releases that are kept for inspection.
 KEEP_FAILED = 2
-
-#: Seconds for which a tool stays that was unpacked just now: who asks what would change has no lock.
-UNPACKING_TIME = 3600.0
 
 #: A path in a release.
 IN_RELEASE = re.compile(rf"/releases/({RELEASE_ID.pattern})\b")
@@ -83,7 +80,8 @@ def _prune_tools(layout: Layout, wanted: set[str]) -> None:
     folder = layout.private / "tools"
     for tool in folder.iterdir() if folder.is_dir() else ():
         with suppress(FileNotFoundError):  # it has just been unpacked, and got its name
-            is_new = abs(time.time() - tool.stat().st_mtime) < UNPACKING_TIME
+            # Who asks what would change unpacks some, too, and has no lock.
+            is_young = abs(time.time() - tool.stat().st_mtime) < YOUNG
             # A supervisord runs for as long as the host does, and from the folder that it was started in.
-            if tool.name not in wanted and not is_new and not (tool / "supervisor").is_dir():
+            if tool.name not in wanted and not is_young and not (tool / "supervisor").is_dir():
                 shutil.rmtree(tool)

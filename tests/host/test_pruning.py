@@ -10,8 +10,8 @@ import pytest
 
 from django_deploy.host import history
 from django_deploy.host.layout import FAILED, LIVE, RETIRED, Layout
-from django_deploy.host.pruning import UNPACKING_TIME, prune
-from django_deploy.host.store import Store
+from django_deploy.host.pruning import prune
+from django_deploy.host.store import YOUNG, Store
 
 RECORD = {
     "settings_module": "shop.settings",
@@ -135,7 +135,7 @@ def test_a_tool_stays_while_a_release_was_installed_with_it(site):
 
 
 def age(tools):
-    then = time.time() - 2 * UNPACKING_TIME
+    then = time.time() - 2 * YOUNG
     for tool in tools.iterdir():
         os.utime(tool, (then, then))
 
