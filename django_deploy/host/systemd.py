@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from . import commands
-from .journal import JournalReader
 from .layout import RELEASE_ID, Layout, write_atomically
 from .processes import LOG_LINES, ProcessState
 from .protocol import Failure
+from .systemd_journal import JournalReader
 
 #: systemd.exec(5) names for the states that users read.
 STATES = {
