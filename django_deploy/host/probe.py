@@ -14,7 +14,7 @@ from .processes import choose_manager, has_systemd, lingers, open_manager
 from .protocol import Failure
 from .serving import names_with_sockets
 from .store import Store
-from .transaction import CONFIRM, read_journal
+from .transaction_journal import CONFIRM, read_journal
 from .users import user_name
 
 #: Seconds after confirm in which the old processes should have been stopped.

@@ -1,8 +1,8 @@
 """The transaction of one host: build aside, start aside, switch, confirm; and the way back from anywhere.
 
-Before each phase that has an effect outside the new release's own folder, the journal
-(``.deploy/transaction.json``) says what is about to happen. ``undo`` works from the journal alone, so
-a transaction whose program was killed is undone, or finished, by the next one.
+Before each phase that has an effect outside the new release's own folder, the journal says what is about to
+happen (``transaction_journal.py``). ``undo`` works from the journal alone, so a transaction whose program was
+killed is undone, or finished, by the next one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from .layout import (
     READY,
     RENEWED,
     RETIRED,
-    STATES,
     Layout,
     Release,
     write_atomically,
@@ -34,19 +33,16 @@ from .link import Link
 from .logs import is_meant
 from .migrations import Migrations, Planned
 from .processes import KILL_TIME, Watch
-from .protocol import Failure, ProtocolError
+from .protocol import Failure
 from .pruning import prune
 from .release_making import install, write_files
 from .release_steps import PREFLIGHT_TIMEOUT, ReleaseSteps, report_new_warnings
 from .renewal import copy_release
 from .serving import Serving, has_socket, names_in, names_with_sockets, processes_of
-from .shape import check
 from .static_files import carry_static_files, static_root
 from .store import Store
-from .way_back import MOVES, WayBack
-
-#: The journal's phases, in order.
-PREPARE, START, SWITCH, CONFIRM = PHASES = ("prepare", "start", "switch", "confirm")
+from .transaction_journal import CONFIRM, PREPARE, START, SWITCH, Journal, read_journal
+from .way_back import WayBack
 
 #: Seconds between the switch and the SIGTERM of the old processes: what connected to the old socket
 #: just before the switch is accepted by then.
@@ -73,10 +69,9 @@ class Transaction:
         self._migrations: Optional[Migrations] = None
         self._way_back: Optional[WayBack] = None
         self._made: Optional[Release] = None
-        self._journal_file = layout.private / "transaction.json"
-        self.journal: dict[str, Any] = {}
+        self._journal = Journal(layout)
 
-    # The journal
+    # Begin
 
     def begin(self, expect_live: Optional[str]) -> dict[str, Any]:
         """Mend what a killed program left, then check that the host is as the plan saw it."""
@@ -120,16 +115,16 @@ class Transaction:
                     manager.forget(state.release, [state.name])
 
     def _recover(self) -> None:
-        self.journal = read_journal(self._layout)
-        if self.journal.get("phase") == CONFIRM:
+        self._journal.notes = read_journal(self._layout)
+        if self._journal.phase == CONFIRM:
             # It drains still, or was killed then. What it left is swept at the end of this transaction,
             # or by itself, should this one end before its first note.
             self._settle_states()
-        elif self.journal:
-            release = self.journal["release"]
+        elif self._journal.notes:
+            release = self._journal.release
             self.undo("its host program was killed")
             self._link.report("recovered", release=release, action="undone")
-        self.journal = {}
+        self._journal.notes = {}
 
     def explain(self, failure: Failure) -> Failure:
         """The same, or a better reason: somebody has deleted what was being made."""
@@ -141,11 +136,6 @@ class Transaction:
             "Deploy again.",
             **failure.details,
         )
-
-    def _note(self, phase: str, **fields: Any) -> None:
-        journal = {**self.journal, "phase": phase, **fields}
-        write_atomically(self._journal_file, json.dumps(journal), 0o600)
-        self.journal = journal
 
     # Prepare
 
@@ -174,7 +164,7 @@ class Transaction:
 
     def _make_folder(self, id: str) -> Release:
         release = self._layout.release(id)
-        self._note(PREPARE, release=release.id, previous=self._layout.live(), was=FAILED)
+        self._journal.note(PREPARE, release=release.id, previous=self._layout.live(), was=FAILED)
         if release.path.is_dir() and release.state in (FAILED, PREPARING):
             self._layout.delete_buried()
             release.bury()  # an earlier try at a release that other hosts serve by now
@@ -187,7 +177,7 @@ class Transaction:
 
     def preflight(self, message: dict[str, Any]) -> dict[str, Any]:
         """Start the new release's Django once and let it check itself with the target's settings."""
-        release = self._layout.release(self.journal["release"])
+        release = self._layout.release(self._journal.release)
         live = self._layout.live()
         was = self._layout.release(live) if live else None
         with self._open_beside(was if message["compare"] else None) as before:
@@ -241,7 +231,7 @@ class Transaction:
     def _migrate(self, migrations: Migrations, planned: Planned, message: dict[str, Any]) -> dict[str, Any]:
         """The migrations of a step that do not wait for confirm, with the database to ourselves."""
         if planned.deferred:
-            release = self._layout.release(self.journal["release"])
+            release = self._layout.release(self._journal.release)
             release.defer(planned.deferred_step(message))
         if not planned.commands():
             reason = "its migrations wait until the release is confirmed"
@@ -270,7 +260,7 @@ class Transaction:
             raise
 
     def _warn_of_clearing(self, command: list[str]) -> None:
-        release = self._layout.release(self.journal["release"])
+        release = self._layout.release(self._journal.release)
         folder = release.site.get("static_root")
         is_shared = folder and static_root(release) is None and self._layout.live()
         if is_shared and command[0] == "collectstatic" and {"--clear", "-c"} & set(command):
@@ -293,7 +283,7 @@ class Transaction:
         release = self._layout.release(message["release"])
         if release.state not in (LIVE, RETIRED) or not release.python.exists():
             return {}  # activate() refuses it
-        self._note(PREPARE, release=release.id, previous=self._layout.live(), was=release.state)
+        self._journal.note(PREPARE, release=release.id, previous=self._layout.live(), was=release.state)
         self._steps.open(release, "preflight")
         self._migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
         self._way_back = WayBack(self._layout, self._link, self._keep_open, release, self._steps.on_line)
@@ -332,20 +322,20 @@ class Transaction:
         self._link.stop_if_lost()
         if self._way_back is None or self._migrations is None:
             raise Failure("BadRequest", "nothing was planned to be taken back")
-        self._note(self.journal["phase"], reversed=self._way_back.moves())
+        self._journal.note(self._journal.phase, reversed=self._way_back.moves())
         try:
             names = self._way_back.reverse(self._migrations, message["backup"])
         except Failure:
-            self._note(self.journal["phase"], reversed=self._way_back.moves())
+            self._journal.note(self._journal.phase, reversed=self._way_back.moves())
             raise
         return {"result": {"unapplied": names}}
 
     def _apply_again(self) -> Optional[Failure]:
         """What the way back had taken back, as the release that stays live needs it."""
-        moved = self.journal.get("reversed") or []
+        moved = self._journal.notes.get("reversed")
         if not moved:
             return None
-        live = self._layout.release(self.journal["previous"])
+        live = self._layout.release(self._journal.previous)
         way_back = WayBack(self._layout, self._link, self._keep_open, live, self._steps.on_line)
         try:
             names = ", ".join(way_back.apply_again(moved))
@@ -364,17 +354,18 @@ class Transaction:
         self._link.stop_if_lost()
         release = self._layout.release(message["release"])
         record, previous = release.record, self._layout.live()
-        was = self.journal["was"] if self.journal.get("release") == release.id else release.state
+        is_noted = self._journal.notes.get("release") == release.id
+        was = self._journal.was if is_noted else release.state
         if was == READY or not release.python.exists():
             raise Failure("NoSuchRelease", f"release {release.id} was never live")
         self._steps.dismiss()
         if was == FAILED:
             release.mark(READY)
-        self._note(START, release=release.id, previous=previous, was=was)
+        self._journal.note(START, release=release.id, previous=previous, was=was)
         self._carry_static_files(release)
         checked = self._serving.start(release, record, previous)
         self._link.stop_if_lost()
-        self._note(SWITCH)
+        self._journal.note(SWITCH)
         # Both releases start with the host until confirm, so that wherever the links point is served.
         self._serving.manager_of(release).enable(release.id, names_in(record))
         self._serving.switch(record["processes"], release.id)
@@ -399,7 +390,7 @@ class Transaction:
             self._serving.look()
             if time.monotonic() >= until:
                 return {}
-            self._serving.look_at_health(self._layout.release(self.journal["release"]))
+            self._serving.look_at_health(self._layout.release(self._journal.release))
             self._link.pause(min(HOLD_INTERVAL, max(until - time.monotonic(), 0.0)))
 
     # Without a new release
@@ -488,12 +479,12 @@ class Transaction:
 
         ``done``: what the history is to know of the way here, see ``Timeline``.
         """
-        if self.journal.get("phase") != SWITCH:
+        if self._journal.phase != SWITCH:
             raise Failure("BadRequest", "nothing was activated")
         self._link.stop_if_lost()
-        release, previous = self.journal["release"], self.journal["previous"]
+        release, previous = self._journal.release, self._journal.previous
         self._serving.point(self._layout.current, f"releases/{release}")
-        self._note(CONFIRM, at=round(time.time(), 3))
+        self._journal.note(CONFIRM, at=round(time.time(), 3))
         with self._tidying(f"{release} is live, but"):
             self._settle_states()
             self._disable(previous)
@@ -514,7 +505,7 @@ class Transaction:
             )
 
     def _settle_states(self) -> None:
-        release, previous = self.journal["release"], self.journal["previous"]
+        release, previous = self._journal.release, self._journal.previous
         if previous not in (None, release):
             is_renewed = self._layout.release(release).known_record.get("renews") == previous
             self._layout.release(previous).mark(RENEWED if is_renewed else RETIRED)
@@ -523,7 +514,7 @@ class Transaction:
 
     def _disable(self, previous: Optional[str]) -> None:
         """The old release goes on until it is drained, and does not come back when the host starts."""
-        if previous in (None, self.journal["release"]):
+        if previous in (None, self._journal.release):
             return
         release = self._layout.release(previous)
         try:
@@ -534,8 +525,8 @@ class Transaction:
     def _record_history(self, message: dict[str, Any], done: dict[str, Any]) -> None:
         entry = {
             "action": message.get("action", "deploy"),
-            "release": self.journal["release"],
-            "previous": self.journal["previous"],
+            "release": self._journal.release,
+            "previous": self._journal.previous,
             "by": message.get("by", ""),
             "left_out": message.get("left_out", []),
             **done,
@@ -613,7 +604,7 @@ class Transaction:
     def _settled_release(self) -> Release:
         """The live release, unless a deployment could still take it back."""
         live = self._layout.live()
-        if live is None or self.journal.get("phase", CONFIRM) != CONFIRM:
+        if live is None or self._journal.phase not in ("", CONFIRM):
             raise Failure("BadRequest", "no release was confirmed")
         return self._layout.release(live)
 
@@ -624,18 +615,18 @@ class Transaction:
         """
         if not self.is_to_be_finished():
             return
-        release = self.journal["release"]
+        release = self._journal.release
         left = self._serving.stop_all_but(release, patience=0.0)
         with self._tidying(f"{release} is live, but"):
             self._settle_states()
             self._serving.remove_sockets(release, left)
-            self._journal_file.unlink()
+            self._journal.delete_file()
             self._prune(keep)
 
     def is_to_be_finished(self) -> bool:
         """Whether what it has confirmed still drains, and no other one has begun to change anything."""
         found = read_journal(self._layout)
-        return (found.get("phase"), found.get("release")) == (CONFIRM, self.journal["release"])
+        return (found.get("phase"), found.get("release")) == (CONFIRM, self._journal.release)
 
     def _prune(self, keep: int) -> None:
         """Also after a failure: failed releases are not to fill the disk."""
@@ -658,30 +649,30 @@ class Transaction:
 
     def undo(self, reason: str) -> dict[str, Any]:
         """Put everything back as the journal found it; safe to repeat. Gives the live release."""
-        if not self.journal:
+        if not self._journal.notes:
             self._steps.kill()
-        if not self.journal or self.journal["phase"] == CONFIRM:
+        if self._journal.phase in ("", CONFIRM):
             return {"live": self._layout.live()}
-        release, previous = self.journal["release"], self.journal["previous"]
+        release, previous = self._journal.release, self._journal.previous
         self._steps.kill()
         self._layout.give_up_reserve()
         failure = self._apply_again()
-        if self.journal["phase"] == SWITCH:
+        if self._journal.phase == SWITCH:
             self._serving.switch_back(previous)
-        if self.journal["phase"] in (START, SWITCH) and previous is not None:
+        if self._journal.phase in (START, SWITCH) and previous is not None:
             self._serving.start_again(release, previous)
         left = self._serving.stop_all_but(previous, patience=UNDO_PATIENCE)
         if previous is None:
             for manager in self._serving.managers():
                 manager.close()
-        if self.journal["phase"] == SWITCH and previous is not None:
+        if self._journal.phase == SWITCH and previous is not None:
             self._serving.restart_old(self._layout.release(previous))
         with self._tidying(f"{previous or 'nothing'} is live as before, but"):
-            self._layout.release(release).mark(self.journal["was"])
+            self._layout.release(release).mark(self._journal.was)
             self._serving.remove_sockets(previous, left)
-            self._journal_file.unlink(missing_ok=True)
+            self._journal.delete_file()
             self._prune(sys.maxsize)
-        self.journal = {}
+        self._journal.notes = {}
         if failure is not None:
             raise failure
         self._link.report("reverted", release=release, live=previous, reason=reason)
@@ -696,30 +687,3 @@ def note_cleanup(layout: Layout, hindrance: str) -> None:
             notice.write_text(f"old releases could not be removed: {hindrance}\n")
         else:
             notice.unlink(missing_ok=True)
-
-
-def read_journal(layout: Layout) -> dict[str, Any]:
-    """The transaction that is open or was left open, empty when there is none."""
-    try:
-        journal = json.loads((layout.private / "transaction.json").read_text())
-    except (OSError, ValueError):
-        return {}  # it is written by rename: damage means that nothing had begun
-    return journal if isinstance(journal, dict) and _is_sound(journal, layout) else {}
-
-
-def _is_sound(journal: dict[str, Any], layout: Layout) -> bool:
-    """It names releases, and one that is there to go back to, unless that is over.
-
-    Nothing is stopped or switched on the word of a damaged file.
-    """
-    release, previous = journal.get("release"), journal.get("previous")
-    try:
-        check(journal, {"at?": float, "reversed?": MOVES}, "journal")
-        layout.release(str(release))
-        if previous is not None:
-            old = layout.release(str(previous))
-            if journal.get("phase") != CONFIRM:
-                _ = old.record
-    except (Failure, ProtocolError):
-        return False
-    return journal.get("phase") in PHASES and journal.get("was", FAILED) in STATES
