@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
-from . import backups, environment, history, maintenance, protocol
+from . import backups, deferred, environment, history, maintenance, protocol, restoration, upkeep
 from .copies import Copies
 from .examination import examine, reach_databases
 from .judgement import POLICIES
@@ -23,12 +23,14 @@ from .migrations import Migrations
 from .probe import probe
 from .processes import open_manager
 from .protocol import Failure, ProtocolError
+from .pruning import note_cleanup
 from .rehearsal import Rehearsal
 from .release_making import unpack_tools
+from .serving import DRAIN_TIME
 from .shape import Shape, check
 from .store import FILE_NAME, Store, read_piece
 from .timeline import Timeline
-from .transaction import DRAIN_TIME, Transaction, note_cleanup
+from .transaction import Transaction
 
 #: What to do about a disk that takes no more.
 REMEDIES = {
@@ -269,11 +271,11 @@ class Program:
         """``process``: its instances are stopped and started."""
         transaction = self._open_transaction()
         self._lock.show_phase("restarting")
-        return transaction.restart(message)
+        return upkeep.restart(transaction.context, message)
 
     def _maintain(self, message: dict[str, Any]) -> dict[str, Any]:
         """``notice``: on, with ``message``, ``retry_after``, ``since`` and ``by``; null: off."""
-        return self._open_transaction().maintain(message)
+        return upkeep.maintain(self._open_transaction().context, message)
 
     def _list_backups(self, message: dict[str, Any]) -> dict[str, Any]:
         """Those of this host, oldest first; without what their tables had, which may be much."""
@@ -283,13 +285,13 @@ class Program:
 
     def _compare_backup(self, message: dict[str, Any]) -> dict[str, Any]:
         """``backup`` (a name), ``target``, ``shared_with``: what putting it back would lose, ``since``."""
-        return self._open_transaction().compare_backup(message)
+        return restoration.compare_backup(self._open_transaction().context, message)
 
     def _restore_backup(self, message: dict[str, Any]) -> dict[str, Any]:
         """``backup``, ``target``, ``by``, ``keep``. Gives the name of the one made first, ``safe``."""
         transaction = self._open_transaction()
         self._lock.show_phase("putting back a backup")
-        return transaction.restore_backup(message)
+        return restoration.restore_backup(transaction.context, message)
 
     def _preflight(self, message: dict[str, Any]) -> dict[str, Any]:
         """``commands``: the names of the steps' commands; ``required``: of those that no app may lack.
@@ -358,13 +360,14 @@ class Program:
         """After confirm, or with nothing begun: earlier releases' processes have ended."""
         transaction = self._settled_transaction()
         self._lock.show_phase("stopping what ran before")
-        return transaction.drain()
+        return deferred.drain(transaction.context, transaction.settled_release())
 
     def _migrate_deferred(self, message: dict[str, Any]) -> dict[str, Any]:
         """``target``, ``backup``. Runs what waited for confirm; no failure takes the release back."""
         transaction = self._settled_transaction()
         self._lock.show_phase("running the migrations that waited")
-        return transaction.migrate_deferred(message, self._lock.by)
+        waiting = deferred.DeferredMigrations(transaction.context, transaction.settled_release())
+        return waiting.run(message, self._lock.by)
 
     # The end
 

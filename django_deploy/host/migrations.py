@@ -69,6 +69,18 @@ class Planned:
         place = step.get("place", step["database"])
         return cls(step["command"], step["database"], names, [], names, place=place, torn=torn)
 
+    def run(
+        self, run: Callable[[dict[str, Any]], dict[str, Any]], message: dict[str, Any], applied: list[str]
+    ) -> dict[str, Any]:
+        """Run one of its commands; a failure tells of what was ``applied`` before as well: it stays."""
+        try:
+            return run(message)
+        except Failure as failure:
+            failure.details["applied"] = [*applied, *failure.details.get("applied", ())]
+            if not message["isolated"]:  # such a process does not say what it applied
+                self.tell_what_is_torn(failure)
+            raise
+
     def tell_what_is_torn(self, failure: Failure) -> None:
         """Behind those that it says were applied one has failed: a part of that may have stayed."""
         # Behind a space stands the database, where it is another one.

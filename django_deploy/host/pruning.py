@@ -85,3 +85,13 @@ def _prune_tools(layout: Layout, wanted: set[str]) -> None:
             # A supervisord runs for as long as the host does, and from the folder that it was started in.
             if tool.name not in wanted and not is_young and not (tool / "supervisor").is_dir():
                 shutil.rmtree(tool)
+
+
+def note_cleanup(layout: Layout, hindrance: str) -> None:
+    """For the next deployment to warn of: the deployer of this one has left, or waits for no such thing."""
+    notice = layout.private / "cleanup-failed"
+    with suppress(OSError):
+        if hindrance:
+            notice.write_text(f"old releases could not be removed: {hindrance}\n")
+        else:
+            notice.unlink(missing_ok=True)

@@ -11,12 +11,12 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Optional
 
-from . import environment, history, maintenance, rehearsal
-from .backups import Backups
+from . import environment, history, rehearsal
 from .comparison import compare
+from .context import Context
 from .copies import Copies
 from .layout import (
     FAILED,
@@ -30,23 +30,17 @@ from .layout import (
     write_atomically,
 )
 from .link import Link
-from .logs import is_meant
 from .migrations import Migrations, Planned
-from .processes import KILL_TIME, Watch
 from .protocol import Failure
-from .pruning import prune
+from .pruning import note_cleanup, prune
 from .release_making import install, write_files
 from .release_steps import PREFLIGHT_TIMEOUT, ReleaseSteps, report_new_warnings
 from .renewal import copy_release
-from .serving import Serving, has_socket, names_in, names_with_sockets, processes_of
+from .serving import names_in
 from .static_files import carry_static_files, static_root
 from .store import Store
 from .transaction_journal import CONFIRM, PREPARE, START, SWITCH, Journal, read_journal
 from .way_back import WayBack
-
-#: Seconds between the switch and the SIGTERM of the old processes: what connected to the old socket
-#: just before the switch is accepted by then.
-DRAIN_TIME = 2.0
 
 #: Seconds that undoing a deployment waits for processes to end; they do so without us as well.
 UNDO_PATIENCE = 30.0
@@ -63,9 +57,9 @@ class Transaction:
         self._layout = layout
         self._link = link
         self._store = store
-        self._steps = ReleaseSteps(link, keep_open)
-        self._serving = Serving(layout, link, keep_open)
-        self._keep_open = keep_open
+        self.context = Context(layout, link, keep_open)
+        self._steps = self.context.steps
+        self._serving = self.context.serving
         self._migrations: Optional[Migrations] = None
         self._way_back: Optional[WayBack] = None
         self._made: Optional[Release] = None
@@ -191,7 +185,7 @@ class Transaction:
     @contextmanager
     def _open_beside(self, release: Optional[Release]) -> Iterator[ReleaseSteps]:
         """The Django of another release, if there is one; it starts while one does something else."""
-        steps = ReleaseSteps(self._link, self._keep_open)
+        steps = ReleaseSteps(self._link, self.context.keep_open)
         try:
             if release is not None:
                 steps.open_if_whole(release, "preflight")
@@ -202,7 +196,7 @@ class Transaction:
     def plan_migrations(self, message: dict[str, Any]) -> dict[str, Any]:
         """Judge what the ``migrate`` steps will do, ahead of all steps."""
         self._steps.name = "preflight"
-        self._migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
+        self._migrations = self.context.migrations(message["target"])
         return self._migrations.plan(lambda request: self._steps.ask(request, PREFLIGHT_TIMEOUT), message)
 
     def step(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -240,24 +234,12 @@ class Transaction:
         with migrations.guard(self._steps.ask, planned.database):
             migrations.back_up(self._steps.ask_until_lost, planned)
             for command in planned.commands():
-                result = self._run_also(applied, {**message, "command": command}, planned)
+                result = planned.run(self._steps.run, {**message, "command": command}, applied)
                 applied += result.get("result", {}).get("applied", ())
         if message["isolated"]:
             applied = planned.early
         done = {**result.get("result", {}), "applied": applied}
         return {**result, "result": done, "deferred": planned.deferred}
-
-    def _run_also(
-        self, applied: list[str], message: dict[str, Any], planned: Optional[Planned] = None
-    ) -> dict[str, Any]:
-        """A failure tells of what was applied before as well: it stays."""
-        try:
-            return self._steps.run(message)
-        except Failure as failure:
-            failure.details["applied"] = [*applied, *failure.details.get("applied", ())]
-            if planned and not message["isolated"]:  # such a process does not say what it applied
-                planned.tell_what_is_torn(failure)
-            raise
 
     def _warn_of_clearing(self, command: list[str]) -> None:
         release = self._layout.release(self._journal.release)
@@ -285,8 +267,10 @@ class Transaction:
             return {}  # activate() refuses it
         self._journal.note(PREPARE, release=release.id, previous=self._layout.live(), was=release.state)
         self._steps.open(release, "preflight")
-        self._migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
-        self._way_back = WayBack(self._layout, self._link, self._keep_open, release, self._steps.on_line)
+        self._migrations = self.context.migrations(message["target"])
+        self._way_back = WayBack(
+            self._layout, self._link, self.context.keep_open, release, self._steps.on_line
+        )
         self._tell_what_has_begun(release)
 
         def ask(request: dict[str, Any]) -> dict[str, Any]:
@@ -336,7 +320,7 @@ class Transaction:
         if not moved:
             return None
         live = self._layout.release(self._journal.previous)
-        way_back = WayBack(self._layout, self._link, self._keep_open, live, self._steps.on_line)
+        way_back = WayBack(self._layout, self._link, self.context.keep_open, live, self._steps.on_line)
         try:
             names = ", ".join(way_back.apply_again(moved))
         except Failure as failure:
@@ -393,85 +377,6 @@ class Transaction:
             self._serving.look_at_health(self._layout.release(self._journal.release))
             self._link.pause(min(HOLD_INTERVAL, max(until - time.monotonic(), 0.0)))
 
-    # Without a new release
-
-    def restart(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Stop and start the instances of one ``process`` of the live release, one after the other."""
-        release = self._layout.release(self._layout.live() or "")
-        wanted = [p for p in release.record["processes"] if is_meant(message["process"], p["name"])]
-        for process in wanted:
-            self._link.stop_if_lost()
-            name = process["name"]
-            if there := self._serving.end(release, [name]):
-                raise Failure("ProcessFailed", f"process {there[0]!r} does not stop")
-            manager = self._serving.manager_of(release)
-            self._link.report("process.started", process=name, release=release.id)
-            manager.start(release.id, [process])
-            Watch(manager, release.id, [name]).until_settled([], self._link.pause)
-        return {"processes": [process["name"] for process in wanted]}
-
-    def maintain(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Have visitors see the maintenance page, or the site again; the live release runs on behind it."""
-        release = self._layout.release(self._layout.live() or "")
-        processes = release.record["processes"]
-        if not any(has_socket(process) for process in processes):
-            remedy = "It takes the place of a process with {socket} in its command."
-            raise Failure("BadRequest", "no process of the live release has a socket of ours", remedy)
-        was, text = maintenance.notice(self._layout), message["notice"]
-        if text is not None:
-            name = (was or {}).get("manager") or release.record["manager"]
-            manager = self._serving.open_manager(release, name)
-            maintenance.start(self._layout, manager, {**text, "manager": name})
-            self._serving.lead_sockets(names_with_sockets(processes), release.id)
-        elif was is not None:
-            maintenance.say_that_it_is_off(self._layout)
-            self._serving.lead_sockets(names_with_sockets(processes), release.id)
-            self._link.pause(DRAIN_TIME)
-            name = was.get("manager") or release.record["manager"]
-            maintenance.end(self._layout, self._serving.open_manager(release, name))
-        return {"was": was is not None}
-
-    # Backups
-
-    def compare_backup(self, message: dict[str, Any]) -> dict[str, Any]:
-        """What would be lost if a backup were put back now, as the live release sees it."""
-        backups = Backups(self._layout, self._link)
-        backup = backups.find(message["backup"])
-        backups.verify(backup)
-        self._open_live("restore")
-        since = backups.compare(self._steps.ask, backup)
-        migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
-        migrations.check_owners({**since, "database": backup["alias"]}, message["shared_with"])
-        return {"since": since}
-
-    def restore_backup(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Back up what is there, then put the backup back; a deployer that is lost does not stop that."""
-        self._link.stop_if_lost()
-        backups = Backups(self._layout, self._link)
-        backup = backups.find(message["backup"])
-        self._open_live("restore")
-        migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
-        with migrations.guard(self._steps.ask, backup["alias"]):
-            safe = backups.make(
-                self._steps.ask_until_lost,
-                backup["alias"],
-                before=f"putting back {backup['name']}",
-                target=message["target"],
-                keep=message["keep"],
-                spared=backup["name"],
-            )
-            backups.restore(self._steps.ask, backup)
-        live = self._layout.live()
-        entry = {"action": "restore", "release": live, "previous": live, "by": message["by"]}
-        history.append(self._layout, {**entry, "left_out": [], "backup": backup["name"]})
-        return {"safe": safe}
-
-    def _open_live(self, name: str) -> None:
-        """Start the live release's Django, unless it runs."""
-        self._steps.name = name
-        if not self._steps.is_open:
-            self._steps.open(self._layout.release(self._layout.live() or ""), name)
-
     # Confirm
 
     def confirm(self, message: dict[str, Any], done: dict[str, Any]) -> dict[str, Any]:
@@ -485,24 +390,12 @@ class Transaction:
         release, previous = self._journal.release, self._journal.previous
         self._serving.point(self._layout.current, f"releases/{release}")
         self._journal.note(CONFIRM, at=round(time.time(), 3))
-        with self._tidying(f"{release} is live, but"):
+        with self.context.tidying(f"{release} is live, but"):
             self._settle_states()
             self._disable(previous)
             self._record_history(message, done)
         self._link.report("confirmed", release=release, previous=previous)
         return {"release": release, "previous": previous}
-
-    @contextmanager
-    def _tidying(self, what: str) -> Iterator[None]:
-        """What is not worth a failure: the next deployment does it where the disk takes no more now."""
-        try:
-            yield
-        except OSError as error:
-            self._link.report(
-                "warning",
-                message=f"{what} something could not be written down: {error}",
-                remedy="Look at the host's disk. The next deployment puts it right.",
-            )
 
     def _settle_states(self) -> None:
         release, previous = self._journal.release, self._journal.previous
@@ -533,75 +426,7 @@ class Transaction:
         }
         history.append(self._layout, entry)
 
-    def _record_migrations(self, by: str, applied: list[str], phases: list[dict[str, Any]]) -> None:
-        """Those that waited for confirm, which the history has noted by then."""
-        live = self._settled_release().id
-        entry = {"action": "migrate", "release": live, "previous": live, "by": by, "left_out": []}
-        with self._tidying("the migrations were applied, but"):
-            history.append(self._layout, {**entry, "applied": applied, "phases": phases})
-
-    # What waited for confirm
-
-    def drain(self) -> dict[str, Any]:
-        """No code but the live release's runs here any more: migrations follow that it could not bear."""
-        live = self._settled_release()
-        time.sleep(DRAIN_TIME)
-        times = [process["stop_timeout"] for r in self._layout.all_releases() for process in processes_of(r)]
-        left = self._serving.stop_all_but(live.id, patience=max(times, default=0.0) + KILL_TIME)
-        self._serving.remove_sockets(live.id, left)
-        if left:
-            there = ", ".join(f"{name} of {release}" for name, release in left)
-            raise Failure("ProcessFailed", f"processes of earlier releases do not stop: {there}")
-        return {}
-
-    def migrate_deferred(self, message: dict[str, Any], by: str) -> dict[str, Any]:
-        """Run the migrations that waited until nobody but the live release uses the database."""
-        applied: list[str] = []
-        phases: list[dict[str, Any]] = []
-        try:
-            self._migrate_deferred(message, applied, phases)
-        except Failure as failure:
-            applied = failure.details.get("applied", applied)
-            if torn := failure.details.get("torn"):
-                with self._tidying("a part of a migration may have been applied, but"):
-                    self._settled_release().tear(torn)
-            raise
-        finally:
-            if applied:
-                self._record_migrations(by, applied, phases)
-        return {"result": {"applied": applied}}
-
-    def _migrate_deferred(
-        self, message: dict[str, Any], applied: list[str], phases: list[dict[str, Any]]
-    ) -> None:
-        """Adds to ``applied`` and ``phases`` what was done."""
-        release = self._settled_release()
-        self._steps.close()
-        self._steps.open(release, "migrate")
-        migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
-        for step in release.deferred:
-            name = self._steps.name = " ".join(step["command"])
-            self._link.report("step.started", step=name)
-            at, started = round(time.time(), 3), time.monotonic()
-            with migrations.guard(self._steps.ask, step["database"]):
-                self._back_up_again(migrations, step, message["backup"])
-                planned = Planned.of_deferred(step)
-                result = self._run_also(applied, step, planned).get("result", {})
-            applied += step["migrations"] if step["isolated"] else result.get("applied", ())
-            seconds = round(time.monotonic() - started, 3)
-            phases.append({"phase": "migrate", "step": name, "at": at, "seconds": seconds})
-            self._link.report("step.finished", step=name, seconds=seconds, result=result)
-        release.defer(None)
-
-    def _back_up_again(
-        self, migrations: Migrations, step: dict[str, Any], wanted: Optional[dict[str, Any]]
-    ) -> None:
-        """What waited for confirm takes something away, and the site has been written to since the switch."""
-        if wanted is not None:
-            before = f"migrating {', '.join(step['migrations'][:3])}"
-            migrations.dump(self._steps.ask_until_lost, step["database"], before, wanted["keep"])
-
-    def _settled_release(self) -> Release:
+    def settled_release(self) -> Release:
         """The live release, unless a deployment could still take it back."""
         live = self._layout.live()
         if live is None or self._journal.phase not in ("", CONFIRM):
@@ -617,7 +442,7 @@ class Transaction:
             return
         release = self._journal.release
         left = self._serving.stop_all_but(release, patience=0.0)
-        with self._tidying(f"{release} is live, but"):
+        with self.context.tidying(f"{release} is live, but"):
             self._settle_states()
             self._serving.remove_sockets(release, left)
             self._journal.delete_file()
@@ -667,7 +492,7 @@ class Transaction:
                 manager.close()
         if self._journal.phase == SWITCH and previous is not None:
             self._serving.restart_old(self._layout.release(previous))
-        with self._tidying(f"{previous or 'nothing'} is live as before, but"):
+        with self.context.tidying(f"{previous or 'nothing'} is live as before, but"):
             self._layout.release(release).mark(self._journal.was)
             self._serving.remove_sockets(previous, left)
             self._journal.delete_file()
@@ -677,13 +502,3 @@ class Transaction:
             raise failure
         self._link.report("reverted", release=release, live=previous, reason=reason)
         return {"live": previous}
-
-
-def note_cleanup(layout: Layout, hindrance: str) -> None:
-    """For the next deployment to warn of: the deployer of this one has left, or waits for no such thing."""
-    notice = layout.private / "cleanup-failed"
-    with suppress(OSError):
-        if hindrance:
-            notice.write_text(f"old releases could not be removed: {hindrance}\n")
-        else:
-            notice.unlink(missing_ok=True)
