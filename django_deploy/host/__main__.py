@@ -409,7 +409,7 @@ class Program:
         reverted = self._revert(self._link.reason)
         self._link.flush()
         self._store.keep_arrived()
-        self._layout.delete_buried()
+        self._layout.delete_discarded()
         return 1 if was_open or not reverted else 0
 
     def _drain(self, transaction: Transaction, keep: int) -> None:
@@ -426,7 +426,7 @@ class Program:
                 self._lock.release()
                 break
             time.sleep(LOCK_LOOK)
-        if hindrance := self._layout.delete_buried():
+        if hindrance := self._layout.delete_discarded():
             note_cleanup(self._layout, hindrance)
 
 

@@ -220,8 +220,8 @@ class Layout:
         fresh.symlink_to(to)
         os.replace(fresh, link)
 
-    def delete_buried(self) -> str:
-        """Delete what was buried, as far as it goes; somebody else may be at it. Gives what hindered it."""
+    def delete_discarded(self) -> str:
+        """Delete what was discarded, as far as it goes; others may do so, too. Gives what hindered it."""
         hindrance = ""
         for folder in self.releases.glob(".*.deleted"):
             try:
@@ -331,7 +331,7 @@ class Release:
         """The migrations of which a part may have been applied after it was confirmed."""
         return [name for step in self.deferred for name in step.get("begun", ())]
 
-    def bury(self) -> None:
+    def discard(self) -> None:
         """Take it away in one step; what is left of it is deleted at leisure, and at the next chance."""
         os.replace(self.path, self.path.with_name(f".{self.id}.deleted"))
 

@@ -81,7 +81,7 @@ class Link:
         self._receive = receive
         self._heartbeat = heartbeat
         self._silence = silence
-        self._ear = protocol.Ear(silence / heartbeat)
+        self._pulse = protocol.PulseMonitor(silence / heartbeat)
         self._on_loss = on_loss
         self._secrets: set[str] = set()
         self._requests: queue.Queue[Optional[dict[str, Any]]] = queue.Queue()
@@ -176,13 +176,13 @@ class Link:
 
     def _read_message(self) -> None:
         line = self._source.readline(protocol.MAX_LINE)
-        self._ear.hear()
+        self._pulse.hear()
         if not line.endswith(b"\n"):
             raise EOFError
         message = protocol.decode(line)
         if "blob" in message:
             check(message, _RECIPE if "base" in message else _BLOB, "blob")
-            self._receive(message, BlobReader(self._source, message["size"], self._ear.hear))
+            self._receive(message, BlobReader(self._source, message["size"], self._pulse.hear))
         elif "abort" in message:
             self.lose("abort")
         elif "request" in message:
@@ -200,7 +200,7 @@ class Link:
         beat = protocol.encode({"heartbeat": True})
         while True:
             time.sleep(self._heartbeat)
-            if not self.lost.is_set() and self._ear.looks_in_vain():
+            if not self.lost.is_set() and self._pulse.looks_in_vain():
                 self.lose(f"no sign of the deployer for {self._silence:.0f} s")
             elif self._outgoing.empty():
                 self._outgoing.put(beat)

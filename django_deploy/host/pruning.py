@@ -22,7 +22,7 @@ IN_RELEASE = re.compile(rf"/releases/({RELEASE_ID.pattern})\b")
 
 
 def prune(layout: Layout, store: Store, keep: int) -> list[str]:
-    """Bury old releases; gives the ids that went.
+    """Discard old releases; gives the ids that went.
 
     ``keep`` counts the releases that were live once; neither failed ones nor those that somebody went back
     from push others out. The live one, the one to which ``deploy_rollback`` would go back, and those that any
@@ -34,7 +34,7 @@ def prune(layout: Layout, store: Store, keep: int) -> list[str]:
     unshared = cache.distributions(doomed) - cache.distributions(kept) if doomed else set()
     wheels = _wheels(doomed)
     for release in doomed:
-        release.bury()
+        release.discard()
     tools = {Path(path).name for release in kept for path in release.known_record.get("tools", {}).values()}
     _prune_tools(layout, tools)
     store.prune(tools | _wheels(kept), wheels)

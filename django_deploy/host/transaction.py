@@ -160,8 +160,8 @@ class Transaction:
         release = self._layout.release(id)
         self._journal.note(PREPARE, release=release.id, previous=self._layout.live(), was=FAILED)
         if release.path.is_dir() and release.state in (FAILED, PREPARING):
-            self._layout.delete_buried()
-            release.bury()  # an earlier try at a release that other hosts serve by now
+            self._layout.delete_discarded()
+            release.discard()  # an earlier try at a release that other hosts serve by now
         release.path.mkdir(mode=0o755)
         release.mark(PREPARING)
         self._made = release

@@ -192,13 +192,13 @@ def test_a_release_that_somebody_has_deleted_is_not_marked(layout):
     assert list(layout.releases.iterdir()) == []
 
 
-def test_a_release_is_buried_in_one_step_and_deleted_later(layout):
+def test_a_release_is_discarded_in_one_step_and_deleted_later(layout):
     (layout.releases / ID / "venv").mkdir(parents=True)
 
-    layout.release(ID).bury()
+    layout.release(ID).discard()
     assert layout.all_releases() == []
 
-    layout.delete_buried()
+    layout.delete_discarded()
     assert list(layout.releases.iterdir()) == []
 
 
