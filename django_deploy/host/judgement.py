@@ -28,13 +28,17 @@ class Code:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An operation that cannot be done, and why; ``number`` is its place in the migration, from 0."""
+    """An operation that cannot be done, and why.
+
+    ``number`` is its place in the migration, from 0; ``what`` is the effect of it that was found unsafe.
+    """
 
     migration: str
     operation: str
     reason: str
     remedy: str = ""
     number: int = 0
+    what: str = ""
 
     def lines(self) -> list[str]:
         return [f"{self.migration}: {self.operation}", f"    {self.reason}"]
@@ -85,7 +89,14 @@ def _unsafe(migration: Migration, running: Sequence[Code]) -> Iterator[Refusal]:
         for effect in operation["effects"]:
             if effect["category"] == CONTRACT:
                 for reason in _reasons(effect, running):
-                    yield Refusal(migration["name"], operation["words"], reason, effect["remedy"], number)
+                    yield Refusal(
+                        migration["name"],
+                        operation["words"],
+                        reason,
+                        effect["remedy"],
+                        number,
+                        effect["what"],
+                    )
 
 
 def _reasons(effect: dict[str, Any], running: Sequence[Code]) -> Iterator[str]:
@@ -129,7 +140,7 @@ def _impatient(
 def _why_needed(effect: dict[str, Any], own: Sequence[Refusal], parent: str) -> tuple[str, str]:
     """Why it cannot wait, and the remedy; ``own`` are the reasons for which its migration has to."""
     for refusal in own:
-        if refusal.reason.startswith(f"{effect['what']};"):
+        if refusal.what == effect["what"]:
             return f"{refusal.reason}; and it cannot wait, as the new release needs it", ""
     if own:
         why = f"the same migration has to wait, as it {own[0].reason}"

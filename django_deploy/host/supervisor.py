@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import commands
-from .layout import Layout, write_atomically
+from .layout import RELEASE_ID, Layout, write_atomically
 from .log_files import FileReader
 from .processes import LOG_LINES, ProcessState
 from .protocol import Failure
@@ -104,7 +104,7 @@ exec {argv}
 """
 
 #: A program is named ``<process>@<release>``.
-PROGRAM_NAME = re.compile(r"(.+)@(\d{8}T\d{6}Z-[0-9a-f]{7})")
+PROGRAM_NAME = re.compile(rf"(.+)@({RELEASE_ID.pattern})")
 
 #: What supervisord's log says of a program that ended.
 HOW_IT_ENDED = re.compile(r" (stopped|exited): (\S+) \((.*)\)$")

@@ -19,6 +19,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from .columns import alterations, bound, is_filled
 from .databases import place
 from .effects import CONTRACT, OPAQUE, Judged
+from .migrations import needs
 from .operations import Reading, judge_operation, words
 from .row_counts import COUNT, value
 
@@ -64,7 +65,7 @@ def judge_applied(alias: str, names: Sequence[str]) -> dict[str, Any]:
     found = [
         {
             "name": _name(migration),
-            "needs": _needs(executor.loader, migration, wanted),
+            "needs": needs(executor.loader, migration, wanted),
             "is_whole": migration.atomic and connection.features.can_rollback_ddl,
             "operations": [
                 {**judged.as_dict(), "reversible": judged.is_reversible and is_whole(migration)}
@@ -160,12 +161,6 @@ def _name(migration: Migration) -> str:
 
 def _names(loader: MigrationLoader) -> set[str]:
     return {f"{app}.{name}" for app, name in loader.graph.nodes}
-
-
-def _needs(loader: MigrationLoader, migration: Migration, names: Collection[str]) -> list[str]:
-    parents = loader.graph.node_map[migration.app_label, migration.name].parents
-    found = (f"{parent.key[0]}.{parent.key[1]}" for parent in parents)
-    return sorted(name for name in found if name in names)
 
 
 # What is lost
