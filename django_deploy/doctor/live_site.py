@@ -10,7 +10,7 @@ from django_deploy.doctor.finding import Finding, error, not_checked, ok, warnin
 from django_deploy.doctor.machine import unexamined
 from django_deploy.doctor.subject import Subject
 from django_deploy.exceptions import DeployError, RequestFailed
-from django_deploy.host.transaction import CONFIRM
+from django_deploy.host.transaction_journal import CONFIRM
 
 #: The states in which a process serves, or soon will.
 UP = frozenset({"running", "starting"})

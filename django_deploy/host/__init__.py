@@ -19,7 +19,8 @@ From the deployer
     ``{"id": N, "request": NAME, ...}``
         A request, answered in order. The deployer need not wait for a reply before it sends the next
         one: when a request fails, those behind it that need its transaction are answered with
-        ``Aborted``. The whitelist, with each request's fields, is ``REQUESTS`` in ``__main__.py``.
+        ``Aborted``. The whitelist is ``REQUESTS`` in ``__main__.py``, each request's fields are in
+        ``requests.py``.
     ``{"abort": true}``
         Ctrl-C: what runs is stopped (a step that must not be is finished), the transaction is undone.
     ``{"heartbeat": true}``

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import sys
 import time
 from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
-from . import backups, environment, history, maintenance, protocol
+from . import backups, deferred, environment, history, protocol, requests, restoration, upkeep
 from .copies import Copies
 from .examination import examine, reach_databases
-from .judgement import POLICIES
-from .layout import READ_ONLY_REMEDY, RECORD, RELEASE_ID, SHA256, Layout, Release
+from .layout import READ_ONLY_REMEDY, Layout, Release
 from .link import BlobReader, Link
 from .lock import Lock
-from .logs import MAX_LINES, LogReader, Logs, as_event
+from .logs import LogReader, Logs, as_event
 from .media import Media
 from .migrations import Migrations
 from .probe import probe
 from .processes import open_manager
 from .protocol import Failure, ProtocolError
+from .pruning import note_cleanup
 from .rehearsal import Rehearsal
 from .release_making import unpack_tools
+from .serving import DRAIN_TIME
 from .shape import Shape, check
-from .store import FILE_NAME, Store, read_piece
+from .store import Store, read_piece
 from .timeline import Timeline
-from .transaction import DRAIN_TIME, Transaction, note_cleanup
+from .transaction import Transaction
 
 #: What to do about a disk that takes no more.
 REMEDIES = {
@@ -269,11 +269,11 @@ class Program:
         """``process``: its instances are stopped and started."""
         transaction = self._open_transaction()
         self._lock.show_phase("restarting")
-        return transaction.restart(message)
+        return upkeep.restart(transaction.context, message)
 
     def _maintain(self, message: dict[str, Any]) -> dict[str, Any]:
         """``notice``: on, with ``message``, ``retry_after``, ``since`` and ``by``; null: off."""
-        return self._open_transaction().maintain(message)
+        return upkeep.maintain(self._open_transaction().context, message)
 
     def _list_backups(self, message: dict[str, Any]) -> dict[str, Any]:
         """Those of this host, oldest first; without what their tables had, which may be much."""
@@ -283,13 +283,13 @@ class Program:
 
     def _compare_backup(self, message: dict[str, Any]) -> dict[str, Any]:
         """``backup`` (a name), ``target``, ``shared_with``: what putting it back would lose, ``since``."""
-        return self._open_transaction().compare_backup(message)
+        return restoration.compare_backup(self._open_transaction().context, message)
 
     def _restore_backup(self, message: dict[str, Any]) -> dict[str, Any]:
         """``backup``, ``target``, ``by``, ``keep``. Gives the name of the one made first, ``safe``."""
         transaction = self._open_transaction()
         self._lock.show_phase("putting back a backup")
-        return transaction.restore_backup(message)
+        return restoration.restore_backup(transaction.context, message)
 
     def _preflight(self, message: dict[str, Any]) -> dict[str, Any]:
         """``commands``: the names of the steps' commands; ``required``: of those that no app may lack.
@@ -358,13 +358,14 @@ class Program:
         """After confirm, or with nothing begun: earlier releases' processes have ended."""
         transaction = self._settled_transaction()
         self._lock.show_phase("stopping what ran before")
-        return transaction.drain()
+        return deferred.drain(transaction.context, transaction.settled_release())
 
     def _migrate_deferred(self, message: dict[str, Any]) -> dict[str, Any]:
         """``target``, ``backup``. Runs what waited for confirm; no failure takes the release back."""
         transaction = self._settled_transaction()
         self._lock.show_phase("running the migrations that waited")
-        return transaction.migrate_deferred(message, self._lock.by)
+        waiting = deferred.DeferredMigrations(transaction.context, transaction.settled_release())
+        return waiting.run(message, self._lock.by)
 
     # The end
 
@@ -380,11 +381,13 @@ class Program:
 
     def _revert(self, reason: str) -> bool:
         """Undo an open transaction; False only when that failed."""
-        transaction, self._transaction = self._transaction, None
-        if transaction is None or self._confirmed_keep is not None:
-            self._transaction = transaction
-            self._release_lock()
+        transaction = self._transaction
+        if transaction is None:
+            self._lock.release()
             return True
+        if self._confirmed_keep is not None:
+            return True  # nothing takes that back
+        self._transaction = None
         self._lock.show_phase("reverting")
         try:
             transaction.undo(reason)
@@ -397,10 +400,6 @@ class Program:
             self._lock.release()
         return True
 
-    def _release_lock(self) -> None:
-        if self._transaction is None:
-            self._lock.release()
-
     def _leave(self) -> int:
         if self._confirmed_keep is not None and self._transaction is not None:
             self._link.flush()
@@ -410,7 +409,7 @@ class Program:
         reverted = self._revert(self._link.reason)
         self._link.flush()
         self._store.keep_arrived()
-        self._layout.delete_buried()
+        self._layout.delete_discarded()
         return 1 if was_open or not reverted else 0
 
     def _drain(self, transaction: Transaction, keep: int) -> None:
@@ -427,112 +426,50 @@ class Program:
                 self._lock.release()
                 break
             time.sleep(LOCK_LOOK)
-        if hindrance := self._layout.delete_buried():
+        if hindrance := self._layout.delete_discarded():
             note_cleanup(self._layout, hindrance)
 
 
 #: Seconds between two looks at a lock that somebody else has.
 LOCK_LOOK = 1.0
 
-_FILE: Shape = {"sha256": SHA256, "name": FILE_NAME}
-_OFFSET = range(1 << 40)
-_CHANGES: Shape = {"set": {str: str}, "unset": [str]}
-
-_RELEASE: Shape = {
-    "release": {**RECORD, "id": RELEASE_ID},
-    "lock": str,
-    "distributions": {str: [object]},
-    "artifacts": [_FILE],
-    "tools": {str: _FILE},
-    "installer": {"name": str, "index_url": (None, str), "vendored": bool, "offline_first": bool},
-    "python": str,
-    "environment": {str: str},
-}
-
-_CHECKS: Shape = {
-    "commands": [str],
-    "required": [str],
-    "identify": (None, {"commands": [[str]], "salt": str}),
-}
-
-_MIGRATIONS: Shape = {
-    "commands": [[str]],
-    "policy": re.compile("|".join(POLICIES)),
-    "target": str,
-    "shared_with": [str],
-    "others": [{"name": str, "tables": (None, {str: object}), "stays": bool}],
-    "asks": bool,
-    "backup": backups.WANTED,
-}
-
 #: The whitelist: what a deployer may ask for, and the fields of that.
 REQUESTS: dict[str, tuple[Callable[[Program, dict[str, Any]], dict[str, Any]], Shape]] = {
-    "fetch": (
-        Program._fetch,
-        (
-            {"sha256": str, "file": str, "offset": _OFFSET},
-            {"copy": backups.NAME, "offset": _OFFSET},
-            {"media": str, "offset": _OFFSET},
-            {"release": RELEASE_ID, "offset": _OFFSET},
-        ),
-    ),
-    "copy_database": (
-        Program._copy_database,
-        {"database": str, "backup": (None, backups.NAME), "anonymize": (None, backups.CALLABLE)},
-    ),
-    "find_copy": (Program._find_copy, {"copy": backups.NAME}),
-    "drop_copy": (Program._drop_copy, {"copy": backups.NAME}),
+    "fetch": (Program._fetch, requests.FETCH),
+    "copy_database": (Program._copy_database, requests.COPY_DATABASE),
+    "find_copy": (Program._find_copy, requests.COPY),
+    "drop_copy": (Program._drop_copy, requests.COPY),
     "list_media": (Program._list_media, {}),
     "probe": (Program._probe, {}),
-    "history": (Program._tell_history, {"lines": range(1, history.MAX_ENTRIES + 1)}),
-    "examine": (
-        Program._examine,
-        {"index_url": (None, str), "default_index": str, "distribution": str, "web": (None, str)},
-    ),
+    "history": (Program._tell_history, requests.HISTORY),
+    "examine": (Program._examine, requests.EXAMINE),
     "reach_databases": (Program._reach_databases, {}),
     "environment": (Program._tell_environment, {}),
-    "store_environment": (Program._store_environment, _CHANGES),
-    "logs": (
-        Program._read_logs,
-        {
-            "release": (None, RELEASE_ID),
-            "process": (None, str),
-            "lines": range(MAX_LINES + 1),
-            "since": (None, float),
-        },
-    ),
+    "store_environment": (Program._store_environment, requests.CHANGES),
+    "logs": (Program._read_logs, requests.LOGS),
     "follow": (Program._follow_logs, {}),
-    "lock": (Program._take_lock, {"holder": {str: object}, "wait": float}),
-    "begin": (Program._begin, {"expect_live": (None, str)}),
-    "store_tools": (Program._store_tools, {"tools": {str: _FILE}}),
-    "prepare": (Program._prepare, _RELEASE),
-    "rehearse": (Program._rehearse, {**_RELEASE, **_CHECKS, "migrations": _MIGRATIONS}),
-    "renew": (Program._renew, {"release": RELEASE_ID, "environment": (None, _CHANGES)}),
-    "restart": (Program._restart, {"process": str}),
-    "maintain": (Program._maintain, {"notice": (None, maintenance.NOTICE)}),
-    "preflight": (Program._preflight, {**_CHECKS, "compare": bool}),
+    "lock": (Program._take_lock, requests.LOCK),
+    "begin": (Program._begin, requests.BEGIN),
+    "store_tools": (Program._store_tools, requests.TOOLS),
+    "prepare": (Program._prepare, requests.PREPARE),
+    "rehearse": (Program._rehearse, requests.REHEARSE),
+    "renew": (Program._renew, requests.RENEW),
+    "restart": (Program._restart, requests.RESTART),
+    "maintain": (Program._maintain, requests.MAINTAIN),
+    "preflight": (Program._preflight, requests.PREFLIGHT),
     "backups": (Program._list_backups, {}),
-    "compare_backup": (
-        Program._compare_backup,
-        {"backup": backups.NAME, "target": str, "shared_with": [str]},
-    ),
-    "restore_backup": (
-        Program._restore_backup,
-        {"backup": backups.NAME, "target": str, "by": str, "keep": range(1, 10_000)},
-    ),
+    "compare_backup": (Program._compare_backup, requests.COMPARE_BACKUP),
+    "restore_backup": (Program._restore_backup, requests.RESTORE_BACKUP),
     "list_tables": (Program._list_tables, {}),
-    "plan_migrations": (Program._plan_migrations, _MIGRATIONS),
-    "plan_rollback": (Program._plan_rollback, {**_MIGRATIONS, "release": RELEASE_ID}),
-    "reverse": (Program._reverse, {"backup": backups.WANTED}),
-    "step": (
-        Program._step,
-        {"command": [str], "isolated": bool, "timeout": (None, float), "requires_app": str},
-    ),
-    "activate": (Program._activate, {"release": RELEASE_ID}),
-    "hold": (Program._hold, {"seconds": float}),
-    "confirm": (Program._confirm, {"by": str, "action": str, "left_out": [str], "keep": int}),
+    "plan_migrations": (Program._plan_migrations, requests.MIGRATIONS),
+    "plan_rollback": (Program._plan_rollback, requests.PLAN_ROLLBACK),
+    "reverse": (Program._reverse, requests.REVERSE),
+    "step": (Program._step, requests.STEP),
+    "activate": (Program._activate, requests.ACTIVATE),
+    "hold": (Program._hold, requests.HOLD),
+    "confirm": (Program._confirm, requests.CONFIRM),
     "drain": (Program._drain_processes, {}),
-    "migrate_deferred": (Program._migrate_deferred, {"target": str, "backup": backups.WANTED}),
+    "migrate_deferred": (Program._migrate_deferred, requests.MIGRATE_DEFERRED),
 }
 
 

@@ -19,6 +19,7 @@ from .index_answer import ask_index
 from .layout import Layout, Release
 from .processes import open_manager
 from .protocol import Failure
+from .serving import has_socket
 from .static_files import static_root
 from .steps import StepProcess
 from .web_server import find_configuration, find_servers
@@ -130,11 +131,7 @@ def _left_to_hand(layout: Layout, release: Release) -> list[str]:
 def _sockets(layout: Layout, release: Release) -> list[dict[str, Any]]:
     """Each web process's link, where it leads, and whether the site answers there."""
     record = release.record
-    names = [
-        process["name"]
-        for process in record["processes"]
-        if any("{socket}" in word for word in process["command"])
-    ]
+    names = [process["name"] for process in record["processes"] if has_socket(process)]
     return [_socket(layout, release, record["health"], name) for name in names]
 
 

@@ -89,7 +89,7 @@ def check(
         try:
             status, body = _ask(address, socket_path, wanted)
         except (OSError, http.client.HTTPException) as error:
-            answer = f"{type(error).__name__}: {error}"
+            status, answer = 0, f"{type(error).__name__}: {error}"
         else:
             other = _other_release(address, body, wanted.get("release"))
             if _is_right(status, wanted["status"]) and not other:
@@ -98,7 +98,7 @@ def check(
             if status >= 400 and time.monotonic() - started > 2.0:
                 raise _failure(address, wanted, answer, body, status)
         if time.monotonic() > deadline:
-            raise _failure(address, wanted, f"{answer}, for {wanted['timeout']:g} s", b"")
+            raise _failure(address, wanted, f"{answer}, for {wanted['timeout']:g} s", b"", status)
         still_up()
         pause(0.05)
 
@@ -223,15 +223,15 @@ def _failure(address: str, wanted: dict[str, Any], answer: str, body: bytes, sta
     return Failure(
         "HealthCheckFailed",
         f"{address} answered {answer}; expected {expected}",
-        _remedy(answer, wanted),
+        _remedy(status, wanted),
         lines=body.decode("utf-8", "replace").splitlines()[:10],
         status=status,
     )
 
 
-def _remedy(answer: str, wanted: dict[str, Any]) -> str:
-    if "400" in answer:
+def _remedy(status: int, wanted: dict[str, Any]) -> str:
+    if status == 400:
         return f"Is {wanted['host']!r} in ALLOWED_HOSTS? Set HEALTH_CHECK's HOST to one that is."
-    if answer.startswith("status 30"):
+    if 300 <= status < 400:
         return "It redirects: ask the final path, or set HEALTH_CHECK's STATUS."
     return "Does the path work here, with the target's SETTINGS_MODULE and ENV?"

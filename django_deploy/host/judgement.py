@@ -1,6 +1,7 @@
-"""Whether code that runs now could go on while migrations are applied; which of them can wait. Pure.
+"""Decides whether the code that runs now can go on while migrations are applied, and which of them can wait.
 
-The words for what a migration does are the site's, see ``django_deploy/site/effects.py``.
+All functions are pure. The words for what a migration does come from the site: see
+``django_deploy/site/effects.py``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ Migration = dict[str, Any]
 
 @dataclass(frozen=True)
 class Code:
-    """Code that runs now; ``tables`` is what it uses, None where nobody knows. After confirm it may stay."""
+    """Code that runs now.
+
+    ``tables`` is what it uses of the database, None if that is not known. ``stays`` tells whether it goes on
+    after confirm, as the code of a host that is left out does.
+    """
 
     name: str
     tables: Optional[dict[str, Any]]
@@ -28,13 +33,17 @@ class Code:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An operation that cannot be done, and why; ``number`` is its place in the migration, from 0."""
+    """An operation that is refused, and why.
+
+    ``number`` is its place in the migration, from 0; ``what`` is the effect of it that was found unsafe.
+    """
 
     migration: str
     operation: str
     reason: str
     remedy: str = ""
     number: int = 0
+    what: str = ""
 
     def lines(self) -> list[str]:
         return [f"{self.migration}: {self.operation}", f"    {self.reason}"]
@@ -42,9 +51,10 @@ class Refusal:
 
 @dataclass
 class Verdict:
-    """``planned`` are the migrations with what was found out; ``deferred`` those that wait for confirm.
+    """What was decided about some migrations.
 
-    ``opaque`` are lines about operations that nobody can look into.
+    ``planned`` are all of them, each with what was found out about it; ``deferred`` are the names of those
+    that wait for confirm; ``opaque`` are lines about operations that nobody can look into.
     """
 
     planned: list[Migration] = field(default_factory=list)
@@ -54,12 +64,12 @@ class Verdict:
 
 
 def has_contract(migrations: Sequence[Migration]) -> bool:
-    """Whether it matters at all what the code that runs uses."""
+    """Whether any of them takes something away. If not, it does not matter what the code that runs uses."""
     return any(operation["category"] == CONTRACT for m in migrations for operation in m["operations"])
 
 
 def judge(migrations: Sequence[Migration], running: Sequence[Code], policy: str) -> Verdict:
-    """``migrations`` as the site plans them, in their order."""
+    """Decide about ``migrations``, which are given as the site plans them and in their order."""
     verdict = Verdict()
     unsafe = [refusal for migration in migrations for refusal in _unsafe(migration, running)]
     if policy == PHASED:
@@ -81,14 +91,23 @@ def judge(migrations: Sequence[Migration], running: Sequence[Code], policy: str)
 
 
 def _unsafe(migration: Migration, running: Sequence[Code]) -> Iterator[Refusal]:
+    """The operations that take away what the code that runs uses."""
     for number, operation in enumerate(migration["operations"]):
         for effect in operation["effects"]:
             if effect["category"] == CONTRACT:
                 for reason in _reasons(effect, running):
-                    yield Refusal(migration["name"], operation["words"], reason, effect["remedy"], number)
+                    yield Refusal(
+                        migration["name"],
+                        operation["words"],
+                        reason,
+                        effect["remedy"],
+                        number,
+                        effect["what"],
+                    )
 
 
 def _reasons(effect: dict[str, Any], running: Sequence[Code]) -> Iterator[str]:
+    """One reason for each piece of code that uses what the effect takes away, or may use it."""
     for code in running:
         if code.tables is None:
             yield f"{effect['what']}; whether {code.name} uses it is not known"
@@ -102,7 +121,7 @@ def _reasons(effect: dict[str, Any], running: Sequence[Code]) -> Iterator[str]:
 
 
 def with_dependents(migrations: Sequence[Migration], unsafe: set[str]) -> list[str]:
-    """Those, and what comes after them because it needs them."""
+    """The ``unsafe`` migrations and all others that need one of them, also indirectly; in their order."""
     waiting: list[str] = []
     for migration in migrations:
         if migration["name"] in unsafe or not set(migration["needs"]).isdisjoint(waiting):
@@ -113,7 +132,7 @@ def with_dependents(migrations: Sequence[Migration], unsafe: set[str]) -> list[s
 def _impatient(
     migrations: Sequence[Migration], deferred: Sequence[str], unsafe: Sequence[Refusal]
 ) -> Iterator[Refusal]:
-    """What would have to wait, and without which the new release does not run."""
+    """Operations that would have to wait, though the new release does not run without them."""
     for migration in migrations:
         if migration["name"] not in deferred:
             continue
@@ -127,9 +146,12 @@ def _impatient(
 
 
 def _why_needed(effect: dict[str, Any], own: Sequence[Refusal], parent: str) -> tuple[str, str]:
-    """Why it cannot wait, and the remedy; ``own`` are the reasons for which its migration has to."""
+    """Why an effect cannot wait, and the remedy.
+
+    ``own`` says why its migration has to wait; where that is empty, the migration comes after ``parent``.
+    """
     for refusal in own:
-        if refusal.reason.startswith(f"{effect['what']};"):
+        if refusal.what == effect["what"]:
             return f"{refusal.reason}; and it cannot wait, as the new release needs it", ""
     if own:
         why = f"the same migration has to wait, as it {own[0].reason}"
@@ -149,7 +171,7 @@ def _has_opaque(operation: dict[str, Any]) -> bool:
 
 
 def _describe(migration: Migration, unsafe: Sequence[Refusal], deferred: Sequence[str]) -> Migration:
-    """For the event: words only."""
+    """The migration as the event tells of it: in words only."""
     return {
         "name": migration["name"],
         "when": "after confirm" if migration["name"] in deferred else "before the switch",

@@ -17,6 +17,7 @@ from typing import Any
 
 from .protocol import Failure, ProtocolError
 from .shape import Shape, check
+from .users import user_name
 
 #: The states of a release, in the order of its life. A restart makes a release once more; what was live
 #: before it is ``renewed`` then, and nothing to go back to.
@@ -114,7 +115,7 @@ class Layout:
         with suppress(OSError):
             for path in sorted(self.private.iterdir()):
                 if os.geteuid() not in (0, path.lstat().st_uid):
-                    command = shlex.join(["chown", "-R", f"{_user_name()}:", os.path.realpath(self.private)])
+                    command = shlex.join(["chown", "-R", f"{user_name()}:", os.path.realpath(self.private)])
                     message = f"{path} belongs to somebody else"
                     return Failure("HostUnfit", message, f"On the host, as root: {command}")
         return None
@@ -128,14 +129,14 @@ class Layout:
         while not os.path.exists(path):
             path = path.parent
         if path != self.root and self.root not in path.parents:
-            command = shlex.join(["install", "-d", "-o", _user_name(), str(self.root)])
+            command = shlex.join(["install", "-d", "-o", user_name(), str(self.root)])
             return f"On the host, as root: {command}"
         if not path.is_dir():
             return "Move it out of the way: " + shlex.join(["mv", str(path), f"{path}.old"])
         folder = os.path.realpath(path)
         if os.stat(folder).st_uid == os.geteuid():
             return "On the host: " + shlex.join(["chmod", "u+rwx", folder])
-        return "On the host, as root: " + shlex.join(["chown", f"{_user_name()}:", folder])
+        return "On the host, as root: " + shlex.join(["chown", f"{user_name()}:", folder])
 
     def _keep_reserve(self) -> None:
         """Some blocks and inodes to give up: so that a deployment can be undone on a disk that is full."""
@@ -219,8 +220,8 @@ class Layout:
         fresh.symlink_to(to)
         os.replace(fresh, link)
 
-    def delete_buried(self) -> str:
-        """Delete what was buried, as far as it goes; somebody else may be at it. Gives what hindered it."""
+    def delete_discarded(self) -> str:
+        """Delete what was discarded, as far as it goes; others may do so, too. Gives what hindered it."""
         hindrance = ""
         for folder in self.releases.glob(".*.deleted"):
             try:
@@ -330,7 +331,7 @@ class Release:
         """The migrations of which a part may have been applied after it was confirmed."""
         return [name for step in self.deferred for name in step.get("begun", ())]
 
-    def bury(self) -> None:
+    def discard(self) -> None:
         """Take it away in one step; what is left of it is deleted at leisure, and at the next chance."""
         os.replace(self.path, self.path.with_name(f".{self.id}.deleted"))
 
@@ -355,9 +356,3 @@ def _why_not_writable(path: Path) -> str:
         return os.strerror(errno.ENOTDIR)
     is_read_only = os.statvfs(path).f_flag & os.ST_RDONLY
     return os.strerror(errno.EROFS if is_read_only else errno.EACCES)
-
-
-def _user_name() -> str:
-    import pwd
-
-    return pwd.getpwuid(os.geteuid()).pw_name

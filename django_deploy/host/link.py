@@ -81,17 +81,19 @@ class Link:
         self._receive = receive
         self._heartbeat = heartbeat
         self._silence = silence
-        self._ear = protocol.Ear(silence / heartbeat)
+        self._pulse = protocol.PulseMonitor(silence / heartbeat)
         self._on_loss = on_loss
         self._secrets: set[str] = set()
         self._requests: queue.Queue[Optional[dict[str, Any]]] = queue.Queue()
         self._outgoing: queue.Queue[Optional[bytes]] = queue.Queue(maxsize=1000)
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, daemon=True)
 
     def start(self) -> None:
+        # A handler may have interrupted whoever holds a lock that lose() takes; this queue needs none.
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, lambda signum, frame: self.lose(f"signal {signum}"))
-        for work in (self._read, self._watch):
+            signal.signal(number, lambda signum, frame: self._signals.put(signum))
+        for work in (self._read, self._watch, self._heed_signals):
             threading.Thread(target=work, daemon=True).start()
         self._writer.start()
 
@@ -174,13 +176,13 @@ class Link:
 
     def _read_message(self) -> None:
         line = self._source.readline(protocol.MAX_LINE)
-        self._ear.hear()
+        self._pulse.hear()
         if not line.endswith(b"\n"):
             raise EOFError
         message = protocol.decode(line)
         if "blob" in message:
             check(message, _RECIPE if "base" in message else _BLOB, "blob")
-            self._receive(message, BlobReader(self._source, message["size"], self._ear.hear))
+            self._receive(message, BlobReader(self._source, message["size"], self._pulse.hear))
         elif "abort" in message:
             self.lose("abort")
         elif "request" in message:
@@ -189,12 +191,16 @@ class Link:
                 raise protocol.ProtocolError(f"more than {MAX_WAITING} requests wait")
             self._requests.put(message)
 
+    def _heed_signals(self) -> None:
+        while True:
+            self.lose(f"signal {self._signals.get()}")
+
     def _watch(self) -> None:
         """Also after a loss: whoever may be waiting there for our end hears that it is still to come."""
         beat = protocol.encode({"heartbeat": True})
         while True:
             time.sleep(self._heartbeat)
-            if not self.lost.is_set() and self._ear.looks_in_vain():
+            if not self.lost.is_set() and self._pulse.looks_in_vain():
                 self.lose(f"no sign of the deployer for {self._silence:.0f} s")
             elif self._outgoing.empty():
                 self._outgoing.put(beat)

@@ -85,7 +85,7 @@ class Lock:
             patience = max(wait, ENDING_PATIENCE if nearly_free else 0.0)
             if stop.is_set() or time.monotonic() - started >= patience:
                 os.close(descriptor)
-                raise Failure("Locked", f"{describe(other)}", _remedy(other), holder=other)
+                raise Failure("Locked", describe(other), _remedy(other), holder=other)
             if not told:
                 waiting(other)
                 told = True

@@ -85,11 +85,14 @@ def _wait_until_it_answers(path: str) -> None:
         connection = UnixConnection(path, timeout=5)
         try:
             connection.request("GET", "/")
-            if connection.getresponse().status == 503:
+            status = connection.getresponse().status
+            if status == 503:
                 return
+            answer = f"status {status}"
         except (OSError, http.client.HTTPException) as error:
-            if time.monotonic() > deadline:
-                raise Failure("ProcessFailed", f"the maintenance page does not answer: {error}") from None
+            answer = str(error)
         finally:
             connection.close()
+        if time.monotonic() > deadline:
+            raise Failure("ProcessFailed", f"the maintenance page does not answer: {answer}")
         time.sleep(0.05)

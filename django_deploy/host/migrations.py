@@ -35,10 +35,12 @@ Look = Callable[[Ask, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Planned:
-    """What one ``migrate`` command does: before the switch, ``now``; after confirm, what is ``deferred``.
+    """What one ``migrate`` command does.
 
-    ``now`` leaves out what others of them bring along, ``early`` does not. ``is_lossy``: something in it
-    takes away, or does what nobody can look into. Of those in ``torn``, a part stays where they fail.
+    ``early`` are the migrations that are applied before the switch; ``now`` are those of them that have to be
+    named for that, as they bring the others along. ``deferred`` are applied after confirm. ``is_lossy`` says
+    that one of them takes something away, or does what nobody can look into. When one of ``torn`` fails, a
+    part of it may stay.
     """
 
     command: list[str]
@@ -69,6 +71,18 @@ class Planned:
         place = step.get("place", step["database"])
         return cls(step["command"], step["database"], names, [], names, place=place, torn=torn)
 
+    def run(
+        self, run: Callable[[dict[str, Any]], dict[str, Any]], message: dict[str, Any], applied: list[str]
+    ) -> dict[str, Any]:
+        """Run one of its commands; a failure tells of what was ``applied`` before as well: it stays."""
+        try:
+            return run(message)
+        except Failure as failure:
+            failure.details["applied"] = [*applied, *failure.details.get("applied", ())]
+            if not message["isolated"]:  # such a process does not say what it applied
+                self.tell_what_is_torn(failure)
+            raise
+
     def tell_what_is_torn(self, failure: Failure) -> None:
         """Behind those that it says were applied one has failed: a part of that may have stayed."""
         # Behind a space stands the database, where it is another one.
@@ -83,7 +97,7 @@ class Planned:
 
 
 class Migrations:
-    """Those of one transaction of a target."""
+    """The migrations of one transaction of a target."""
 
     def __init__(self, layout: Layout, link: Link, keep_open: int, target: str = "") -> None:
         self._layout = layout
@@ -125,8 +139,8 @@ class Migrations:
     def plan_return(self, ask: Ask, message: dict[str, Any], look: Look) -> dict[str, Any]:
         """The same for an earlier release that is to be live again; ``look`` judges what it lacks.
 
-        Who goes back is in a hurry: what cannot be known does not hinder it. What this release has pending,
-        as it was taken back once, is planned as in a deployment.
+        Whoever goes back is in a hurry: what cannot be known is no reason to refuse. Migrations of that
+        release may be pending, as they were taken back once; they are planned as in a deployment.
         """
         self._message = message
         plans = []
@@ -219,7 +233,7 @@ class Migrations:
         return [*here, *others]
 
     def live_tables(self) -> Optional[dict[str, Any]]:
-        """What the live release uses of the database; None where it cannot say, say as it is too old."""
+        """What the live release uses of the database; None if it cannot say, for example as it is too old."""
         live = self._layout.live()
         if live is None:
             return None
@@ -278,7 +292,7 @@ class Migrations:
 
     @contextmanager
     def guard(self, ask: Ask, database: str) -> Iterator[None]:
-        """While the database is locked against other migrations, and after it is written down whose it is."""
+        """Note whose the database is, and lock it against other migrations for as long as the block lasts."""
         owner = {"target": self._target, "root": str(self._layout.root), "host": os.uname().nodename}
         request = {"do": "guard", "database": database, "owner": owner, "wait": GUARD_PATIENCE}
         reply = ask(request)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import time
 from typing import Any
@@ -15,7 +14,8 @@ from .processes import choose_manager, has_systemd, lingers, open_manager
 from .protocol import Failure
 from .serving import names_with_sockets
 from .store import Store
-from .transaction import CONFIRM, read_journal
+from .transaction_journal import CONFIRM, read_journal
+from .users import user_name
 
 #: Seconds after confirm in which the old processes should have been stopped.
 DRAINED_AFTER = 60.0
@@ -37,7 +37,7 @@ def probe(layout: Layout, store: Store, lock: Lock, python: str, manager: str | 
     journal, holder = read_journal(layout), lock.holder()
     is_cut_off = bool(journal) and journal["phase"] != CONFIRM and holder is None
     return {
-        "user": pwd.getpwuid(os.geteuid()).pw_name,
+        "user": user_name(),
         "node": os.uname().nodename,
         "python": virtualenv.describe_python(python),
         "uv": virtualenv.find_uv() is not None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Callable, Protocol
 from .layout import Layout
 from .logs import LogReader
 from .protocol import Failure
+from .users import user_name
 
 #: A process that is asked no health check counts as up when it has run this long, in seconds, and has
 #: started up: it waits for work.
@@ -117,8 +117,7 @@ def has_systemd() -> bool:
 
 def lingers() -> bool:
     """Our user manager runs without a login (loginctl(1), enable-linger)."""
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    return Path(f"/var/lib/systemd/linger/{user}").exists()
+    return Path(f"/var/lib/systemd/linger/{user_name()}").exists()
 
 
 def choose_manager(wanted: str | None) -> str:

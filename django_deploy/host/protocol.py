@@ -205,7 +205,7 @@ class Failure(Exception):
         }
 
 
-class Ear:
+class PulseMonitor:
     """Tells whether the other side is silent, by looking again and again instead of by the clock.
 
     Who was stopped for a while, or got no processor, has not listened either: what came meanwhile is still

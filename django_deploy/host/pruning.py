@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from . import cache, history
 from .layout import FAILED, LIVE, RELEASE_ID, RENEWED, RETIRED, Layout, Release
-from .store import Store
+from .store import YOUNG, Store
 
 #: Failed releases that are kept for inspection.
 KEEP_FAILED = 2
@@ -22,7 +23,7 @@ IN_RELEASE = re.compile(rf"/releases/({RELEASE_ID.pattern})\b")
 
 
 def prune(layout: Layout, store: Store, keep: int) -> list[str]:
-    """Bury old releases; gives the ids that went.
+    """Discard old releases; gives the ids that went.
 
     ``keep`` counts the releases that were live once; neither failed ones nor those that somebody went back
     from push others out, nor do changes of the environment push out other code. The live one, the one to
@@ -34,7 +35,7 @@ def prune(layout: Layout, store: Store, keep: int) -> list[str]:
     unshared = cache.distributions(doomed) - cache.distributions(kept) if doomed else set()
     wheels = _wheels(doomed)
     for release in doomed:
-        release.bury()
+        release.discard()
     tools = {Path(path).name for release in kept for path in release.known_record.get("tools", {}).values()}
     _prune_tools(layout, tools)
     store.prune(tools | _wheels(kept), wheels)
@@ -89,6 +90,19 @@ def _wheels(releases: Iterable[Release]) -> set[str]:
 def _prune_tools(layout: Layout, wanted: set[str]) -> None:
     folder = layout.private / "tools"
     for tool in folder.iterdir() if folder.is_dir() else ():
-        # A supervisord runs for as long as the host does, and from the folder that it was started in.
-        if tool.name not in wanted and not (tool / "supervisor").is_dir():
-            shutil.rmtree(tool)
+        with suppress(FileNotFoundError):  # it has just been unpacked, and got its name
+            # Who asks what would change unpacks some, too, and has no lock.
+            is_young = abs(time.time() - tool.stat().st_mtime) < YOUNG
+            # A supervisord runs for as long as the host does, and from the folder that it was started in.
+            if tool.name not in wanted and not is_young and not (tool / "supervisor").is_dir():
+                shutil.rmtree(tool)
+
+
+def note_cleanup(layout: Layout, hindrance: str) -> None:
+    """For the next deployment to warn of: the deployer of this one has left, or waits for no such thing."""
+    notice = layout.private / "cleanup-failed"
+    with suppress(OSError):
+        if hindrance:
+            notice.write_text(f"old releases could not be removed: {hindrance}\n")
+        else:
+            notice.unlink(missing_ok=True)

@@ -25,6 +25,11 @@ LOG_BESIDE = 5
 EXPLAIN_TIMEOUT = 20.0
 
 
+#: Seconds between the switch and the SIGTERM of the old processes: what connected to the old socket
+#: just before the switch is accepted by then.
+DRAIN_TIME = 2.0
+
+
 class Serving:
     """The site of this host, as visitors meet it; every release has processes of its own."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import commands
-from .layout import Layout, write_atomically
+from .layout import RELEASE_ID, Layout, write_atomically
 from .log_files import FileReader
 from .processes import LOG_LINES, ProcessState
 from .protocol import Failure
@@ -104,7 +104,7 @@ exec {argv}
 """
 
 #: A program is named ``<process>@<release>``.
-PROGRAM_NAME = re.compile(r"(.+)@(\d{8}T\d{6}Z-[0-9a-f]{7})")
+PROGRAM_NAME = re.compile(rf"(.+)@({RELEASE_ID.pattern})")
 
 #: What supervisord's log says of a program that ended.
 HOW_IT_ENDED = re.compile(r" (stopped|exited): (\S+) \((.*)\)$")
@@ -135,10 +135,10 @@ class Supervisor:
 
     def _add(self, program: str) -> None:
         try:
-            self._call("addProcessGroup", program)
+            self._ask("addProcessGroup", program)
         except xmlrpc.client.Fault as fault:
             if "ALREADY_ADDED" not in fault.faultString:
-                raise
+                raise _refusal(fault) from None
             # Of an earlier time: it may run still, or be on its way out.
             if self._settled_state(program) != "running":
                 self._ignore_fault("stopProcessGroup", program, False)
@@ -293,20 +293,22 @@ class Supervisor:
         script = self._folder / "start"
         argv = [*self._program(), "--configuration", str(self._folder / "supervisord.conf")]
         write_atomically(script, START.format(argv=shlex.join(argv)), 0o755)
-        done = subprocess.run(
-            [str(script)],
-            env=self._environment(),
-            cwd=str(self._layout.root),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            check=False,
-            timeout=START_TIMEOUT,
-        )
-        if done.returncode:
-            lines = done.stderr.decode("utf-8", "replace").splitlines()[-10:]
-            raise Failure("ProcessFailed", "supervisord does not start", lines=lines)
+        try:
+            subprocess.run(
+                [str(script)],
+                env=self._environment(),
+                cwd=str(self._layout.root),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                check=True,
+                timeout=START_TIMEOUT,
+            )
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            why = f" within {START_TIMEOUT:g} s" if isinstance(error, subprocess.TimeoutExpired) else ""
+            lines = (error.stderr or b"").decode("utf-8", "replace").splitlines()[-10:]
+            raise Failure("ProcessFailed", f"supervisord does not start{why}", lines=lines) from None
 
     def _program(self) -> list[str]:
         if self._tool is not None:
@@ -326,22 +328,27 @@ class Supervisor:
 
     def _is_running(self) -> bool:
         try:
-            self._call("getState")
+            self._ask("getState")
         except (OSError, xmlrpc.client.Error, http.client.HTTPException):
             return False
         return True
 
     def _call(self, method: str, *arguments: Any) -> Any:
+        """Raises ``Failure`` (``ProcessFailed``) with what supervisord says where it refuses."""
+        try:
+            return self._ask(method, *arguments)
+        except xmlrpc.client.Fault as fault:
+            raise _refusal(fault) from None
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
         transport = _UnixTransport(str(self._folder / "supervisor.sock"))
         with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as server:
             return getattr(server.supervisor, method)(*arguments)
 
     def _ignore_fault(self, method: str, *arguments: Any) -> None:
         """For what may have been done already."""
-        try:
-            self._call(method, *arguments)
-        except xmlrpc.client.Fault:
-            pass
+        with suppress(xmlrpc.client.Fault):
+            self._ask(method, *arguments)
 
 
 class _UnixTransport(xmlrpc.client.Transport):
@@ -357,6 +364,10 @@ class _UnixTransport(xmlrpc.client.Transport):
         connection = UnixConnection(self._path, timeout=60)
         self._connection = host, connection  # which close() closes
         return connection
+
+
+def _refusal(fault: xmlrpc.client.Fault) -> Failure:
+    return Failure("ProcessFailed", f"supervisord refuses: {fault.faultString}")
 
 
 def _tail(path: Path) -> list[str]:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from . import commands
-from .journal import JournalReader
 from .layout import RELEASE_ID, Layout, write_atomically
 from .processes import LOG_LINES, ProcessState
 from .protocol import Failure
+from .systemd_journal import JournalReader
 
 #: systemd.exec(5) names for the states that users read.
 STATES = {
@@ -67,7 +67,7 @@ StartLimitIntervalSec=0
 Type=exec
 ExecStart={command}
 Restart=always
-RestartSec=1
+RestartSec={restart_time}
 
 [Install]
 WantedBy=default.target
@@ -174,7 +174,8 @@ class Systemd:
     def serve(self, name: str, argv: Sequence[str]) -> None:
         unit = f"{self._prefix}-{name}.service"
         command = " ".join(f'"{_quoted(Path(word))}"' for word in argv)
-        text = SERVICE.format(name=name, root=_quoted(self._layout.root), command=command)
+        root = _quoted(self._layout.root)
+        text = SERVICE.format(name=name, root=root, command=command, restart_time=RESTART_TIME)
         if _write_changed(self._folder / unit, text):
             self._systemctl("daemon-reload")
         self._systemctl("start", unit)

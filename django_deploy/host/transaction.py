@@ -1,8 +1,8 @@
 """The transaction of one host: build aside, start aside, switch, confirm; and the way back from anywhere.
 
-Before each phase that has an effect outside the new release's own folder, the journal
-(``.deploy/transaction.json``) says what is about to happen. ``undo`` works from the journal alone, so
-a transaction whose program was killed is undone, or finished, by the next one.
+Before each phase that has an effect outside the new release's own folder, the journal says what is about to
+happen (``transaction_journal.py``). ``undo`` works from the journal alone, so a transaction whose program was
+killed is undone, or finished, by the next one.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Optional
 
-from . import environment, history, maintenance, rehearsal
-from .backups import Backups
+from . import environment, history, rehearsal
 from .comparison import compare
+from .context import Context
 from .copies import Copies
 from .layout import (
     FAILED,
@@ -25,32 +25,22 @@ from .layout import (
     READY,
     RENEWED,
     RETIRED,
-    STATES,
     Layout,
     Release,
     write_atomically,
 )
 from .link import Link
-from .logs import is_meant
 from .migrations import Migrations, Planned
-from .processes import KILL_TIME, Watch
-from .protocol import Failure, ProtocolError
-from .pruning import prune
+from .protocol import Failure
+from .pruning import note_cleanup, prune
 from .release_making import install, write_files
 from .release_steps import PREFLIGHT_TIMEOUT, ReleaseSteps, report_new_warnings
 from .renewal import copy_release
-from .serving import Serving, has_socket, names_in, names_with_sockets, processes_of
-from .shape import check
+from .serving import names_in
 from .static_files import carry_static_files, static_root
 from .store import Store
-from .way_back import MOVES, WayBack
-
-#: The journal's phases, in order.
-PREPARE, START, SWITCH, CONFIRM = PHASES = ("prepare", "start", "switch", "confirm")
-
-#: Seconds between the switch and the SIGTERM of the old processes: what connected to the old socket
-#: just before the switch is accepted by then.
-DRAIN_TIME = 2.0
+from .transaction_journal import CONFIRM, PREPARE, START, SWITCH, Journal, read_journal
+from .way_back import WayBack
 
 #: Seconds that undoing a deployment waits for processes to end; they do so without us as well.
 UNDO_PATIENCE = 30.0
@@ -67,16 +57,15 @@ class Transaction:
         self._layout = layout
         self._link = link
         self._store = store
-        self._steps = ReleaseSteps(link, keep_open)
-        self._serving = Serving(layout, link, keep_open)
-        self._keep_open = keep_open
+        self.context = Context(layout, link, keep_open)
+        self._steps = self.context.steps
+        self._serving = self.context.serving
         self._migrations: Optional[Migrations] = None
         self._way_back: Optional[WayBack] = None
         self._made: Optional[Release] = None
-        self._journal_file = layout.private / "transaction.json"
-        self.journal: dict[str, Any] = {}
+        self._journal = Journal(layout)
 
-    # The journal
+    # Begin
 
     def begin(self, expect_live: Optional[str]) -> dict[str, Any]:
         """Mend what a killed program left, then check that the host is as the plan saw it."""
@@ -120,16 +109,16 @@ class Transaction:
                     manager.forget(state.release, [state.name])
 
     def _recover(self) -> None:
-        self.journal = read_journal(self._layout)
-        if self.journal.get("phase") == CONFIRM:
+        self._journal.notes = read_journal(self._layout)
+        if self._journal.phase == CONFIRM:
             # It drains still, or was killed then. What it left is swept at the end of this transaction,
             # or by itself, should this one end before its first note.
             self._settle_states()
-        elif self.journal:
-            release = self.journal["release"]
+        elif self._journal.notes:
+            release = self._journal.release
             self.undo("its host program was killed")
             self._link.report("recovered", release=release, action="undone")
-        self.journal = {}
+        self._journal.notes = {}
 
     def explain(self, failure: Failure) -> Failure:
         """The same, or a better reason: somebody has deleted what was being made."""
@@ -141,11 +130,6 @@ class Transaction:
             "Deploy again.",
             **failure.details,
         )
-
-    def _note(self, phase: str, **fields: Any) -> None:
-        journal = {**self.journal, "phase": phase, **fields}
-        write_atomically(self._journal_file, json.dumps(journal), 0o600)
-        self.journal = journal
 
     # Prepare
 
@@ -174,10 +158,10 @@ class Transaction:
 
     def _make_folder(self, id: str) -> Release:
         release = self._layout.release(id)
-        self._note(PREPARE, release=release.id, previous=self._layout.live(), was=FAILED)
+        self._journal.note(PREPARE, release=release.id, previous=self._layout.live(), was=FAILED)
         if release.path.is_dir() and release.state in (FAILED, PREPARING):
-            self._layout.delete_buried()
-            release.bury()  # an earlier try at a release that other hosts serve by now
+            self._layout.delete_discarded()
+            release.discard()  # an earlier try at a release that other hosts serve by now
         release.path.mkdir(mode=0o755)
         release.mark(PREPARING)
         self._made = release
@@ -187,7 +171,7 @@ class Transaction:
 
     def preflight(self, message: dict[str, Any]) -> dict[str, Any]:
         """Start the new release's Django once and let it check itself with the target's settings."""
-        release = self._layout.release(self.journal["release"])
+        release = self._layout.release(self._journal.release)
         live = self._layout.live()
         was = self._layout.release(live) if live else None
         with self._open_beside(was if message["compare"] else None) as before:
@@ -201,7 +185,7 @@ class Transaction:
     @contextmanager
     def _open_beside(self, release: Optional[Release]) -> Iterator[ReleaseSteps]:
         """The Django of another release, if there is one; it starts while one does something else."""
-        steps = ReleaseSteps(self._link, self._keep_open)
+        steps = ReleaseSteps(self._link, self.context.keep_open)
         try:
             if release is not None:
                 steps.open_if_whole(release, "preflight")
@@ -212,7 +196,7 @@ class Transaction:
     def plan_migrations(self, message: dict[str, Any]) -> dict[str, Any]:
         """Judge what the ``migrate`` steps will do, ahead of all steps."""
         self._steps.name = "preflight"
-        self._migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
+        self._migrations = self.context.migrations(message["target"])
         return self._migrations.plan(lambda request: self._steps.ask(request, PREFLIGHT_TIMEOUT), message)
 
     def step(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -241,7 +225,7 @@ class Transaction:
     def _migrate(self, migrations: Migrations, planned: Planned, message: dict[str, Any]) -> dict[str, Any]:
         """The migrations of a step that do not wait for confirm, with the database to ourselves."""
         if planned.deferred:
-            release = self._layout.release(self.journal["release"])
+            release = self._layout.release(self._journal.release)
             release.defer(planned.deferred_step(message))
         if not planned.commands():
             reason = "its migrations wait until the release is confirmed"
@@ -250,27 +234,15 @@ class Transaction:
         with migrations.guard(self._steps.ask, planned.database):
             migrations.back_up(self._steps.ask_until_lost, planned)
             for command in planned.commands():
-                result = self._run_also(applied, {**message, "command": command}, planned)
+                result = planned.run(self._steps.run, {**message, "command": command}, applied)
                 applied += result.get("result", {}).get("applied", ())
         if message["isolated"]:
             applied = planned.early
         done = {**result.get("result", {}), "applied": applied}
         return {**result, "result": done, "deferred": planned.deferred}
 
-    def _run_also(
-        self, applied: list[str], message: dict[str, Any], planned: Optional[Planned] = None
-    ) -> dict[str, Any]:
-        """A failure tells of what was applied before as well: it stays."""
-        try:
-            return self._steps.run(message)
-        except Failure as failure:
-            failure.details["applied"] = [*applied, *failure.details.get("applied", ())]
-            if planned and not message["isolated"]:  # such a process does not say what it applied
-                planned.tell_what_is_torn(failure)
-            raise
-
     def _warn_of_clearing(self, command: list[str]) -> None:
-        release = self._layout.release(self.journal["release"])
+        release = self._layout.release(self._journal.release)
         folder = release.site.get("static_root")
         is_shared = folder and static_root(release) is None and self._layout.live()
         if is_shared and command[0] == "collectstatic" and {"--clear", "-c"} & set(command):
@@ -293,10 +265,12 @@ class Transaction:
         release = self._layout.release(message["release"])
         if release.state not in (LIVE, RETIRED) or not release.python.exists():
             return {}  # activate() refuses it
-        self._note(PREPARE, release=release.id, previous=self._layout.live(), was=release.state)
+        self._journal.note(PREPARE, release=release.id, previous=self._layout.live(), was=release.state)
         self._steps.open(release, "preflight")
-        self._migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
-        self._way_back = WayBack(self._layout, self._link, self._keep_open, release, self._steps.on_line)
+        self._migrations = self.context.migrations(message["target"])
+        self._way_back = WayBack(
+            self._layout, self._link, self.context.keep_open, release, self._steps.on_line
+        )
         self._tell_what_has_begun(release)
 
         def ask(request: dict[str, Any]) -> dict[str, Any]:
@@ -332,21 +306,21 @@ class Transaction:
         self._link.stop_if_lost()
         if self._way_back is None or self._migrations is None:
             raise Failure("BadRequest", "nothing was planned to be taken back")
-        self._note(self.journal["phase"], reversed=self._way_back.moves())
+        self._journal.note(self._journal.phase, reversed=self._way_back.moves())
         try:
             names = self._way_back.reverse(self._migrations, message["backup"])
         except Failure:
-            self._note(self.journal["phase"], reversed=self._way_back.moves())
+            self._journal.note(self._journal.phase, reversed=self._way_back.moves())
             raise
         return {"result": {"unapplied": names}}
 
     def _apply_again(self) -> Optional[Failure]:
         """What the way back had taken back, as the release that stays live needs it."""
-        moved = self.journal.get("reversed") or []
+        moved = self._journal.notes.get("reversed")
         if not moved:
             return None
-        live = self._layout.release(self.journal["previous"])
-        way_back = WayBack(self._layout, self._link, self._keep_open, live, self._steps.on_line)
+        live = self._layout.release(self._journal.previous)
+        way_back = WayBack(self._layout, self._link, self.context.keep_open, live, self._steps.on_line)
         try:
             names = ", ".join(way_back.apply_again(moved))
         except Failure as failure:
@@ -364,17 +338,18 @@ class Transaction:
         self._link.stop_if_lost()
         release = self._layout.release(message["release"])
         record, previous = release.record, self._layout.live()
-        was = self.journal["was"] if self.journal.get("release") == release.id else release.state
+        is_noted = self._journal.notes.get("release") == release.id
+        was = self._journal.was if is_noted else release.state
         if was == READY or not release.python.exists():
             raise Failure("NoSuchRelease", f"release {release.id} was never live")
         self._steps.dismiss()
         if was == FAILED:
             release.mark(READY)
-        self._note(START, release=release.id, previous=previous, was=was)
+        self._journal.note(START, release=release.id, previous=previous, was=was)
         self._carry_static_files(release)
         checked = self._serving.start(release, record, previous)
         self._link.stop_if_lost()
-        self._note(SWITCH)
+        self._journal.note(SWITCH)
         # Both releases start with the host until confirm, so that wherever the links point is served.
         self._serving.manager_of(release).enable(release.id, names_in(record))
         self._serving.switch(record["processes"], release.id)
@@ -399,87 +374,8 @@ class Transaction:
             self._serving.look()
             if time.monotonic() >= until:
                 return {}
-            self._serving.look_at_health(self._layout.release(self.journal["release"]))
+            self._serving.look_at_health(self._layout.release(self._journal.release))
             self._link.pause(min(HOLD_INTERVAL, max(until - time.monotonic(), 0.0)))
-
-    # Without a new release
-
-    def restart(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Stop and start the instances of one ``process`` of the live release, one after the other."""
-        release = self._layout.release(self._layout.live() or "")
-        wanted = [p for p in release.record["processes"] if is_meant(message["process"], p["name"])]
-        for process in wanted:
-            self._link.stop_if_lost()
-            name = process["name"]
-            if there := self._serving.end(release, [name]):
-                raise Failure("ProcessFailed", f"process {there[0]!r} does not stop")
-            manager = self._serving.manager_of(release)
-            self._link.report("process.started", process=name, release=release.id)
-            manager.start(release.id, [process])
-            Watch(manager, release.id, [name]).until_settled([], self._link.pause)
-        return {"processes": [process["name"] for process in wanted]}
-
-    def maintain(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Have visitors see the maintenance page, or the site again; the live release runs on behind it."""
-        release = self._layout.release(self._layout.live() or "")
-        processes = release.record["processes"]
-        if not any(has_socket(process) for process in processes):
-            remedy = "It takes the place of a process with {socket} in its command."
-            raise Failure("BadRequest", "no process of the live release has a socket of ours", remedy)
-        was, text = maintenance.notice(self._layout), message["notice"]
-        if text is not None:
-            name = (was or {}).get("manager") or release.record["manager"]
-            manager = self._serving.open_manager(release, name)
-            maintenance.start(self._layout, manager, {**text, "manager": name})
-            self._serving.lead_sockets(names_with_sockets(processes), release.id)
-        elif was is not None:
-            maintenance.say_that_it_is_off(self._layout)
-            self._serving.lead_sockets(names_with_sockets(processes), release.id)
-            self._link.pause(DRAIN_TIME)
-            name = was.get("manager") or release.record["manager"]
-            maintenance.end(self._layout, self._serving.open_manager(release, name))
-        return {"was": was is not None}
-
-    # Backups
-
-    def compare_backup(self, message: dict[str, Any]) -> dict[str, Any]:
-        """What would be lost if a backup were put back now, as the live release sees it."""
-        backups = Backups(self._layout, self._link)
-        backup = backups.find(message["backup"])
-        backups.verify(backup)
-        self._open_live("restore")
-        since = backups.compare(self._steps.ask, backup)
-        migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
-        migrations.check_owners({**since, "database": backup["alias"]}, message["shared_with"])
-        return {"since": since}
-
-    def restore_backup(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Back up what is there, then put the backup back; a deployer that is lost does not stop that."""
-        self._link.stop_if_lost()
-        backups = Backups(self._layout, self._link)
-        backup = backups.find(message["backup"])
-        self._open_live("restore")
-        migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
-        with migrations.guard(self._steps.ask, backup["alias"]):
-            safe = backups.make(
-                self._steps.ask_until_lost,
-                backup["alias"],
-                before=f"putting back {backup['name']}",
-                target=message["target"],
-                keep=message["keep"],
-                spared=backup["name"],
-            )
-            backups.restore(self._steps.ask, backup)
-        live = self._layout.live()
-        entry = {"action": "restore", "release": live, "previous": live, "by": message["by"]}
-        history.append(self._layout, {**entry, "left_out": [], "backup": backup["name"]})
-        return {"safe": safe}
-
-    def _open_live(self, name: str) -> None:
-        """Start the live release's Django, unless it runs."""
-        self._steps.name = name
-        if not self._steps.is_open:
-            self._steps.open(self._layout.release(self._layout.live() or ""), name)
 
     # Confirm
 
@@ -488,33 +384,21 @@ class Transaction:
 
         ``done``: what the history is to know of the way here, see ``Timeline``.
         """
-        if self.journal.get("phase") != SWITCH:
+        if self._journal.phase != SWITCH:
             raise Failure("BadRequest", "nothing was activated")
         self._link.stop_if_lost()
-        release, previous = self.journal["release"], self.journal["previous"]
+        release, previous = self._journal.release, self._journal.previous
         self._serving.point(self._layout.current, f"releases/{release}")
-        self._note(CONFIRM, at=round(time.time(), 3))
-        with self._tidying(f"{release} is live, but"):
+        self._journal.note(CONFIRM, at=round(time.time(), 3))
+        with self.context.tidying(f"{release} is live, but"):
             self._settle_states()
             self._disable(previous)
             self._record_history(message, done)
         self._link.report("confirmed", release=release, previous=previous)
         return {"release": release, "previous": previous}
 
-    @contextmanager
-    def _tidying(self, what: str) -> Iterator[None]:
-        """What is not worth a failure: the next deployment does it where the disk takes no more now."""
-        try:
-            yield
-        except OSError as error:
-            self._link.report(
-                "warning",
-                message=f"{what} something could not be written down: {error}",
-                remedy="Look at the host's disk. The next deployment puts it right.",
-            )
-
     def _settle_states(self) -> None:
-        release, previous = self.journal["release"], self.journal["previous"]
+        release, previous = self._journal.release, self._journal.previous
         if previous not in (None, release):
             is_renewed = self._layout.release(release).known_record.get("renews") == previous
             self._layout.release(previous).mark(RENEWED if is_renewed else RETIRED)
@@ -523,7 +407,7 @@ class Transaction:
 
     def _disable(self, previous: Optional[str]) -> None:
         """The old release goes on until it is drained, and does not come back when the host starts."""
-        if previous in (None, self.journal["release"]):
+        if previous in (None, self._journal.release):
             return
         release = self._layout.release(previous)
         try:
@@ -534,86 +418,18 @@ class Transaction:
     def _record_history(self, message: dict[str, Any], done: dict[str, Any]) -> None:
         entry = {
             "action": message.get("action", "deploy"),
-            "release": self.journal["release"],
-            "previous": self.journal["previous"],
+            "release": self._journal.release,
+            "previous": self._journal.previous,
             "by": message.get("by", ""),
             "left_out": message.get("left_out", []),
             **done,
         }
         history.append(self._layout, entry)
 
-    def _record_migrations(self, by: str, applied: list[str], phases: list[dict[str, Any]]) -> None:
-        """Those that waited for confirm, which the history has noted by then."""
-        live = self._settled_release().id
-        entry = {"action": "migrate", "release": live, "previous": live, "by": by, "left_out": []}
-        with self._tidying("the migrations were applied, but"):
-            history.append(self._layout, {**entry, "applied": applied, "phases": phases})
-
-    # What waited for confirm
-
-    def drain(self) -> dict[str, Any]:
-        """No code but the live release's runs here any more: migrations follow that it could not bear."""
-        live = self._settled_release()
-        time.sleep(DRAIN_TIME)
-        times = [process["stop_timeout"] for r in self._layout.all_releases() for process in processes_of(r)]
-        left = self._serving.stop_all_but(live.id, patience=max(times, default=0.0) + KILL_TIME)
-        self._serving.remove_sockets(live.id, left)
-        if left:
-            there = ", ".join(f"{name} of {release}" for name, release in left)
-            raise Failure("ProcessFailed", f"processes of earlier releases do not stop: {there}")
-        return {}
-
-    def migrate_deferred(self, message: dict[str, Any], by: str) -> dict[str, Any]:
-        """Run the migrations that waited until nobody but the live release uses the database."""
-        applied: list[str] = []
-        phases: list[dict[str, Any]] = []
-        try:
-            self._migrate_deferred(message, applied, phases)
-        except Failure as failure:
-            applied = failure.details.get("applied", applied)
-            if torn := failure.details.get("torn"):
-                with self._tidying("a part of a migration may have been applied, but"):
-                    self._settled_release().tear(torn)
-            raise
-        finally:
-            if applied:
-                self._record_migrations(by, applied, phases)
-        return {"result": {"applied": applied}}
-
-    def _migrate_deferred(
-        self, message: dict[str, Any], applied: list[str], phases: list[dict[str, Any]]
-    ) -> None:
-        """Adds to ``applied`` and ``phases`` what was done."""
-        release = self._settled_release()
-        self._steps.close()
-        self._steps.open(release, "migrate")
-        migrations = Migrations(self._layout, self._link, self._keep_open, message["target"])
-        for step in release.deferred:
-            name = self._steps.name = " ".join(step["command"])
-            self._link.report("step.started", step=name)
-            at, started = round(time.time(), 3), time.monotonic()
-            with migrations.guard(self._steps.ask, step["database"]):
-                self._back_up_again(migrations, step, message["backup"])
-                planned = Planned.of_deferred(step)
-                result = self._run_also(applied, step, planned).get("result", {})
-            applied += step["migrations"] if step["isolated"] else result.get("applied", ())
-            seconds = round(time.monotonic() - started, 3)
-            phases.append({"phase": "migrate", "step": name, "at": at, "seconds": seconds})
-            self._link.report("step.finished", step=name, seconds=seconds, result=result)
-        release.defer(None)
-
-    def _back_up_again(
-        self, migrations: Migrations, step: dict[str, Any], wanted: Optional[dict[str, Any]]
-    ) -> None:
-        """What waited for confirm takes something away, and the site has been written to since the switch."""
-        if wanted is not None:
-            before = f"migrating {', '.join(step['migrations'][:3])}"
-            migrations.dump(self._steps.ask_until_lost, step["database"], before, wanted["keep"])
-
-    def _settled_release(self) -> Release:
+    def settled_release(self) -> Release:
         """The live release, unless a deployment could still take it back."""
         live = self._layout.live()
-        if live is None or self.journal.get("phase", CONFIRM) != CONFIRM:
+        if live is None or self._journal.phase not in ("", CONFIRM):
             raise Failure("BadRequest", "no release was confirmed")
         return self._layout.release(live)
 
@@ -624,18 +440,18 @@ class Transaction:
         """
         if not self.is_to_be_finished():
             return
-        release = self.journal["release"]
+        release = self._journal.release
         left = self._serving.stop_all_but(release, patience=0.0)
-        with self._tidying(f"{release} is live, but"):
+        with self.context.tidying(f"{release} is live, but"):
             self._settle_states()
             self._serving.remove_sockets(release, left)
-            self._journal_file.unlink()
+            self._journal.delete_file()
             self._prune(keep)
 
     def is_to_be_finished(self) -> bool:
         """Whether what it has confirmed still drains, and no other one has begun to change anything."""
         found = read_journal(self._layout)
-        return (found.get("phase"), found.get("release")) == (CONFIRM, self.journal["release"])
+        return (found.get("phase"), found.get("release")) == (CONFIRM, self._journal.release)
 
     def _prune(self, keep: int) -> None:
         """Also after a failure: failed releases are not to fill the disk."""
@@ -658,68 +474,31 @@ class Transaction:
 
     def undo(self, reason: str) -> dict[str, Any]:
         """Put everything back as the journal found it; safe to repeat. Gives the live release."""
-        if not self.journal:
+        if not self._journal.notes:
             self._steps.kill()
-        if not self.journal or self.journal["phase"] == CONFIRM:
+        if self._journal.phase in ("", CONFIRM):
             return {"live": self._layout.live()}
-        release, previous = self.journal["release"], self.journal["previous"]
+        release, previous = self._journal.release, self._journal.previous
         self._steps.kill()
         self._layout.give_up_reserve()
         failure = self._apply_again()
-        if self.journal["phase"] == SWITCH:
+        if self._journal.phase == SWITCH:
             self._serving.switch_back(previous)
-        if self.journal["phase"] in (START, SWITCH) and previous is not None:
+        if self._journal.phase in (START, SWITCH) and previous is not None:
             self._serving.start_again(release, previous)
         left = self._serving.stop_all_but(previous, patience=UNDO_PATIENCE)
         if previous is None:
             for manager in self._serving.managers():
                 manager.close()
-        if self.journal["phase"] == SWITCH and previous is not None:
+        if self._journal.phase == SWITCH and previous is not None:
             self._serving.restart_old(self._layout.release(previous))
-        with self._tidying(f"{previous or 'nothing'} is live as before, but"):
-            self._layout.release(release).mark(self.journal["was"])
+        with self.context.tidying(f"{previous or 'nothing'} is live as before, but"):
+            self._layout.release(release).mark(self._journal.was)
             self._serving.remove_sockets(previous, left)
-            self._journal_file.unlink(missing_ok=True)
+            self._journal.delete_file()
             self._prune(sys.maxsize)
-        self.journal = {}
+        self._journal.notes = {}
         if failure is not None:
             raise failure
         self._link.report("reverted", release=release, live=previous, reason=reason)
         return {"live": previous}
-
-
-def note_cleanup(layout: Layout, hindrance: str) -> None:
-    """For the next deployment to warn of: the deployer of this one has left, or waits for no such thing."""
-    notice = layout.private / "cleanup-failed"
-    with suppress(OSError):
-        if hindrance:
-            notice.write_text(f"old releases could not be removed: {hindrance}\n")
-        else:
-            notice.unlink(missing_ok=True)
-
-
-def read_journal(layout: Layout) -> dict[str, Any]:
-    """The transaction that is open or was left open, empty when there is none."""
-    try:
-        journal = json.loads((layout.private / "transaction.json").read_text())
-    except (OSError, ValueError):
-        return {}  # it is written by rename: damage means that nothing had begun
-    return journal if isinstance(journal, dict) and _is_sound(journal, layout) else {}
-
-
-def _is_sound(journal: dict[str, Any], layout: Layout) -> bool:
-    """It names releases, and one that is there to go back to, unless that is over.
-
-    Nothing is stopped or switched on the word of a damaged file.
-    """
-    release, previous = journal.get("release"), journal.get("previous")
-    try:
-        check(journal, {"at?": float, "reversed?": MOVES}, "journal")
-        layout.release(str(release))
-        if previous is not None:
-            old = layout.release(str(previous))
-            if journal.get("phase") != CONFIRM:
-                _ = old.record
-    except (Failure, ProtocolError):
-        return False
-    return journal.get("phase") in PHASES and journal.get("was", FAILED) in STATES

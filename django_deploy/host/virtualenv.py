@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from . import commands, facts, inventory
+from .index_login import Login, login
 from .layout import READ_ONLY_REMEDY, Layout, Release
-from .login import Login, login
 from .protocol import Failure, ProtocolError, decode
 
 Report = Callable[..., None]
@@ -56,7 +56,12 @@ def unpack_tool(layout: Layout, wheel: Path, sha256: str) -> Path:
         archive.extractall(fresh)
     for script in fresh.glob("*.data/scripts/*"):
         script.chmod(script.stat().st_mode | stat.S_IXUSR)  # zipfile drops the bit
-    os.replace(fresh, folder)
+    try:
+        os.replace(fresh, folder)
+    except OSError:
+        shutil.rmtree(fresh)
+        if not folder.is_dir():  # else another session was quicker
+            raise
     return folder
 
 
@@ -64,8 +69,8 @@ class Installer:
     """Installs a lock into a release: with uv where there is one, else with pip.
 
     ``tool`` is the unpacked wheel of uv or pip, None for the host's own uv. ``index_url`` may hold
-    credentials (``login.py``). With ``vendored`` all wheels are in the store, and neither an index nor the
-    network is asked for anything.
+    credentials (``index_login.py``). With ``vendored`` all wheels are in the store, and neither an index nor
+    the network is asked for anything.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""The way back to an earlier release: whether it lives with the database as it is now, and what helps if not.
+"""The way back to an earlier release: does it work with the database as it is now, and what helps if not?
 
-What the earlier release does not know of was applied for a newer one. Most of it, such as a new column, does
-not hurt. What does is taken back, by the release that has its files, and is applied again should the way back
-fail.
+The database has migrations that the earlier release does not know, as they were applied for a newer one. Most
+of them, such as one that adds a column, do no harm. Those that do are taken back, by a release that has their
+files. If the way back fails, they are applied again.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ Ask = Callable[..., dict[str, Any]]
 
 @dataclass
 class Files:
-    """What is known of migrations by their files: of the ``names`` without ``lacks``, which nobody has.
+    """What the releases of this host know of the migrations ``names``, from their files.
 
-    ``owner`` is a release that has all of them, and the database; ``elsewhere`` one that has another
+    ``migrations`` is what they do; ``lacks`` are those that no release has a file of. ``owner`` is a release
+    that has all files and uses the same database; ``elsewhere`` is one that has all files and uses another
     database, and the place of that.
     """
 
@@ -52,11 +53,12 @@ class Files:
 
 @dataclass
 class Reversal:
-    """What is to be taken back in one database; ``owner`` is the release that has the files.
+    """What is to be taken back in one database; ``owner`` is the release that has the files for that.
 
-    ``needed`` are those without which the earlier release cannot do, in their order; ``kept`` the others.
-    ``irreversible`` says which of them cannot be taken back, and why. Of those in ``torn`` a part stays where
-    they fail. ``done`` are those that were taken back, None as long as nothing was tried.
+    ``needed`` are the migrations that have to be taken back, or the earlier release does not work; they are
+    in their order. ``kept`` are the others. ``irreversible`` says which of the needed ones cannot be taken
+    back, and why. When one of ``torn`` fails, a part of it may stay. ``done`` are those that were taken back,
+    None as long as nothing was tried.
     """
 
     database: str
@@ -72,7 +74,7 @@ class Reversal:
         return {name: getattr(self, name) for name in ("database", "place", "needed", "kept", "irreversible")}
 
     def tell_what_is_torn(self, failure: Failure) -> None:
-        """Ahead of those that were taken back one has failed: a part of that may be taken back."""
+        """Have the failure say so where a part of the migration that failed may have been taken back."""
         failed = next((name for name in reversed(self.needed) if name not in (self.done or ())), "")
         if failed in self.torn:
             failure.details["torn"] = [failed]
@@ -98,7 +100,7 @@ class WayBack:
 
     @contextmanager
     def planning(self) -> Iterator[None]:
-        """Meanwhile the live release's Django stays open: it is asked more than once."""
+        """Keep the live release's Django open for as long as the block lasts: it is asked more than once."""
         live = self._layout.live()
         if live is None or not self._layout.release(live).python.exists():
             yield
@@ -108,7 +110,7 @@ class WayBack:
         self._live_ask = None
 
     def plan(self, ask: Ask, plan: dict[str, Any]) -> None:
-        """Judge what the release, which answers ``ask``, lacks: ``ahead`` of its plan."""
+        """Judge the migrations that are ``ahead`` of the release's ``plan``; the release answers ``ask``."""
         database, ahead = plan["database"], plan["ahead"]
         if database in self._seen:
             return
@@ -121,7 +123,7 @@ class WayBack:
             self.reversals.append(reversal)
 
     def _tell_of_another(self, own: Database, database: str) -> None:
-        """The site goes on with other data than it has now, which nothing else would say."""
+        """Warn if the release uses another database: the site would go on with other data than it has now."""
         live = self._layout.live()
         if live is None or self._live_ask is None:
             return
@@ -139,6 +141,7 @@ class WayBack:
         )
 
     def _look_at(self, reversal: Reversal, files: Files, ask: Ask) -> None:
+        """Find out what has to be taken back, what that loses, and whether it can be; report it."""
         if files.lacks:
             reversal.needed = files.names
             reversal.irreversible = [f"{name}: no release of this host has its file" for name in files.lacks]
@@ -170,7 +173,7 @@ class WayBack:
         return found
 
     def _judge(self, reversal: Reversal, migrations: Sequence[dict[str, Any]], running: list[Code]) -> None:
-        """As for a deployment the other way: what does this release use that is gone?"""
+        """As for a deployment, the other way round: which of them took away what this release uses?"""
         unsafe = {refusal.migration for refusal in judge(migrations, running, REFUSE).refusals}
         reversal.needed = with_dependents(migrations, unsafe)
         reversal.kept = [m["name"] for m in migrations if m["name"] not in reversal.needed]
@@ -227,10 +230,10 @@ class WayBack:
         )
 
     def _read_files(self, own: Database, database: str, names: Sequence[str]) -> Files:
-        """What these migrations have done, by the releases of this host that have their files.
+        """Ask the releases of this host that have the files of these migrations what they have done.
 
-        Several of them may know it together. Taken back they are by one that has all of them, and the same
-        database: it would not know what else is in the tables, or do it to other ones.
+        It may take several releases to know about all of them. But only one that has all the files can take
+        them back, as others do not know all that is in the tables; and it has to use the same database.
         """
         files = Files(list(names), lacks=list(names))
         known: dict[str, Any] = {}
@@ -265,7 +268,7 @@ class WayBack:
 
     @contextmanager
     def opened(self, release: Release) -> Iterator[Ask]:
-        """A release's Django, for a while."""
+        """Run a release's Django for as long as the block lasts; gives what asks it."""
         if self._live_ask is not None and release.id == self._layout.live():
             yield self._live_ask
             return
@@ -278,7 +281,7 @@ class WayBack:
     # What is done
 
     def reverse(self, migrations: Migrations, backup: Optional[dict[str, Any]]) -> list[str]:
-        """Take back what has to be; gives the names.
+        """Take back what has to be taken back; gives the names.
 
         The details of a ``Failure`` tell what was ``unapplied`` before, and what of it may be ``torn``.
         """
@@ -322,7 +325,7 @@ class WayBack:
             migrations.dump(ask_until_lost, reversal.database, before, backup["keep"])
 
     def moves(self) -> list[dict[str, Any]]:
-        """What ``reverse`` takes back, or has taken back once it has ended, for ``apply_again``."""
+        """For ``apply_again``: what ``reverse`` is to take back or, once it has ended, has taken back."""
         moved = [(each, each.needed if each.done is None else each.done) for each in self.reversals]
         return [
             {"owner": each.owner, "database": each.database, "migrations": names}
@@ -331,9 +334,9 @@ class WayBack:
         ]
 
     def apply_again(self, moved: Sequence[dict[str, Any]]) -> list[str]:
-        """The way back failed: what was taken back is applied again, for the release that stays live.
+        """Apply again what was taken back, as the way back has failed and the live release stays.
 
-        Gives the names: those that were taken back in fact, as whoever was at it may have been killed.
+        Gives the names of those that were in fact taken back: the program that did it may have been killed.
         """
         applied: list[str] = []
         for entry in moved:
@@ -350,7 +353,7 @@ class WayBack:
         return applied
 
     def _look_again(self, owner: Release, database: str, names: Sequence[str]) -> list[str]:
-        """Which of them are not applied; whoever was asked to move them may be dead."""
+        """Which of them are not applied, as a process says that is started anew: the other may be dead."""
         try:
             with self.opened(owner) as ask:
                 return _pending(ask, database, names)

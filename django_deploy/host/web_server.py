@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import pwd
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Any, Optional
 
 from . import commands
 from .protocol import Failure
+from .users import user_name
 
 #: By the program's name: the file that its configuration begins with, and the command that only reads it.
 SERVERS = {
@@ -59,7 +59,7 @@ def _running() -> dict[str, dict[str, Any]]:
         name, uid = status["Name"], int(status["Uid"].split()[1])
         if name in SERVERS and (name not in found or found[name]["uid"] == 0):
             groups = {int(status["Gid"].split()[1]), *map(int, status["Groups"].split())}
-            found[name] = {"user": _user_name(uid), "uid": uid, "groups": sorted(groups)}
+            found[name] = {"user": user_name(uid), "uid": uid, "groups": sorted(groups)}
     return found
 
 
@@ -70,13 +70,6 @@ def _status(pid: str) -> Optional[dict[str, str]]:
     except (OSError, ValueError):
         return None
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _program(name: str) -> Optional[str]:

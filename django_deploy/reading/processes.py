@@ -36,6 +36,9 @@ _SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1"})
 
 _PROCESS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
+#: The name of the maintenance page's own socket (``host/maintenance.py``, which Django need not load).
+_PAGE = "maintenance"
+
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -126,6 +129,9 @@ def _check_process(process: Process) -> None:
             Kind.PROCESS,
             "has a {socket} and is a SINGLETON: the new one must answer before the old one stops.",
         )
+    if process.has_socket and process.name == _PAGE:
+        message = f"has a {{socket}}, and run/{_PAGE}.sock is where the maintenance page answers."
+        raise Mistake(Kind.PROCESS, message, "Give it another name.")
     if process.singleton and process.instances > 1:
         raise Mistake(Kind.PROCESS, "is a SINGLETON, which runs once, and has INSTANCES.")
 

@@ -194,7 +194,6 @@ def _in_place(alias: str, path: str, changes: dict[str, Any]) -> Iterator[None]:
     settings = connections.settings
     before = dict(settings)
     _forget(before)
-    _forget(before)
     settings[alias] = {**before[alias], **changes}
     for other in before:
         if other != alias:

@@ -148,11 +148,11 @@ def _pending(executor: MigrationExecutor, request: Request) -> list[dict[str, An
         judged: list[tuple[Migration, list[Judged]]] = [(migration, []) for migration, _ in steps]
     else:
         judged = _with_hints(executor.connection, _judge(executor, steps))
-    keys = {(migration.app_label, migration.name) for migration, _ in judged}
+    names = [f"{migration.app_label}.{migration.name}" for migration, _ in judged]
     return [
         {
             "name": f"{migration.app_label}.{migration.name}",
-            "needs": _needs(executor.loader, migration, keys),
+            "needs": needs(executor.loader, migration, names),
             "is_whole": migration.atomic and executor.connection.features.can_rollback_ddl,
             "operations": [operation.as_dict() for operation in operations],
         }
@@ -201,9 +201,10 @@ def _with_hints(
     return [(migration, [told(operation) for operation in operations]) for migration, operations in judged]
 
 
-def _needs(loader: MigrationLoader, migration: Migration, keys: Collection[Key]) -> list[str]:
+def needs(loader: MigrationLoader, migration: Migration, names: Collection[str]) -> list[str]:
+    """Those of the ``names`` that a migration comes directly after."""
     parents = loader.graph.node_map[migration.app_label, migration.name].parents
-    return sorted(f"{parent.key[0]}.{parent.key[1]}" for parent in parents if parent.key in keys)
+    return sorted({".".join(parent.key) for parent in parents}.intersection(names))
 
 
 #: As ``squashmigrations`` names what it makes: behind this, the last one of its parts.

@@ -1,4 +1,4 @@
-"""Migrations that are taken back, by the code that has their files: what they had done, what that loses."""
+"""Takes migrations back, in a release that has their files; tells what they have done and what is lost."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from .columns import alterations, bound, is_filled
 from .databases import place
 from .effects import CONTRACT, OPAQUE, Judged
+from .migrations import needs
 from .operations import Reading, judge_operation, words
 from .row_counts import COUNT, value
 
@@ -35,7 +36,10 @@ _LENGTH = {"mysql": "char_length"}
 
 @dataclass(frozen=True)
 class Loss:
-    """What taking back one operation loses; ``rows`` None: nobody can count it, or nothing is lost."""
+    """What is lost when one operation is taken back.
+
+    ``rows`` is how many rows or values that is, None if they cannot be counted, or if nothing is lost.
+    """
 
     migration: str
     words: str
@@ -44,14 +48,14 @@ class Loss:
 
 
 class CannotMove(Exception):
-    """This code has not the files of the migrations."""
+    """This code does not have the files of the migrations."""
 
 
 def judge_applied(alias: str, names: Sequence[str]) -> dict[str, Any]:
-    """What these migrations have done, as of those that are pending (``migrations.plan_migrations``).
+    """What these migrations have done, in the form of ``migrations.plan_migrations``.
 
-    ``lacks``: those whose files this code does not have. What one of them has squashed is told with that one,
-    which cannot be taken back where a part of it is to stay.
+    ``lacks`` are those of which this code does not have the files. Migrations that another one replaces
+    (a squashed one) are part of that one, which cannot be taken back if some of its parts are to stay.
     """
     connection = connections[alias]
     executor = MigrationExecutor(connection)
@@ -64,7 +68,7 @@ def judge_applied(alias: str, names: Sequence[str]) -> dict[str, Any]:
     found = [
         {
             "name": _name(migration),
-            "needs": _needs(executor.loader, migration, wanted),
+            "needs": needs(executor.loader, migration, wanted),
             "is_whole": migration.atomic and connection.features.can_rollback_ddl,
             "operations": [
                 {**judged.as_dict(), "reversible": judged.is_reversible and is_whole(migration)}
@@ -78,7 +82,7 @@ def judge_applied(alias: str, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _replaced(loader: MigrationLoader, name: str) -> set[str]:
-    """What a migration has squashed."""
+    """The names of the migrations that this one replaces, if it is a squashed one."""
     app, _, migration = name.partition(".")
     return {".".join(key) for key in loader.graph.nodes[app, migration].replaces}
 
@@ -89,7 +93,7 @@ def _judged(migration: Migration, before: ProjectState, connection: BaseDatabase
 
 
 def losses(alias: str, names: Sequence[str]) -> list[dict[str, Any]]:
-    """What taking these back would lose, in the order in which it would happen."""
+    """What would be lost if these migrations were taken back, in the order in which that would happen."""
     connection = connections[alias]
     executor = MigrationExecutor(connection)
     found = [
@@ -103,7 +107,10 @@ def losses(alias: str, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def move(alias: str, names: Sequence[str], *, backwards: bool) -> None:
-    """Take these migrations back, or apply them again, and no others. Raises ``CannotMove``."""
+    """Take these migrations back, or apply them again, and no others.
+
+    Raises ``CannotMove`` if this code does not have their files.
+    """
     connection = connections[alias]
     connection.prepare_database()
     executor = MigrationExecutor(connection, _tell)  # type: ignore[arg-type]
@@ -117,7 +124,7 @@ def move(alias: str, names: Sequence[str], *, backwards: bool) -> None:
 
 
 def _run(executor: MigrationExecutor, steps: list[tuple[Migration, bool]]) -> None:
-    """As ``migrate`` does it, with its signals."""
+    """Do what ``migrate`` does, and send its signals."""
     alias = executor.connection.alias
     before = executor._create_project_state(with_applied_migrations=True)  # type: ignore[attr-defined]
     emit_pre_migrate_signal(1, False, alias, stdout=sys.stdout, apps=before.apps, plan=steps)
@@ -138,7 +145,7 @@ def _tell(action: str, migration: Migration | None = None, fake: bool = False) -
 
 
 def _walk(executor: MigrationExecutor, names: Collection[str]) -> Iterator[tuple[Migration, ProjectState]]:
-    """Those migrations in their order, each with the state before it, which stays as it is."""
+    """These migrations in their order, each with the state before it, which is the caller's to change."""
     state = ProjectState(real_apps=executor.loader.unmigrated_apps)
     leaves = executor.loader.graph.leaf_nodes()
     for migration, _ in executor.migration_plan(leaves, clean_start=True):
@@ -148,7 +155,7 @@ def _walk(executor: MigrationExecutor, names: Collection[str]) -> Iterator[tuple
 
 
 def _states(migration: Migration, before: ProjectState) -> Iterator[tuple[Any, ProjectState]]:
-    """Its operations, each with the state before it; that is gone with the next one."""
+    """A migration's operations, each with the state before it; ``before`` itself is changed on the way."""
     for operation in migration.operations:
         yield operation, before
         operation.state_forwards(migration.app_label, before)
@@ -162,21 +169,15 @@ def _names(loader: MigrationLoader) -> set[str]:
     return {f"{app}.{name}" for app, name in loader.graph.nodes}
 
 
-def _needs(loader: MigrationLoader, migration: Migration, names: Collection[str]) -> list[str]:
-    parents = loader.graph.node_map[migration.app_label, migration.name].parents
-    found = (f"{parent.key[0]}.{parent.key[1]}" for parent in parents)
-    return sorted(name for name in found if name in names)
-
-
 # What is lost
 
 
-#: In words, and how many rows or values that is.
+#: What is lost, in words, and how many rows or values that is.
 Told = tuple[str, int | None]
 
 
 def _parts(operation: Any, app_label: str, before: ProjectState) -> Iterator[tuple[Any, ProjectState]]:
-    """The operation, or what it does to the database, each with the state before it."""
+    """The operation, or those that it wraps for the database, each with the state before it."""
     if not isinstance(operation, SeparateDatabaseAndState):
         yield operation, before
         return
@@ -189,7 +190,7 @@ def _parts(operation: Any, app_label: str, before: ProjectState) -> Iterator[tup
 def _told(
     operation: Any, app_label: str, before: ProjectState, connection: BaseDatabaseWrapper
 ) -> Sequence[Told]:
-    """What it loses; one with no words where that is nothing."""
+    """What is lost when the operation is taken back; one entry without words if that is nothing."""
     reading = Reading(operation, app_label, before, connection)
     tell = _LOSSES.get(type(operation).__name__)
     if tell is not _code and any(effect.category == OPAQUE for effect in reading.effects()):
@@ -222,7 +223,7 @@ def _values_of(reading: Reading, table: str, column: str) -> Told:
 
 
 def _alter_column(reading: Reading) -> Iterator[Told]:
-    """What the column could not hold before, or what was changed to something else."""
+    """Values that the column as it was before cannot hold, or can only hold as something else."""
     older, newer = (
         reading.model(state, reading.operation.model_name) for state in (reading.before, reading.after)
     )
@@ -297,7 +298,7 @@ def _code(reading: Reading) -> Iterator[Told]:
 def _counted(
     connection: BaseDatabaseWrapper, query: str, table: str, column: str = "", arguments: Sequence[Any] = ()
 ) -> int | None:
-    """None where a later migration has given it another name."""
+    """How many there are; None if that is not known, as a later migration has renamed what is asked for."""
     try:
         return int(value(connection, query, table, column, arguments))
     except DatabaseError:

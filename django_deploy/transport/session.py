@@ -108,7 +108,7 @@ class HostSession:
         self._has_answered = False
         self._is_torn = False
         self._beaten = time.monotonic()
-        self._ear = protocol.Ear(protocol.SILENCE / LOOK)
+        self._pulse = protocol.PulseMonitor(protocol.SILENCE / LOOK)
         self._has_given_up = False
 
     def start(self) -> None:
@@ -222,7 +222,7 @@ class HostSession:
         rest = b""
         try:
             while data := self._channel.receive(1 << 16):
-                self._ear.hear()
+                self._pulse.hear()
                 *lines, rest = (rest + data).split(b"\n")
                 if len(rest) > protocol.MAX_LINE:
                     raise protocol.ProtocolError("a message of more than 4 MB")
@@ -346,7 +346,7 @@ class HostSession:
         """Our pulse, and an ear for theirs: a peer that is silent for too long is given up."""
         line = protocol.encode({"heartbeat": True})
         while not self._ended.wait(LOOK):
-            if self._ear.looks_in_vain():
+            if self._pulse.looks_in_vain():
                 self._has_given_up = True
                 self.close()
                 return

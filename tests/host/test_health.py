@@ -110,6 +110,23 @@ def test_another_release_that_answers(site: Site) -> None:
     )
 
 
+def test_numbers_in_what_was_answered_are_no_status(site: Site) -> None:
+    """The name of the release that answers has a 400 in it."""
+    with pytest.raises(Failure) as failure:
+        ask_for_release(site, "http://127.0.0.1:8000/healthz/", "20261122T184500Z-3f9c400")
+
+    assert failure.value.remedy == "Does the path work here, with the target's SETTINGS_MODULE and ENV?"
+
+
+def test_a_redirect_where_a_page_was_asked_for(site: Site) -> None:
+    site.statuses = [302]
+
+    with pytest.raises(Failure) as failure:
+        ask(site, status=200, timeout=0.1)
+
+    assert failure.value.remedy == "It redirects: ask the final path, or set HEALTH_CHECK's STATUS."
+
+
 @pytest.mark.parametrize(
     ("address", "said"),
     [

@@ -110,6 +110,39 @@ def test_program_of_a_tools_wheel_runs(layout, tools):
     assert subprocess.check_output([uv, "--version"], text=True).startswith("uv ")
 
 
+class Meanwhile(io.BytesIO):
+    """A wheel; while it is read, another session is ready with the same one."""
+
+    def __init__(self, wheel: Path, folder: Path) -> None:
+        super().__init__(wheel.read_bytes())
+        self._folder = folder
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "pip").touch()
+        return super().read(size)
+
+
+def test_two_sessions_unpack_the_same_tool(layout, tools):
+    theirs = layout.private / "tools" / ("b" * 64)
+
+    folder = unpack_tool(layout, Meanwhile(tools["pip"], theirs), "b" * 64)
+
+    assert folder == theirs
+    assert [path.name for path in theirs.iterdir()] == ["pip"]
+    assert list(theirs.parent.iterdir()) == [theirs]
+
+
+def test_a_tool_that_cannot_be_kept_is_an_error(layout, tools):
+    (layout.private / "tools").mkdir()
+    (layout.private / "tools" / ("b" * 64)).write_text("")
+
+    with pytest.raises(NotADirectoryError):
+        unpack_tool(layout, tools["pip"], "b" * 64)
+
+    assert len(list((layout.private / "tools").iterdir())) == 1
+
+
 def test_scripts_are_of_their_release(host, tmp_path):
     """They name their interpreter by its whole path: a virtualenv is made where it stays."""
     release = host.release("1.0", tmp_path)

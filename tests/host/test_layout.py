@@ -38,7 +38,7 @@ def test_a_folder_of_somebody_else_is_named_with_its_remedy(layout, monkeypatch)
     """Here it is ROOT's folder that is wrong, and not ROOT."""
     refuse(monkeypatch, layout.releases)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    monkeypatch.setattr("django_deploy.host.layout._user_name", lambda: "shop")
+    monkeypatch.setattr("django_deploy.host.layout.user_name", lambda: "shop")
 
     failure = layout.obstacle()
 
@@ -59,7 +59,7 @@ def test_what_root_has_left_in_our_folder_is_named_with_its_remedy(layout, monke
     lock = layout.private / "lock"
     lock.touch()
     monkeypatch.setattr(os, "geteuid", lambda: lock.stat().st_uid + 1)
-    monkeypatch.setattr("django_deploy.host.layout._user_name", lambda: "shop")
+    monkeypatch.setattr("django_deploy.host.layout.user_name", lambda: "shop")
 
     failure = layout.obstacle()
 
@@ -192,13 +192,13 @@ def test_a_release_that_somebody_has_deleted_is_not_marked(layout):
     assert list(layout.releases.iterdir()) == []
 
 
-def test_a_release_is_buried_in_one_step_and_deleted_later(layout):
+def test_a_release_is_discarded_in_one_step_and_deleted_later(layout):
     (layout.releases / ID / "venv").mkdir(parents=True)
 
-    layout.release(ID).bury()
+    layout.release(ID).discard()
     assert layout.all_releases() == []
 
-    layout.delete_buried()
+    layout.delete_discarded()
     assert list(layout.releases.iterdir()) == []
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import select
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -82,3 +84,22 @@ def test_secrets_of_the_host_are_masked_in_what_programs_wrote_and_nowhere_else(
 
     assert (line["process"], line["line"]) == ("worker", "it is **** of the ****")
     assert error["error"] == {"message": "****", "type": "X", "details": {"lines": ["****"]}}
+
+
+#: A program that is told to end while it has something in hand that an end needs as well.
+BUSY = """
+import os, signal, sys
+from django_deploy.host.link import Link
+link = Link(os.pipe()[0], os.pipe()[1], None, 5.0, 15.0, lambda: None)
+link.start()
+with link._requests.mutex, link._outgoing.mutex, link.lost._cond:
+    os.kill(os.getpid(), signal.SIGHUP)
+assert link.lost.wait(20)
+print(link.next_request(), link.reason)
+"""
+
+
+def test_a_signal_is_a_loss_whatever_it_interrupts():
+    done = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, timeout=60)
+
+    assert (done.stdout, done.stderr) == ("None signal 1\n", "")

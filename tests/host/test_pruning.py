@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from django_deploy.host import history
 from django_deploy.host.layout import FAILED, LIVE, RETIRED, Layout
 from django_deploy.host.pruning import prune
-from django_deploy.host.store import Store
+from django_deploy.host.store import YOUNG, Store
 
 RECORD = {
     "settings_module": "shop.settings",
@@ -138,10 +140,31 @@ def test_a_tool_stays_while_a_release_was_installed_with_it(site):
     tools = site.private / "tools"
     for name in ("a" * 64, "b" * 64, "c" * 64 + "/supervisor"):
         (tools / name).mkdir(parents=True)
+    age(tools)
 
     prune(site, Store(site), 5)
 
     assert sorted(path.name for path in tools.iterdir()) == ["a" * 64, "c" * 64]
+
+
+def age(tools):
+    then = time.time() - 2 * YOUNG
+    for tool in tools.iterdir():
+        os.utime(tool, (then, then))
+
+
+def test_a_tool_stays_that_somebody_may_just_be_about_to_use(site):
+    """A rehearsal has no lock, and no release here."""
+    tools = site.private / "tools"
+    cut_off = tools / f".{'a' * 64}.4242"
+    cut_off.mkdir(parents=True)
+    age(tools)
+    for name in (f".{'b' * 64}.4242", "b" * 64):
+        (tools / name).mkdir()
+
+    prune(site, Store(site), 5)
+
+    assert sorted(path.name for path in tools.iterdir()) == [f".{'b' * 64}.4242", "b" * 64]
 
 
 def test_a_damaged_record_stops_nothing(site):

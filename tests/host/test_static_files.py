@@ -53,7 +53,7 @@ def test_they_go_with_their_release(layout: Layout) -> None:
     first = add(layout, 1, RETIRED, OLDER_CSS)
     second = add(layout, 2, LIVE, OLD_CSS)
     carry_static_files(layout, second)
-    first.bury()
+    first.discard()
     third = add(layout, 3, "ready", CSS)
 
     carry_static_files(layout, third)

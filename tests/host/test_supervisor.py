@@ -16,6 +16,7 @@ import pytest
 
 from django_deploy.host.layout import Layout
 from django_deploy.host.processes import ProcessState, wait_for_end
+from django_deploy.host.protocol import Failure
 from django_deploy.host.supervisor import Supervisor
 
 RELEASE = "20261122T174500Z-3f9c2a1"
@@ -162,3 +163,34 @@ def test_who_starts_with_the_host(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin" if line is not None else str(tmp_path))
 
     assert Supervisor(layout, None).left_to_hand("20261122T174500Z-3f9c2a1", ["web"]) == left
+
+
+def test_a_supervisord_that_does_not_start_in_its_time(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = layout.root / "bin" / "supervisord"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho one moment >&2\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setattr("django_deploy.host.supervisor.START_TIMEOUT", 0.5)
+
+    with pytest.raises(Failure) as caught:
+        start(Supervisor(layout, None), "web")
+
+    assert caught.value.type == "ProcessFailed"
+    assert caught.value.message == "supervisord does not start within 0.5 s"
+    assert caught.value.details["lines"] == ["one moment"]
+
+
+def test_what_supervisord_refuses_is_told_in_its_words(supervisor: Supervisor, layout: Layout) -> None:
+    start(supervisor, "web")
+    foreign = layout.private / "supervisor" / "programs" / "foreign.conf"
+    foreign.write_text("[program:foreign]\ncommand=x\nautostart=perhaps\n")
+
+    with pytest.raises(Failure) as caught:
+        start(supervisor, "worker")
+
+    assert caught.value.type == "ProcessFailed"
+    assert caught.value.message.startswith("supervisord refuses: CANT_REREAD: ")
+    assert "foreign" in caught.value.message

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from django_deploy.exceptions import ConfigError, DeployError
+from django_deploy.host import maintenance
 from django_deploy.reading.keys import read_target, warnings_of
 from django_deploy.reading.places import Kind
 from django_deploy.target import (
@@ -451,6 +452,10 @@ ONE_MISTAKE = {
     "singleton with a socket": (
         {"PROCESSES": {"web": {"COMMAND": "x {socket}", "SINGLETON": True}}}, "E013", "['PROCESSES']['web']",
         "has a {socket} and is a SINGLETON: the new one must answer before the old one stops.",
+    ),
+    "the maintenance page's name": (
+        {"PROCESSES": {maintenance.NAME: "x {socket}"}}, "E013", "['PROCESSES']['maintenance']",
+        "has a {socket}, and run/maintenance.sock is where the maintenance page answers. Give it another name.",
     ),
     "several of a singleton": (
         {"PROCESSES": {"beat": {"COMMAND": "x", "SINGLETON": True, "INSTANCES": 2}}}, "E013",

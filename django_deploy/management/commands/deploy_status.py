@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.host.protocol import Event, ignore
-from django_deploy.host.transaction import CONFIRM
+from django_deploy.host.transaction_journal import CONFIRM
 from django_deploy.management.base import DeployCommand
 from django_deploy.management.help_text import with_examples
 from django_deploy.management.origin import origin

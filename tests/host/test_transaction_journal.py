@@ -5,7 +5,7 @@ import json
 import pytest
 
 from django_deploy.host.layout import Layout
-from django_deploy.host.transaction import read_journal
+from django_deploy.host.transaction_journal import Journal, read_journal
 
 ID = "20261122T174500Z-3f9c2a1"
 OLD = "20261122T164500Z-1111111"
@@ -33,6 +33,18 @@ def write(layout, journal):
 
 
 def test_there_is_none(layout):
+    assert read_journal(layout) == {}
+
+
+def test_what_is_noted_stays_noted(layout):
+    journal = Journal(layout)
+    journal.note("prepare", release=ID, previous=OLD, was="retired")
+
+    journal.note("start")
+
+    assert (journal.phase, journal.release, journal.previous, journal.was) == ("start", ID, OLD, "retired")
+    assert read_journal(layout) == journal.notes
+    journal.delete_file()
     assert read_journal(layout) == {}
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from django_deploy.host import commands
-from django_deploy.host.login import login
+from django_deploy.host.index_login import login
 from tests.bundle.archives import make_wheel
 from tests.bundle.index_server import FakeIndex
 

@@ -12,6 +12,7 @@ from typing import Any, Callable, Optional
 from .commands import LineSplitter, Output, end_group
 from .logs import LOOK_INTERVAL, LogLine, Source
 from .protocol import Failure
+from .users import user_name
 
 #: An entry may be much longer than its text, in bytes.
 MAX_ENTRY = 1 << 20
@@ -69,7 +70,7 @@ class JournalReader:
             raise Failure(
                 "HostUnfit",
                 "the journal cannot be read",
-                f"On the host, as root: usermod -aG systemd-journal {_user()}",
+                f"On the host, as root: usermod -aG systemd-journal {user_name()}",
                 lines=list(output.last),
             )
 
@@ -101,9 +102,3 @@ def _text(message: Any) -> str:
     if isinstance(message, list):
         return bytes(byte for byte in message if isinstance(byte, int)).decode("utf-8", "replace")
     return str(message) if message is not None else ""
-
-
-def _user() -> str:
-    import pwd
-
-    return pwd.getpwuid(os.geteuid()).pw_name
