@@ -24,7 +24,7 @@ from .bundle.index.sources import read_sources, redact
 from .bundle.inventory import take_inventory
 from .bundle.manifest import Manifest
 from .bundle.wheels.revision import Commits, find_commits
-from .exceptions import ConfigError, DeployError, Interrupted, RolloutFailed
+from .exceptions import ConfigError, DeployError, RolloutFailed
 from .host.protocol import Event, Report, ignore
 from .origins import Origin, from_environment
 from .plan.fitness import platform_of
@@ -32,7 +32,7 @@ from .plan.making import make_plan
 from .plan.model import Plan
 from .plan.releases import code_of, find_release
 from .rehearsal import Once, after_rehearsal, rehearse
-from .rollout import Clock, Rollout, is_stale, too_late
+from .rollout import Clock, Rollout, is_stale
 from .shipment import fetch_tools, fit_bundle, fit_bundles, measure_room, shorten
 from .stages import (
     Accept,
@@ -178,7 +178,7 @@ def preview(
     changed and no lock is taken.
     """
     origin, clock = origin or from_environment(target), Clock(report)
-    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+    with interruptible(clock), Fleet(target, report=report, prompts=prompts) as fleet:
         plan = _make_plan(target, origin, fleet, clock, skip_unreachable=skip_unreachable)
         plan = _rehearsed(plan, fleet, clock, asks=False)
         _announce(plan, clock)
@@ -264,7 +264,7 @@ def pack(
     and for nothing else.
     """
     clock = Clock(report)
-    with interruptible(), clock.phase("bundle"):
+    with interruptible(clock), clock.phase("bundle"):
         key = _signing_key(target, prompts) if file is not None else None
         manifest = origin(report)
         refuse_alterations(manifest.installed, target.allow_altered)
@@ -293,7 +293,7 @@ def status(
     target: Target, *, report: Report = ignore, prompts: Prompts = no_prompts
 ) -> tuple[HostStatus, ...]:
     """What every host says of itself; one that does not answer says why."""
-    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+    with interruptible(Clock(report)), Fleet(target, report=report, prompts=prompts) as fleet:
         return _statuses([(host, _facts(found)) for host, found in fleet.outcomes()])
 
 
@@ -405,14 +405,12 @@ def _origin(facts: Mapping[str, Any]) -> str | None:
 
 
 @contextmanager
-def interruptible(clock: Clock | None = None) -> Iterator[None]:
-    """Ctrl-C outside a rollout, which handles its own: nothing has been changed yet, or all is done."""
+def interruptible(clock: Clock) -> Iterator[None]:
+    """Ctrl-C outside a rollout, which handles its own: the clock knows what has been changed by then."""
     try:
         yield
     except KeyboardInterrupt:
-        if clock is not None and clock.confirmed:
-            raise too_late(clock.confirmed) from None
-        raise Interrupted("Interrupted. Nothing was changed.") from None
+        raise clock.interrupted from None
 
 
 def connect_hosts(

@@ -35,6 +35,9 @@ NOTICE = {"message": "We put back data from a backup and are here again in a mom
 #: Of a host that we have lost, or left.
 GOES_ON = "What has begun is not stopped half-way: the host goes on with it."
 
+#: Once that is so.
+PUT_BACK = "The database is what it was when the backup was made."
+
 #: Tables that are listed for people.
 TABLES_SHOWN = 40
 
@@ -121,7 +124,7 @@ def backups(
     target: Target, *, prompts: Prompts = no_prompts
 ) -> tuple[tuple[Backup, ...], tuple[DeployError, ...]]:
     """Those of all hosts, newest first; what is damaged, and hosts that did not answer, as errors."""
-    with interruptible(), Fleet(target, report=ignore, prompts=prompts) as fleet:
+    with interruptible(Clock(ignore)), Fleet(target, report=ignore, prompts=prompts) as fleet:
         outcomes = fleet.outcomes()
         listed = _list([found for _, found in outcomes if isinstance(found, HostSession)])
         errors = [found for _, found in outcomes if isinstance(found, DeployError)]
@@ -163,7 +166,7 @@ def restore(
     ``DeployError``; unless it says that the database is damaged, that is as before.
     """
     clock = Clock(report)
-    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+    with interruptible(clock), Fleet(target, report=report, prompts=prompts) as fleet:
         with clock.phase("connect"):
             sessions = fleet.sessions()
         release = one_release({session.host: session.facts for session in sessions})
@@ -182,7 +185,7 @@ def restore(
         if not confirm(loss):
             return finish(target, clock, Outcome("declined", release, release, outcome.hosts))
         with clock.phase("restore"):
-            _put_back(target, sessions, source, name)
+            _put_back(target, sessions, source, name, clock)
         if loss.since["newer"]:
             report(Event("warning", source.host.name, fields=loss.warning(target.name)))
         return finish(target, clock, outcome)
@@ -213,19 +216,29 @@ def _begin(target: Target, sessions: Sequence[HostSession]) -> None:
     gather([future for session in sessions for future in begin.send(session)], "Nothing was changed.")
 
 
-def _put_back(target: Target, sessions: Sequence[HostSession], source: HostSession, name: str) -> None:
+def _put_back(
+    target: Target, sessions: Sequence[HostSession], source: HostSession, name: str, clock: Clock
+) -> None:
     """With the maintenance page on, where there can be one; it stays on over a database that is damaged."""
     shown = [session for session in sessions if _can_show_page(session)]
+    clock.interrupted = _with_page("No database was changed.", target, shown)
     notice = {**NOTICE, "by": deployer(), "since": round(time.time(), 3)}
     gather([session.request("maintain", notice=notice) for session in shown], "No database was changed.")
     fields = {"target": target.name, "by": deployer(), "keep": target.keep_backups}
+    clock.interrupted = Interrupted(f"Interrupted. {GOES_ON}", remedy=_then_show(target))
     try:
         gather([source.request("restore_backup", backup=name, **fields)], "")
     except RolloutFailed as failure:
-        raise _explain(target, shown, source, failure) from None
-    except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted. {GOES_ON}", remedy=_then_show(target)) from None
+        raise _explain(target, shown, source, failure, clock) from None
+    clock.interrupted = _with_page(PUT_BACK, target, shown)
     _end_maintenance(target, shown)
+    clock.interrupted = _with_page(PUT_BACK, target, [])
+
+
+def _with_page(what: str, target: Target, shown: Sequence[HostSession]) -> Interrupted:
+    """What Ctrl-C ends with while the page is switched on or off on the hosts ``shown``."""
+    remedy = f"If the page is on (deploy_status): manage.py deploy_maintenance {target.name} off."
+    return Interrupted(f"Interrupted. {what}", remedy=remedy if shown else "")
 
 
 def _can_show_page(session: HostSession) -> bool:
@@ -243,6 +256,7 @@ def _explain(
     shown: Sequence[HostSession],
     source: HostSession,
     failure: RolloutFailed,
+    clock: Clock,
 ) -> RolloutFailed:
     errors = failure.errors
     if any(isinstance(error, ConnectionLost) for error in errors):
@@ -256,6 +270,7 @@ def _explain(
             " and puts it back."
         )
         return RolloutFailed(text, errors=errors, remedy=remedy)
+    clock.interrupted = _with_page("The database is as before.", target, shown)
     _begin(target, [source])  # with a request that fails its transaction is over
     _end_maintenance(target, shown)
     return RolloutFailed("The database is as before.", errors=errors)

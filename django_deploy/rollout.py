@@ -66,7 +66,7 @@ class Rollout:
         except KeyboardInterrupt:
             with _leaving_at_once("Interrupted twice"):
                 raise self._interrupt() from None
-        self.clock.confirmed = self.release
+        self.clock.interrupted = too_late(self.release)
 
     def finish(self, stages: Sequence[Stage]) -> None:
         """What follows confirm: a failure is told, and takes nothing back."""
@@ -319,10 +319,10 @@ def _failure(error: DeployError) -> Event:
 
 @dataclass
 class Clock:
-    """Reports phases and their times. ``confirmed`` is the release that has become live everywhere."""
+    """Reports phases and their times; ``interrupted`` is what Ctrl-C ends with, as far as things have got."""
 
     report: Report
-    confirmed: str = ""
+    interrupted: Interrupted = field(default_factory=lambda: Interrupted("Interrupted. Nothing was changed."))
     started: float = field(default_factory=time.monotonic)
     phases: dict[str, float] = field(default_factory=dict)
 

@@ -20,6 +20,7 @@ from django_deploy.doctor.subject import Subject
 from django_deploy.exceptions import DeployError
 from django_deploy.host.protocol import ignore
 from django_deploy.plan.releases import find_release
+from django_deploy.rollout import Clock
 from django_deploy.target import Host, Target
 from django_deploy.transport.fleet import Fleet
 from django_deploy.transport.key_survey import survey_keys
@@ -55,7 +56,7 @@ def diagnose(
     ``domain_name`` takes the place of the target's DOMAIN.
     """
     asking = _NeverTrusting(prompts)
-    with interruptible(), Fleet(target, report=ignore, prompts=asking) as fleet:
+    with interruptible(Clock(ignore)), Fleet(target, report=ignore, prompts=asking) as fleet:
         yield HERE, here.check_index(target)
         questions = [(host, _Questions(target, found)) for host, found in fleet.outcomes()]
         for host, question in questions:
