@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -299,19 +299,21 @@ def status(
 
 def watch(target: Target, *, prompts: Prompts = no_prompts) -> Iterator[tuple[HostStatus, ...]]:
     """The status whenever one asks for the next; links stay open, and a broken one is opened anew."""
-    with ExitStack() as stack:
-        fleets: dict[Host, Fleet] = {}
+    fleets: dict[Host, Fleet] = {}
+    try:
         while True:
             for host in target.hosts:
                 if host not in fleets:
-                    one = Fleet(replace(target, hosts=(host,)), report=ignore, prompts=prompts)
-                    fleets[host] = stack.enter_context(one)
+                    fleets[host] = Fleet(replace(target, hosts=(host,)), report=ignore, prompts=prompts)
             asked = [(host, _ask_again(fleets[host])) for host in target.hosts]
             found = [(host, result_of(future)) for host, future in asked]
             for host, facts in found:
                 if isinstance(facts, DeployError):
-                    del fleets[host]
+                    fleets.pop(host).dismiss([host])
             yield _statuses(found)
+    finally:
+        for host, fleet in fleets.items():
+            fleet.dismiss([host])
 
 
 def _ask_again(fleet: Fleet) -> DeployError | Future[Reply]:
