@@ -209,6 +209,11 @@ def test_the_longest_secret_is_masked_first():
     assert Secrets(target(A="hunter", B="hunter22")).mask("hunter22") == "****"
 
 
+def test_values_that_are_no_part_of_a_target_are_masked_with_and_without_one():
+    assert Secrets(target(), ["hunter22"]).mask("hunter22") == "****"
+    assert Secrets(None, ["hunter22"]).mask("hunter22") == "****"
+
+
 def test_a_secret_at_the_place_of_the_cut_is_not_shown_in_half():
     secrets = Secrets(target(A="hunter22"))
 
