@@ -27,7 +27,7 @@ from .target import Target
 from .transport.fleet import Fleet, gather
 from .transport.session import HostSession, Reply
 from .transport.ssh import Prompts, no_prompts
-from .upkeep import live_processes, one_release
+from .upkeep import ask_all, live_processes, one_release
 
 #: What visitors read meanwhile, and when programs may come again, in seconds.
 NOTICE = {"message": "We put back data from a backup and are here again in a moment.", "retry_after": 120}
@@ -124,12 +124,11 @@ def backups(
     target: Target, *, prompts: Prompts = no_prompts
 ) -> tuple[tuple[Backup, ...], tuple[DeployError, ...]]:
     """Those of all hosts, newest first; what is damaged, and hosts that did not answer, as errors."""
-    with interruptible(Clock(ignore)), Fleet(target, report=ignore, prompts=prompts) as fleet:
-        outcomes = fleet.outcomes()
-        listed = _list([found for _, found in outcomes if isinstance(found, HostSession)])
-        errors = [found for _, found in outcomes if isinstance(found, DeployError)]
-        damaged = [_damage(host, *one) for host, reply in listed for one in reply["damaged"].items()]
-        return _backups(listed), (*errors, *damaged)
+    answers = list(ask_all(target, prompts, "backups"))
+    listed = [(host, answer) for host, answer in answers if not isinstance(answer, DeployError)]
+    errors = [answer for _, answer in answers if isinstance(answer, DeployError)]
+    damaged = [_damage(host, *one) for host, reply in listed for one in reply["damaged"].items()]
+    return _backups(listed), (*errors, *damaged)
 
 
 def _list(sessions: Sequence[HostSession]) -> list[tuple[str, Reply]]:

@@ -135,7 +135,7 @@ def environment(
     target: Target, *, prompts: Prompts = no_prompts
 ) -> tuple[tuple[str, DeployError | Mapping[str, Any]], ...]:
     """The names that each host's live release has from the ``settings`` and from the ``host``."""
-    return tuple(_ask_all(target, prompts, "environment"))
+    return tuple(ask_all(target, prompts, "environment"))
 
 
 def change_environment(
@@ -183,11 +183,11 @@ def history(
     """The last entries of each host's history, newest first; one that does not answer says why."""
     return tuple(
         (name, found if isinstance(found, DeployError) else found["entries"][::-1])
-        for name, found in _ask_all(target, prompts, "history", lines=lines)
+        for name, found in ask_all(target, prompts, "history", lines=lines)
     )
 
 
-def _ask_all(
+def ask_all(
     target: Target, prompts: Prompts, request: str, **fields: Any
 ) -> Iterator[tuple[str, DeployError | Reply]]:
     """One question to all hosts, and what each of them says."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from pathlib import PurePosixPath
 
+from django_deploy.exceptions import DeployError
 from django_deploy.target import Host, Target
 from django_deploy.transport import fleet
 
@@ -21,19 +22,23 @@ class Interrupting(Future):
 
 
 class Session:
-    """A host that answers all that it is asked, up to ``last``."""
+    """A host that answers all that it is asked, with what ``answers`` has or an error, up to ``last``."""
 
     end = None
 
-    def __init__(self, host, last="", live=RELEASE):
-        self.host, self.last = host, last
+    def __init__(self, host, last="", *, live=RELEASE, answers=None):
+        self.host, self.last, self.answers = host, last, answers or {}
         processes = [{"name": "worker", "command": ["celery"]}]
         releases = [{"id": live, "state": "live", "processes": processes}] if live else []
         self.facts = {"live": live, "current": live, "releases": releases, "maintenance": None}
 
     def request(self, name, **fields):
         reply = Interrupting() if name == self.last else Future()
-        reply.set_result({"settings": [], "host": []})
+        answer = self.answers.get(name, {"settings": [], "host": []})
+        if isinstance(answer, DeployError):
+            reply.set_exception(answer)
+        else:
+            reply.set_result(answer)
         return reply
 
     def close(self):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from dataclasses import asdict, replace
 
 import pytest
 
 from django_deploy.exceptions import Interrupted, RequestFailed
 from django_deploy.host.protocol import ignore
-from django_deploy.restoration import Backup, Loss, restore
-from tests.sessions import TARGET, WEB1, Session, connect, interrupt_at_the_end
+from django_deploy.restoration import Backup, Loss, backups, restore
+from tests.sessions import TARGET, WEB1, WEB2, Session, connect, interrupt_at_the_end
 
 NAME, RELEASE = "20261122T212337Z-default", "20261122T174500Z-3f9c2a1"
 BACKUP = Backup(NAME, "web1", "default", "postgresql shop on db1", "migrating shop.0002_b", RELEASE, 9, 0.0)
@@ -37,35 +36,33 @@ def test_the_database_does_not_have_migrations_any_more(place, remedy):
     }
 
 
-class Backed(Session):
-    """A host with the backup and a site behind a socket; ``maintain`` may take its second call ``to_end``."""
+SINCE = {"place": BACKUP.place, "newer": [], "older": [], "tables": []}
+ANSWERS = {"backups": {"backups": [asdict(BACKUP)], "damaged": {}}, "compare_backup": {"since": SINCE}}
 
-    def __init__(self, last="", *, to_end=False, error=None):
-        super().__init__(WEB1, last)
+
+class Backed(Session):
+    """A host with the backup and a site behind a socket."""
+
+    def __init__(self, last="", **answers):
+        super().__init__(WEB1, last, answers={**ANSWERS, **answers})
         self.facts["releases"][0]["processes"] = [{"name": "web", "command": ["gunicorn", "{socket}"]}]
-        self.ends_page, self.error = to_end, error
+
+
+class SwitchingOff(Backed):
+    """Ctrl-C is pressed when the page goes off."""
 
     def request(self, name, **fields):
-        if name == "maintain" and self.ends_page and fields["notice"] is not None:
-            return done({})
-        if name == "restore_backup" and self.error is not None:
-            reply = Future()
-            reply.set_exception(self.error)
-            return reply
-        return done(ANSWERS[name]) if name in ANSWERS and name != self.last else super().request(name)
+        self.last = "maintain" if name == "maintain" and fields["notice"] is None else ""
+        return super().request(name, **fields)
 
 
-def done(answer):
-    reply = Future()
-    reply.set_result(answer)
-    return reply
+def test_a_host_that_fails_does_not_hide_the_backups_of_the_others(monkeypatch):
+    error = RequestFailed("web2", "no such folder", type="Bug")
+    connect(monkeypatch, Backed(), Session(WEB2, answers={"backups": error}))
+
+    assert backups(TARGET) == ((BACKUP,), (error,))
 
 
-SINCE = {"place": BACKUP.place, "newer": [], "older": [], "tables": []}
-ANSWERS = {
-    "backups": {"backups": [asdict(BACKUP)], "damaged": {}},
-    "compare_backup": {"since": SINCE},
-}
 OFF = "manage.py deploy_maintenance staging off."
 
 
@@ -94,7 +91,7 @@ def test_interrupted_while_the_backup_is_put_back(monkeypatch):
 
 
 def test_interrupted_while_the_page_is_switched_off(monkeypatch):
-    assert interrupted(monkeypatch, Backed("maintain", to_end=True)) == (
+    assert interrupted(monkeypatch, SwitchingOff()) == (
         "Interrupted. The database is what it was when the backup was made.\n"
         f"If the page is on (deploy_status): {OFF}"
     )
@@ -102,7 +99,7 @@ def test_interrupted_while_the_page_is_switched_off(monkeypatch):
 
 def test_interrupted_while_the_page_is_switched_off_behind_a_failure(monkeypatch):
     error = RequestFailed("web1", "no room", type="StepFailed")
-    assert interrupted(monkeypatch, Backed("maintain", to_end=True, error=error)) == (
+    assert interrupted(monkeypatch, SwitchingOff(restore_backup=error)) == (
         f"Interrupted. The database is as before.\nIf the page is on (deploy_status): {OFF}"
     )
 

@@ -1,4 +1,4 @@
-"""The status that is looked at again and again; what is shown is in ``tests/management/test_deploy_status.py``."""
+"""The status, looked at again and again; what is printed: ``tests/management/test_deploy_status.py``."""
 
 from __future__ import annotations
 
