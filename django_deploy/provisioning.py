@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from .bundle.assembly import deployer
+from .clock import Clock
 from .exceptions import (
     AuthenticationFailed,
     BundleError,
@@ -31,7 +32,6 @@ from .provision.facts import Facts, asking, read_facts
 from .provision.pieces import HEADING, Piece
 from .provision.site import Key, SentFile, Site
 from .provision.whole import all_pieces, doubts, obstacles
-from .rollout import Clock
 from .shipment import fetch_tools
 from .stages import file_of, telling_of_upload
 from .target import Certificate, Host, Target

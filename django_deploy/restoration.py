@@ -9,7 +9,7 @@ from typing import Any
 
 from .bundle.assembly import deployer
 from .bundle.manifest import size_text
-from .deployment import Outcome, finish, interruptible, names_of
+from .clock import Clock, interruptible
 from .exceptions import (
     ConfigError,
     ConnectionLost,
@@ -21,12 +21,12 @@ from .exceptions import (
 )
 from .host.protocol import Event, Report, ignore
 from .reporters.text import local_time
-from .rollout import Clock
 from .stages import begin_stages
 from .target import Target
 from .transport.fleet import Fleet, gather
 from .transport.session import HostSession, Reply
 from .transport.ssh import Prompts, no_prompts
+from .undertaking import Outcome, finish, names_of
 from .upkeep import ask_all, live_processes, one_release
 
 #: What visitors read meanwhile, and when programs may come again, in seconds.

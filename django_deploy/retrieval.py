@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from .bundle.manifest import size_text
+from .clock import Clock
 from .exceptions import ConfigError, ConnectionLost, DeployError, HostError, Interrupted, RequestFailed
 from .host.protocol import Event, Report, ignore
 from .host.store import FETCHED
 from .media import MediaFile, MediaFolder, is_harmless
 from .restoration import find_backup
-from .rollout import Clock
 from .target import Target
 from .transport.fetching import fetch_copy, fetch_media
 from .transport.fleet import Fleet

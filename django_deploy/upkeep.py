@@ -8,17 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 from .bundle.assembly import deployer
-from .deployment import Outcome, connect_hosts, finish, interruptible, names_of, result_of
+from .clock import Clock, interruptible
 from .exceptions import DeployError, Interrupted
 from .host.logs import is_meant
 from .host.protocol import Report, ignore
 from .plan.releases import code_of, find_release, new_release_id
-from .rollout import Clock, Rollout
+from .rollout import Rollout
 from .stages import activation_stages, begin_stages, renewal_stages
 from .target import Host, Target
-from .transport.fleet import Fleet, gather
+from .transport.fleet import Fleet, gather, result_of
 from .transport.session import HostSession, Reply
 from .transport.ssh import Prompts, no_prompts
+from .undertaking import Outcome, connect_hosts, finish, names_of
 
 
 def restart(

@@ -444,6 +444,16 @@ def test_messages_that_are_explained_exist(message):
 # The code's places
 
 
+def test_the_layers_are_those_of_the_import_contract():
+    told = re.search(r"\* Layers, highest first: (.+?)\.\n\n", text("contributing.rst"), re.DOTALL)[1]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = contracts[0]["layers"]
+
+    assert [set(re.findall(r"\w+", layer)) for layer in told.split("\u203a")] == [
+        set(re.findall(r"django_deploy\.(\w+)", layer)) for layer in layers
+    ]
+
+
 def test_files_that_are_named_exist():
     named = set(re.findall(r"``([\w/]+\.py|\w+/)``", text("contributing.rst"))) - {"manage.py"}
     places = [ROOT, ROOT / "django_deploy"]

@@ -7,8 +7,8 @@ import time
 from concurrent.futures import Future
 from dataclasses import replace
 
-from django_deploy.deployment import watch
 from django_deploy.exceptions import HostUnreachable
+from django_deploy.status import watch
 from django_deploy.transport import fleet
 from tests.sessions import RELEASE, TARGET, WEB1, WEB2, Session, connect
 

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from django_deploy.bundle.index.sources import default_index_url, read_sources
-from django_deploy.deployment import interruptible, result_of
+from django_deploy.clock import Clock, interruptible
 from django_deploy.doctor import domain, front, here, live_site, login, machine, security
 from django_deploy.doctor.finding import Finding, error
 from django_deploy.doctor.subject import Subject
 from django_deploy.exceptions import DeployError
 from django_deploy.host.protocol import ignore
 from django_deploy.plan.releases import find_release
-from django_deploy.rollout import Clock
 from django_deploy.target import Host, Target
-from django_deploy.transport.fleet import Fleet
+from django_deploy.transport.fleet import Fleet, result_of
 from django_deploy.transport.key_survey import survey_keys
 from django_deploy.transport.session import HostSession, Reply
 from django_deploy.transport.ssh import Prompts, no_prompts

@@ -12,7 +12,7 @@ from unicodedata import category
 
 from hypothesis import strategies as st
 
-from django_deploy import deployment
+from django_deploy import status as statuses
 from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.room import NO_ROOM
 from django_deploy.exceptions import DeployError
@@ -24,6 +24,7 @@ from django_deploy.host.store import Store
 from django_deploy.management.commands.deploy_status import Command
 from django_deploy.plan.fitness import tools_needed
 from django_deploy.plan.making import make_plan
+from django_deploy.plan.releases import choose_release
 from django_deploy.reporters.live import _Board
 from django_deploy.reporters.plain import JsonReporter, LineReporter
 from django_deploy.reporters.secrets import Secrets
@@ -136,9 +137,9 @@ def test_facts_that_are_accepted_are_understood(fuzz):
         session = session_of(as_json({"id": 0, "result": facts}) + b"\n")
         if not session.facts:
             return
-        status = deployment._describe(HOST, session.facts, RELEASE["id"], {RELEASE["id"]})
+        status = statuses._describe(HOST, session.facts, RELEASE["id"], {RELEASE["id"]})
         assert all(line.replace("\n", "").isprintable() for line in Command().describe(status, NOW))
-        for understand in (lambda facts: deployment.choose_release([facts], None), lambda f: plan(f).lines()):
+        for understand in (lambda facts: choose_release([facts], None), lambda f: plan(f).lines()):
             try:
                 understand(session.facts)
             except DeployError as error:

@@ -1,0 +1,77 @@
+"""How each undertaking begins and ends: the hosts that are a part of it, and its outcome."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .clock import Clock
+from .host.protocol import Event
+from .target import Host, Target
+from .transport.fleet import Fleet
+from .transport.session import HostSession
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it ended. ``outcome`` is ``"deployed"``, ``"unchanged"``, ``"declined"``, ``"rolled back"``,
+    ``"restarted"``, ``"environment changed"`` or ``"restored"``.
+
+    ``checked`` are the addresses that answered the health check; ``left_out`` are hosts of the target that
+    were no part of it; ``seconds`` is the whole time.
+    """
+
+    outcome: str
+    release: str
+    previous: str | None
+    hosts: tuple[str, ...]
+    checked: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+def connect_hosts(
+    target: Target, fleet: Fleet, clock: Clock, *, skip_unreachable: bool
+) -> tuple[Target, list[HostSession]]:
+    """Wait for the hosts; gives the target without those that may be skipped, and the others' sessions."""
+    with clock.phase("connect"):
+        skipped = fleet.unreachable() if skip_unreachable else []
+        fleet.dismiss([host for host, _ in skipped])
+        sessions = fleet.sessions()
+    if target.left_out:
+        warn(clock, f"Left out, as --hosts does not name them: {', '.join(names_of(target.left_out))}.")
+    for _, error in skipped:
+        warn(clock, f"Left out, as it does not answer: {error.host}: {error.message}.", error.remedy)
+    return target.without([host for host, _ in skipped]), sessions
+
+
+def warn(clock: Clock, message: str, remedy: str = "") -> None:
+    """Tell of something that stops nothing."""
+    clock.report(Event("warning", fields={"message": message, "remedy": remedy}))
+
+
+def names_of(hosts: Sequence[Host]) -> tuple[str, ...]:
+    """As the user wrote them."""
+    return tuple(host.name for host in hosts)
+
+
+def finish(target: Target, clock: Clock, outcome: Outcome) -> Outcome:
+    """Report the end, with its times and what was left out."""
+    seconds, left_out = round(time.monotonic() - clock.started, 3), names_of(target.left_out)
+    if left_out and outcome.outcome not in ("declined", "restored"):
+        remedy = (
+            f"See what they serve: manage.py deploy_status {target.name}. The next deploy brings them along."
+        )
+        warn(clock, f"Not a part of this, and unchanged: {', '.join(left_out)}.", remedy)
+    fields = {
+        "outcome": outcome.outcome,
+        "release": outcome.release,
+        "url": target.url,
+        "left_out": list(left_out),
+        "seconds": seconds,
+        "phases": dict(clock.phases),
+    }
+    clock.report(Event("rollout.finished", fields=fields))
+    return replace(outcome, left_out=left_out, seconds=seconds)
