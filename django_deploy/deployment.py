@@ -27,7 +27,7 @@ from .plan.model import Plan
 from .plan.releases import choose_release, find_release
 from .rehearsal import Once, after_rehearsal, rehearse
 from .rollout import Rollout, is_stale
-from .shipment import fetch_tools, fit_bundles, measure_room, shorten
+from .shipment import make_shipments, shorten
 from .stages import (
     Accept,
     Decide,
@@ -218,13 +218,9 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, sk
     target, sessions = connect_hosts(target, fleet, clock, skip_unreachable=skip_unreachable)
     with clock.phase("plan"):
         facts = {session.host: session.facts for session in sessions}
-        bundles = fit_bundles(target, manifest, facts, clock.report)
-        tools = {host: fetch_tools(target, host, facts[host], manifest.stock) for host in target.hosts}
-        rooms = {
-            host: measure_room(manifest, bundles[host], tools[host], facts[host]) for host in target.hosts
-        }
+        shipments = make_shipments(target, manifest, facts, clock.report)
         inventory = take_inventory(manifest)
-        plan = make_plan(target, manifest, facts, bundles, tools, rooms, inventory=inventory, now=time.time())
+        plan = make_plan(target, manifest, shipments, inventory=inventory, now=time.time())
         plan = shorten(plan, facts)
         refuse_alterations(manifest.installed, target.allow_altered)
         if not plan.is_empty:

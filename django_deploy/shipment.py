@@ -17,9 +17,30 @@ from .bundle.vendor import vendor
 from .exceptions import BundleError, HostError, RolloutFailed
 from .host.protocol import Report
 from .plan.fitness import platform_of, tools_needed
+from .plan.making import Shipment
 from .plan.model import Plan
 from .plan.releases import find_release
 from .target import Host, Target
+
+
+def make_shipments(
+    target: Target, manifest: Manifest, facts: Mapping[Host, Mapping[str, Any]], report: Report
+) -> dict[Host, Shipment]:
+    """What each host would get, by what it has said of itself.
+
+    Raises ``RolloutFailed`` with every host that can install none of it, and ``BundleError``.
+    """
+    bundles = fit_bundles(target, manifest, facts, report)
+    tools = {host: fetch_tools(target, host, facts[host], manifest.stock) for host in target.hosts}
+    return {
+        host: Shipment(
+            facts[host],
+            bundles[host],
+            tools[host],
+            measure_room(manifest, bundles[host], tools[host], facts[host]),
+        )
+        for host in target.hosts
+    }
 
 
 def fit_bundles(

@@ -87,7 +87,11 @@ def build_bundle(
         find_pins = partial(lock, sources=sources, cache=cache, stated=selection.stated)
         built, pins = _build_and_lock(trees.distributions, selection.elsewhere, build, find_pins)
         check_requirements(
-            *(built, trees.distributions, environment.distributions, trees.revision, selection.file),
+            built,
+            trees.distributions,
+            environment.distributions,
+            revision=trees.revision,
+            file=selection.file,
             extras=_asked_extras(target, project),
         )
         sdists: tuple[Wheel, ...] = ()

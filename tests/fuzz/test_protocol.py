@@ -23,7 +23,7 @@ from django_deploy.host.protocol import HOST_EVENTS, Event, ProtocolError, decod
 from django_deploy.host.store import Store
 from django_deploy.management.commands.deploy_status import Command
 from django_deploy.plan.fitness import tools_needed
-from django_deploy.plan.making import make_plan
+from django_deploy.plan.making import Shipment, make_plan
 from django_deploy.plan.releases import choose_release
 from django_deploy.reporters.live import _Board
 from django_deploy.reporters.plain import JsonReporter, LineReporter
@@ -151,12 +151,9 @@ def test_facts_that_are_accepted_are_understood(fuzz):
 def plan(facts):
     tools_needed(TARGET, facts)
     bundle = HostBundle(MANIFEST.pins, MANIFEST.wheels)
-    host = TARGET.hosts[0]
-    return make_plan(
-        *(TARGET, MANIFEST, {host: facts}, {host: bundle}, {host: {}}, {host: NO_ROOM}),
-        inventory={("django", "5.2.19"): ("py3-none-any", "1" * 32)},
-        now=NOW,
-    )
+    shipments = {TARGET.hosts[0]: Shipment(facts, bundle, {}, NO_ROOM)}
+    inventory = {("django", "5.2.19"): ("py3-none-any", "1" * 32)}
+    return make_plan(TARGET, MANIFEST, shipments, inventory=inventory, now=NOW)
 
 
 def test_answers_to_requests(fuzz):

@@ -215,7 +215,9 @@ class WheelBuilder:
             from django_deploy.bundle.wheels.backend import build_tree
 
             return build_tree(
-                *(distribution, tree, folder),
+                distribution,
+                tree,
+                folder,
                 cache=self._cache,
                 sources=self._sources,
                 key=key,
