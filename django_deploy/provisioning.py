@@ -32,8 +32,7 @@ from .provision.facts import Facts, asking, read_facts
 from .provision.pieces import HEADING, Piece
 from .provision.site import Key, SentFile, Site
 from .provision.whole import all_pieces, doubts, obstacles
-from .shipment import fetch_tools
-from .stages import file_of, telling_of_upload
+from .shipment import fetch_tools, file_of, telling_of_upload
 from .target import Certificate, Host, Target
 from .transport import ssh_config
 from .transport.administration import RootShell, open_root_shell

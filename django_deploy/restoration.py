@@ -21,12 +21,11 @@ from .exceptions import (
 )
 from .host.protocol import Event, Report, ignore
 from .reporters.text import local_time
-from .stages import begin_stages
 from .target import Target
 from .transport.fleet import Fleet, gather
 from .transport.session import HostSession, Reply
 from .transport.ssh import Prompts, no_prompts
-from .undertaking import Outcome, finish, names_of
+from .undertaking import Outcome, begin, finish, names_of
 from .upkeep import ask_all, live_processes, one_release
 
 #: What visitors read meanwhile, and when programs may come again, in seconds.
@@ -171,7 +170,7 @@ def restore(
         release = one_release({session.host: session.facts for session in sessions})
         source, backup = find_backup(target, sessions, name)
         with clock.phase("lock"):
-            _begin(target, sessions)
+            begin(target, sessions)
         with clock.phase("compare"):
             asked = source.request(
                 "compare_backup",
@@ -206,13 +205,6 @@ def find_backup(target: Target, sessions: Sequence[HostSession], name: str) -> t
     raise ConfigError(
         f"There is no backup {name!r} of {target.name!r}.", remedy=f"There is: {names or 'none'}."
     )
-
-
-def _begin(target: Target, sessions: Sequence[HostSession]) -> None:
-    [lock, begin] = begin_stages(target, {session.host: session.facts["live"] for session in sessions})
-    for session in sorted(sessions, key=lambda session: session.host.name):
-        gather(lock.send(session), "Nothing was changed.")
-    gather([future for session in sessions for future in begin.send(session)], "Nothing was changed.")
 
 
 def _put_back(
@@ -270,7 +262,7 @@ def _explain(
         )
         return RolloutFailed(text, errors=errors, remedy=remedy)
     clock.interrupted = _with_page("The database is as before.", target, shown)
-    _begin(target, [source])  # with a request that fails its transaction is over
+    begin(target, [source])  # with a request that fails its transaction is over
     _end_maintenance(target, shown)
     return RolloutFailed("The database is as before.", errors=errors)
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from .clock import Clock
 from .host.protocol import Event
+from .stages import begin_stage, lock_stage
 from .target import Host, Target
-from .transport.fleet import Fleet
+from .transport.fleet import Fleet, gather
 from .transport.session import HostSession
 
 
@@ -45,6 +46,20 @@ def connect_hosts(
     for _, error in skipped:
         warn(clock, f"Left out, as it does not answer: {error.host}: {error.message}.", error.remedy)
     return target.without([host for host, _ in skipped]), sessions
+
+
+def lock_hosts(target: Target, sessions: Sequence[HostSession]) -> None:
+    """Take each host's lock, in turn; raises ``RolloutFailed``."""
+    lock = lock_stage(target)
+    for session in sorted(sessions, key=lambda session: session.host.name):
+        gather(lock.send(session), "Nothing was changed.")
+
+
+def begin(target: Target, sessions: Sequence[HostSession]) -> None:
+    """Take the locks, and see that the live releases are live still; raises ``RolloutFailed``."""
+    lock_hosts(target, sessions)
+    stage = begin_stage(target, {session.host: session.facts["live"] for session in sessions})
+    gather([future for session in sessions for future in stage.send(session)], "Nothing was changed.")
 
 
 def warn(clock: Clock, message: str, remedy: str = "") -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from .bundle.assembly import deployer
@@ -19,7 +18,7 @@ from .target import Host, Target
 from .transport.fleet import Fleet, gather, result_of
 from .transport.session import HostSession, Reply
 from .transport.ssh import Prompts, no_prompts
-from .undertaking import Outcome, connect_hosts, finish, names_of
+from .undertaking import Outcome, begin, connect_hosts, finish, lock_hosts, names_of
 
 
 def restart(
@@ -81,8 +80,7 @@ def restart_process(
         live = {session.host: session.facts["live"] for session in sessions}
         begun: list[Host] = []
         for session in sessions:
-            stages = begin_stages(replace(target, hosts=(session.host,)), live)
-            for stage in stages:
+            for stage in begin_stages(target, live):
                 gather(stage.send(session), "")
             begun.append(session.host)
             clock.interrupted = _restarted(process, target, begun)
@@ -108,10 +106,7 @@ def maintain(
     with interruptible(clock), Fleet(target, report=report, prompts=prompts) as fleet:
         sessions = fleet.sessions()
         one_release({session.host: session.facts for session in sessions})
-        live = {session.host: session.facts["live"] for session in sessions}
-        _take_locks(target, sessions)
-        begin = begin_stages(target, live)[1]
-        gather([future for session in sessions for future in begin.send(session)], "Nothing was changed.")
+        begin(target, sessions)
         if notice is not None:
             notice = {**notice, "by": deployer(), "since": round(time.time(), 3)}
         remedy = f"manage.py deploy_status {target.name} shows where it is on. Do it once more."
@@ -162,20 +157,13 @@ def change_environment(
             raise DeployError(f"{', '.join(lost)}: not set on any host.", remedy=remedy)
         if any(session.facts["live"] for session in sessions):
             return _renew(target, fleet, sessions, clock, changes)
-        _take_locks(target, sessions)
+        lock_hosts(target, sessions)
         clock.interrupted = Interrupted(
             "Interrupted. The environment may have been changed on some hosts.",
             remedy=f"manage.py deploy_env {target.name} shows what is set.",
         )
         gather([session.request("store_environment", **changes) for session in sessions], "")
         return finish(target, clock, Outcome("environment changed", "", None, names_of(target.hosts)))
-
-
-def _take_locks(target: Target, sessions: Sequence[HostSession]) -> None:
-    """Each host's lock, in turn."""
-    [lock, _] = begin_stages(target, {session.host: None for session in sessions})
-    for session in sorted(sessions, key=lambda session: session.host.name):
-        gather(lock.send(session), "Nothing was changed.")
 
 
 def history(
