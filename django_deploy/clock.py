@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,7 +13,10 @@ from .host.protocol import Event, Report
 
 @dataclass
 class Clock:
-    """Reports phases and their times; ``interrupted`` is what Ctrl-C ends with, as far as things have got."""
+    """Reports phases, their times and the end.
+
+    ``interrupted`` is what Ctrl-C ends with, as far as things have got.
+    """
 
     report: Report
     interrupted: Interrupted = field(default_factory=lambda: Interrupted("Interrupted. Nothing was changed."))
@@ -32,6 +35,16 @@ class Clock:
         seconds = time.monotonic() - began
         self.phases[name] = round(self.phases.get(name, 0.0) + seconds, 3)
         self.report(Event("phase.finished", fields={"phase": name, "seconds": round(seconds, 3)}))
+
+    def finish(
+        self, outcome: str, *, release: str = "", url: str = "", left_out: Sequence[str] = ()
+    ) -> float:
+        """Report the end of all; gives the seconds that it took."""
+        fields = {"outcome": outcome, "release": release, "url": url, "left_out": list(left_out)}
+        seconds = round(time.monotonic() - self.started, 3)
+        phases = dict(self.phases)
+        self.report(Event("rollout.finished", fields={**fields, "seconds": seconds, "phases": phases}))
+        return seconds
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -73,20 +72,12 @@ def names_of(hosts: Sequence[Host]) -> tuple[str, ...]:
 
 
 def finish(target: Target, clock: Clock, outcome: Outcome) -> Outcome:
-    """Report the end, with its times and what was left out."""
-    seconds, left_out = round(time.monotonic() - clock.started, 3), names_of(target.left_out)
+    """Report the end; the outcome with its time and what was left out."""
+    left_out = names_of(target.left_out)
     if left_out and outcome.outcome not in ("declined", "restored"):
         remedy = (
             f"See what they serve: manage.py deploy_status {target.name}. The next deploy brings them along."
         )
         warn(clock, f"Not a part of this, and unchanged: {', '.join(left_out)}.", remedy)
-    fields = {
-        "outcome": outcome.outcome,
-        "release": outcome.release,
-        "url": target.url,
-        "left_out": list(left_out),
-        "seconds": seconds,
-        "phases": dict(clock.phases),
-    }
-    clock.report(Event("rollout.finished", fields=fields))
+    seconds = clock.finish(outcome.outcome, release=outcome.release, url=target.url, left_out=left_out)
     return replace(outcome, left_out=left_out, seconds=seconds)
