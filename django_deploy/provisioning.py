@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from .bundle.assembly import deployer
 from .clock import Clock, interruptible
+from .deployer import deployer
 from .exceptions import (
     AuthenticationFailed,
     BundleError,

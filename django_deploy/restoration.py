@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .bundle.assembly import deployer
 from .bundle.manifest import size_text
 from .clock import Clock, interruptible
+from .deployer import deployer
 from .exceptions import (
     ConfigError,
     ConnectionLost,

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .bundle.assembly import deployer
 from .databases import compare_databases
+from .deployer import deployer
 from .exceptions import DeployError, RolloutFailed
 from .host.protocol import Event, Report
 from .plan.comparison import alike

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .bundle.assembly import deployer
 from .clock import Clock, interruptible
+from .deployer import deployer
 from .exceptions import DeployError, Interrupted
 from .host.logs import is_meant
 from .host.protocol import Report, ignore

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from django_deploy.host.protocol import Event
+
 if TYPE_CHECKING:
     from django_deploy.bundle.plain.contents import Contents
     from django_deploy.bundle.tools import HostPlatform
@@ -152,3 +154,14 @@ def _revision_dict(revision: Revision | None) -> dict[str, Any] | None:
         "branch": revision.branch,
         "dirty": revision.is_dirty,
     }
+
+
+def bundle_ready(manifest: Manifest) -> Event:
+    """The event that tells what a bundle has."""
+    fields = {
+        "distributions": len(manifest.distributions),
+        "wheels": len(manifest.wheels),
+        "bytes": sum(wheel.size for wheel in manifest.wheels),
+        "revision": str(manifest.revision) if manifest.revision else "",
+    }
+    return Event("bundle.ready", fields=fields)

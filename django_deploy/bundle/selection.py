@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from django_deploy.bundle.plain.assembly import LEVELS_ABOVE
+from django_deploy.bundle.plain.wheel import LEVELS_ABOVE
 from django_deploy.bundle.wheels.pyproject import read_dependency_groups
 from django_deploy.exceptions import BundleError
 

@@ -20,8 +20,8 @@ from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.cache import digest, prune, read_record, sha256_of, write_record
 from django_deploy.bundle.manifest import Revision, Wheel
-from django_deploy.bundle.plain.assembly import assemble, tag_of, version_of
 from django_deploy.bundle.plain.contents import Contents, Rules, read_contents
+from django_deploy.bundle.plain.wheel import assemble, tag_of, version_of
 from django_deploy.bundle.selection import is_needed_on_hosts
 from django_deploy.bundle.wheels.audit import check_secrets, find_large_files, find_lost_files, read_metadata
 from django_deploy.bundle.wheels.compiled import is_for_some_hosts
