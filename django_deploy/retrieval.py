@@ -153,8 +153,8 @@ def fetch_database(
     """
     _require_place(output, is_stem=is_stem, force=force)
     clock, part = Clock(report), PartFile(output)
-    hosts = target if wish.backup is not None else target.without(target.hosts[1:])
-    with _going_on(part.path), Fleet(hosts, report=report, prompts=prompts) as fleet:
+    asked = target if wish.backup is not None else target.without(target.hosts[1:])
+    with _going_on(part.path), Fleet(asked, report=report, prompts=prompts) as fleet:
         with clock.phase("connect"):
             sessions = fleet.sessions()
         session = sessions[0] if wish.backup is None else find_backup(target, sessions, wish.backup)[0]

@@ -151,7 +151,7 @@ class _Requirements:
         """Lines about what leads to a distribution, one chain for each that requires it."""
         start = map(Node, self._graph.roots(frozenset()))
         with_extras = (node for node in roots if node.extra)
-        found = self._find_chains(name, self._graph.needed_by, start, with_extras)
+        found = self._find_chains(name, self._graph.needed_on_hosts, start, with_extras)
         if found:
             yield "Required by:"
         for chain in found[:CHAINS_SHOWN]:
@@ -162,7 +162,7 @@ class _Requirements:
 
     def chains_here(self, name: NormalizedName, start: Iterable[Node]) -> list[Chain]:
         """What leads from ``start`` to a distribution, on this machine."""
-        return self._find_chains(name, self._graph.required_by, start)[:CHAINS_SHOWN]
+        return self._find_chains(name, self._graph.requirements_of, start)[:CHAINS_SHOWN]
 
     def _find_chains(
         self, name: NormalizedName, targets: Callable[[Node], Iterable[Node]], *starts: Iterable[Node]
