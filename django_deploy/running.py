@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -145,12 +145,12 @@ class Chorus:
         with ThreadPoolExecutor(len(self.target.hosts)) as pool:
             futures = {host: pool.submit(self._run_on, host) for host in self.target.hosts}
             while any(not future.done() for future in futures.values()):
-                self._wait([*futures.values()])
+                self._wait(futures.values())
         return {host: future.result() for host, future in futures.items()}
 
-    def _wait(self, futures: Sequence[object]) -> None:
+    def _wait(self, futures: Iterable[Future[int]]) -> None:
         try:
-            threading.Event().wait(TICK)
+            wait(futures, TICK)
         except KeyboardInterrupt:
             if self._is_interrupted.is_set():
                 for attendance in list(self._attendances.values()):

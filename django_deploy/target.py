@@ -76,11 +76,11 @@ class Step:
 #: What REQUIREMENTS may say, if it names no file.
 REQUIREMENTS = ("environment", "closure", "freeze")
 
-#: What a release runs when the target names no STEPS; each where the site has the app.
 #: Seconds that a step may take that does not write to the database, when STEPS does not say. Whatever takes
 #: longer hangs; a migration is not to be killed half-way on a guess.
 STEP_TIMEOUT = 3600.0
 
+#: What a release runs when the target names no STEPS; each where the site has the app.
 DEFAULT_STEPS = (
     Step(("collectstatic", "--noinput"), timeout=STEP_TIMEOUT, requires_app="django.contrib.staticfiles"),
     Step(("migrate", "--noinput"), on="once"),
@@ -304,6 +304,3 @@ class Target:
 def _is_named(host: Host, pattern: str) -> bool:
     # An IPv6 address has brackets in its name, which are signs of a pattern, too.
     return any(word == pattern or fnmatchcase(word, pattern) for word in (host.name, host.address))
-
-
-# Readers: a place and a value of the settings in, a value of ours out; they raise _Unreadable.

@@ -20,7 +20,7 @@ from django_deploy.doctor.subject import Subject
 from django_deploy.exceptions import DeployError
 from django_deploy.host.protocol import ignore
 from django_deploy.plan.releases import find_release
-from django_deploy.target import Host, Target
+from django_deploy.target import INTERNAL, Host, Target
 from django_deploy.transport.fleet import Fleet, result_of
 from django_deploy.transport.key_survey import survey_keys
 from django_deploy.transport.session import HostSession, Reply
@@ -60,9 +60,9 @@ def diagnose(
         questions = [(host, _Questions(target, found)) for host, found in fleet.outcomes()]
         for host, question in questions:
             yield from ((host.name, finding) for finding in _check_host(host, target, question))
-    name = domain_name or domain.domain_of(target)
+    name = domain_name or target.domain or ""
     yield OUTSIDE, domain.check_name(name, _addresses(target) if name else ())
-    yield OUTSIDE, domain.check_certificate(name, is_internal=domain.has_own_authority(target))
+    yield OUTSIDE, domain.check_certificate(name, is_internal=target.tls == INTERNAL)
     yield OUTSIDE, domain.check_answer(name, _path(target))
     yield OUTSIDE, security.check_security(_live_versions(target, questions), read_sources(target.index_url))
 

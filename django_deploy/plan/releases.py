@@ -60,7 +60,7 @@ def new_release_id(print_: str, facts: Iterable[Mapping[str, Any]], now: float) 
     return f"{stamp}-{print_[:7]}"
 
 
-def _after(now: float, facts: Sequence[Mapping[str, Any]] | Any) -> float:
+def _after(now: float, facts: Sequence[Mapping[str, Any]]) -> float:
     """A time later than that of every release there is: ids sort in the order of deployment."""
     newest = max((release["id"][:16] for fact in facts for release in fact["releases"]), default="")
     if newest and newest >= time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now)):

@@ -120,13 +120,13 @@ def seconds(*, is_zero_allowed: bool = False) -> Reader[float]:
     return read_seconds
 
 
-def pattern(kind: Kind, pattern: re.Pattern[str], expected: str, *, is_shown: bool = True) -> Reader[str]:
+def pattern(kind: Kind, pattern: re.Pattern[str], expected: str) -> Reader[str]:
     """A reader of a text that matches as a whole; ``expected`` is for the error."""
 
     def read_text(place: Place, value: object) -> str:
         text: str = expect(value, str, expected)
         if not pattern.fullmatch(text):
-            raise Mistake(kind, f"must be {expected}{f', not {text!r}' if is_shown else ''}.")
+            raise Mistake(kind, f"must be {expected}, not {text!r}.")
         return text
 
     return read_text
