@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .bundle.manifest import size_text
 from .clock import Clock, interruptible
 from .deployer import deployer
 from .exceptions import (
@@ -27,6 +26,7 @@ from .transport.session import HostSession, Reply
 from .transport.ssh import Prompts, no_prompts
 from .undertaking import Outcome, begin, finish, names_of
 from .upkeep import ask_all, live_processes, one_release
+from .wording import size_text
 
 #: What visitors read meanwhile, and when programs may come again, in seconds.
 NOTICE = {"message": "We put back data from a backup and are here again in a moment.", "retry_after": 120}

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .bundle.manifest import size_text
 from .clock import Clock
 from .exceptions import ConfigError, ConnectionLost, DeployError, HostError, Interrupted, RequestFailed
 from .host.protocol import Event, Report, ignore
@@ -24,6 +23,7 @@ from .transport.fetching import fetch_copy, fetch_media
 from .transport.fleet import Fleet
 from .transport.session import HostSession, Reply
 from .transport.ssh import Prompts, no_prompts
+from .wording import size_text
 
 #: Seconds between two reports of progress.
 TICK = 0.2

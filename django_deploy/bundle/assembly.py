@@ -37,6 +37,7 @@ from django_deploy.bundle.wheels.revision import find_root, ignored_files, requi
 from django_deploy.deployer import deployer
 from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Report, ignore
+from django_deploy.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -285,7 +286,8 @@ def _ignored_by_vcs(
         "lies outside of its repository": beyond,
     }
     return tuple(
-        f"The revision lacks what {reason}, which a deployment without --revision has: {_several(names)}."
+        f"The revision lacks what {reason}, which a deployment without --revision has:"
+        f" {listed(names, IGNORED_SHOWN)}."
         for reason, names in reasons.items()
         if names
     )
@@ -295,11 +297,6 @@ def _is_beyond(project: Path, name: str) -> bool:
     """Whether a file that comes along from beside the project's folder is in no repository, or in another."""
     place = find_root(project.resolve())
     return place is not None and not (project / name).resolve().is_relative_to(place[1])
-
-
-def _several(names: Sequence[str]) -> str:
-    more = f" and {len(names) - IGNORED_SHOWN} more" if len(names) > IGNORED_SHOWN else ""
-    return f"{', '.join(names[:IGNORED_SHOWN])}{more}"
 
 
 def _version_of(project: Distribution, built: Iterable[BuiltWheel]) -> str:

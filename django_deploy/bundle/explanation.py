@@ -17,6 +17,7 @@ from django_deploy.bundle.requirements.meaning import select_for
 from django_deploy.bundle.selection import SELF, TOOLS, Graph, Node, is_needed_on_hosts
 from django_deploy.exceptions import ConfigError
 from django_deploy.spelling import did_you_mean
+from django_deploy.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -217,9 +218,8 @@ class _Requirements:
                 else:
                     yield f"{requirer} {self.versions[requirer]} requires it only where {requirement.marker}."
         if with_extra:
-            more = f" and {len(with_extra) - CHAINS_SHOWN} more" if len(with_extra) > CHAINS_SHOWN else ""
-            shown = ", ".join(with_extra[:CHAINS_SHOWN])
-            yield f"With these extras, for which nothing asks, it would be required: {shown}{more}."
+            shown = listed(with_extra, CHAINS_SHOWN)
+            yield f"With these extras, for which nothing asks, it would be required: {shown}."
 
     def _statements(self, requirer: NormalizedName, name: NormalizedName) -> Iterator[Requirement]:
         """What one distribution says about another."""

@@ -134,11 +134,6 @@ class Manifest:
         }
 
 
-def size_text(size: int) -> str:
-    """Bytes for people: ``79.0 kB``, ``2.1 MB``."""
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
-
-
 def versions(pins: Iterable[Pin], wheels: Iterable[Wheel]) -> dict[str, str]:
     """Canonical name to version."""
     pinned = {pin.name: pin.version for pin in pins}

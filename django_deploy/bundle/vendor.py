@@ -19,6 +19,7 @@ from django_deploy.bundle.tools import best_wheel, fits, supports
 from django_deploy.bundle.wheels.compiled import lacking_glibc
 from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore
+from django_deploy.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -186,8 +187,7 @@ class _Vendor:
             return f"its files require Python {' or '.join(wanted)}"
         names = [file.filename for file in allowed if file.filename.endswith(".whl")]
         tags = sorted({"-".join(name.removesuffix(".whl").split("-")[-3:]) for name in names})
-        more = f" and {len(tags) - TAGS_NAMED} more" if len(tags) > TAGS_NAMED else ""
-        return f"there is no sdist, and wheels only for {', '.join(tags[:TAGS_NAMED])}{more}"
+        return f"there is no sdist, and wheels only for {listed(tags, TAGS_NAMED)}"
 
     def _build(self, sdists: Mapping[Pin, Path]) -> dict[Pin, _Found]:
         """Wheels of what has none for this host."""

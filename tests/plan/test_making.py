@@ -240,7 +240,7 @@ def test_a_difference_counts_with_its_own_size():
     assert shorter.bytes_to_send == UV.size + 79_000
     found = replace(plan(), hosts=(replace(shorter, send=(SHOP,)),))
     assert found.lines()[2] == (
-        "  deploy@one.example.com: first release, 79.0 kB to send instead of 2.0 MB, installed with uv"
+        "  deploy@one.example.com: first release, 79 kB to send instead of 2.0 MB, installed with uv"
     )
     assert found.as_dict()["hosts"][0]["deltas"] == [SHOP.path.name]
 
@@ -657,7 +657,7 @@ def test_all_that_is_wrong_with_all_hosts_is_told_at_once():
 
     assert [(error.host, error.message.split(".")[0]) for error in caught.value.errors] == [
         (ONE.name, "there is no python3"),
-        (TWO.name, "0"),
+        (TWO.name, "1 B are free under /srv/my site, and this takes up to 50"),
     ]
 
 

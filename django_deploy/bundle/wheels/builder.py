@@ -30,9 +30,10 @@ from django_deploy.bundle.wheels.revision import find_revision
 from django_deploy.bundle.wheels.tree import Tree
 from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore
+from django_deploy.wording import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from packaging.utils import NormalizedName
 
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 RECIPE = 2
 
 BUILDS_AT_ONCE = 4
+
+#: How many names of files a message has.
+FILES_SHOWN = 10
 
 _MIGRATION = re.compile(r"(^|/)migrations/[^/]+\.py$")
 
@@ -452,19 +456,15 @@ def _lost_files(wheel: Path, distribution: Distribution, tree: Tree) -> tuple[st
         return ()
     if migrations := [name for name in lost if _MIGRATION.search(name)]:
         raise BundleError(
-            f"The wheel of {distribution.name} lacks migrations of its packages: {_some(migrations)}."
-            " The site would go live without their tables.",
+            f"The wheel of {distribution.name} lacks migrations of its packages:"
+            f" {listed(migrations, FILES_SHOWN)}. The site would go live without their tables.",
             remedy=f"Let the build of {distribution.source} find all packages (setuptools: include ="
             " ['shop*'], not ['shop']), and have an __init__.py in each.",
         )
     return (
-        f"The wheel of {distribution.name} lacks files of its packages: {_some(lost)}. If the site needs"
-        " them, name them in its build settings (setuptools: package-data).",
+        f"The wheel of {distribution.name} lacks files of its packages: {listed(lost, FILES_SHOWN)}."
+        " If the site needs them, name them in its build settings (setuptools: package-data).",
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _describe(path: Path, distribution: Distribution, warnings: tuple[str, ...] = ()) -> BuiltWheel:
