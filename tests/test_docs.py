@@ -401,8 +401,7 @@ def test_limits_are_as_documented(what, value, constant):
 #: Not limits that anybody meets: sizes of buffers and pieces, what others decide, defaults of settings.
 UNLISTED = {
     "target.STEP_TIMEOUT",
-    "transport.connection.MAX_ERROR_TEXT",
-    "transport.local.MAX_ERROR_TEXT",
+    "transport.channel.MAX_ERROR_TEXT",
     "bundle.wheels.backend.LAST_LINES",
 }
 
