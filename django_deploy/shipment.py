@@ -12,8 +12,9 @@ from .bundle.delta import find_deltas, remember_wheels
 from .bundle.fitting import HostBundle, fit
 from .bundle.index.sources import read_sources
 from .bundle.manifest import Manifest, Wheel
+from .bundle.platforms import HostPlatform, fits
 from .bundle.room import NO_ROOM, UNKNOWN, Room, in_store, of_installed, of_wheel
-from .bundle.tools import HostPlatform, fetch_tool, fits
+from .bundle.tools import fetch_tool
 from .bundle.vendor import vendor
 from .exceptions import BundleError, HostError, RolloutFailed
 from .host.protocol import Event, Report

@@ -31,8 +31,9 @@ from django_deploy.bundle.requirements.meaning import select_for
 from django_deploy.bundle.running import find_unowned_modules
 from django_deploy.bundle.selection import SELF
 from django_deploy.bundle.wheels.audit import provides_module
-from django_deploy.bundle.wheels.builder import build_sdists, build_wheels, check_requirements
+from django_deploy.bundle.wheels.builder import build_sdists, build_wheels
 from django_deploy.bundle.wheels.checkout import source_trees
+from django_deploy.bundle.wheels.requirements_check import check_requirements
 from django_deploy.bundle.wheels.revision import find_root, ignored_files, require_clean
 from django_deploy.deployer import deployer
 from django_deploy.exceptions import BundleError

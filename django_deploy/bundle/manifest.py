@@ -11,7 +11,7 @@ from django_deploy.host.protocol import Event
 
 if TYPE_CHECKING:
     from django_deploy.bundle.plain.contents import Contents
-    from django_deploy.bundle.tools import HostPlatform
+    from django_deploy.bundle.platforms import HostPlatform
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from django_deploy.bundle.cache import digest, prune, read_record, write_aside, write_record
 from django_deploy.bundle.environment import Distribution
 from django_deploy.bundle.manifest import Wheel
-from django_deploy.bundle.tools import best_wheel, fits, supports
+from django_deploy.bundle.platforms import best_wheel, fits, supports
 from django_deploy.bundle.wheels.compiled import lacking_glibc
 from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from django_deploy.bundle.index.pages import File, Index
     from django_deploy.bundle.index.sources import Sources
     from django_deploy.bundle.manifest import Pin
-    from django_deploy.bundle.tools import HostPlatform
+    from django_deploy.bundle.platforms import HostPlatform
 
 DOWNLOADS_AT_ONCE = 8
 

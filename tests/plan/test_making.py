@@ -11,8 +11,8 @@ from django_deploy.bundle.delta import Delta
 from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
 from django_deploy.bundle.plain.contents import Contents, File
+from django_deploy.bundle.platforms import HostPlatform
 from django_deploy.bundle.room import NO_ROOM, Room
-from django_deploy.bundle.tools import HostPlatform
 from django_deploy.bundle.wheels.revision import Commits
 from django_deploy.exceptions import HostError, RolloutFailed
 from django_deploy.plan.fitness import platform_of, tools_needed

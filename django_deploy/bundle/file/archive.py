@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from django_deploy.bundle.fitting import HostBundle
     from django_deploy.bundle.manifest import Manifest, Wheel
-    from django_deploy.bundle.tools import HostPlatform
+    from django_deploy.bundle.platforms import HostPlatform
 
 MANIFEST = "manifest.json"
 

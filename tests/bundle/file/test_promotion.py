@@ -13,8 +13,8 @@ from django_deploy.bundle.file.document import DocumentError
 from django_deploy.bundle.file.promotion import digest_of, find_file, read_release
 from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
+from django_deploy.bundle.platforms import HostPlatform
 from django_deploy.bundle.room import NO_ROOM
-from django_deploy.bundle.tools import HostPlatform
 from django_deploy.plan.making import Shipment, make_plan
 from django_deploy.target import Host, Target
 
