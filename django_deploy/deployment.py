@@ -25,7 +25,7 @@ from .origins import Origin, from_environment
 from .plan.making import make_plan
 from .plan.model import Plan
 from .plan.releases import choose_release, find_release
-from .rehearsal import Once, after_rehearsal, rehearse
+from .rehearsal import ToldOnce, after_rehearsal, rehearse
 from .rollout import Rollout, is_stale
 from .shipment import make_shipments, shorten
 from .stages import (
@@ -62,7 +62,7 @@ def deploy(
     it. Raises ``DeployError``: with ``RolloutFailed`` and ``Interrupted`` every host that can be
     reached serves what it served before.
     """
-    once = Once(report)
+    once = ToldOnce(report)
     clock = Clock(once if is_rehearsed else report)
     while True:
         try:

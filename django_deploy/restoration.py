@@ -90,13 +90,13 @@ class Loss:
         """Of migrations that are gone then, with what helps: the fields of an event."""
         release, again = self.backup.release, f"manage.py deploy_run {target} -- migrate"
         # The release that was live then may use the database that the backup is of, which is another one.
-        is_of_use = release and self.since["place"] == self.backup.place
+        is_its_database = release and self.since["place"] == self.backup.place
         back = f"; or go back to what was live then: manage.py deploy_rollback {target} {release}"
         return {
             "message": "the database does not have these migrations any more:"
             f" {', '.join(self.since['newer'])}.",
             "remedy": "If the live release needs them, apply them again:"
-            f" {again}{back if is_of_use else ''}.",
+            f" {again}{back if is_its_database else ''}.",
         }
 
 

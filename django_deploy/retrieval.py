@@ -283,7 +283,7 @@ def fetch_media_files(
             files, is_complete = _list(session, report)
             wanted = [file for file in files if folder.lacks(file)]
         with clock.phase("fetch"):
-            sent, missed = _Intake(session, folder, report).take(wanted)
+            sent, missed = _Receiver(session, folder, report).take(wanted)
         _require_all(session, missed)
         folder.forget_parts()
         gone = _delete(folder, files, is_complete=is_complete) if delete else 0
@@ -332,7 +332,7 @@ def _some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:NAMED])}{' and others' if len(names) > NAMED else ''}"
 
 
-class _Intake:
+class _Receiver:
     """Takes in files, each piece as it comes; a file gets its name when all of it is here, and right."""
 
     def __init__(self, session: HostSession, folder: MediaFolder, report: Report) -> None:
