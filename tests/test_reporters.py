@@ -18,8 +18,9 @@ from pathlib import PurePosixPath
 import pytest
 
 from django_deploy.host.protocol import EVENTS, Event
+from django_deploy.reporters.board import Board
 from django_deploy.reporters.choice import reporter_for
-from django_deploy.reporters.live import LiveReporter, _Board, _View
+from django_deploy.reporters.live import LiveReporter, _View
 from django_deploy.reporters.plain import JsonReporter, LineReporter
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.reporters.sentences import sentence
@@ -444,7 +445,7 @@ def view(events, width=80, height=24, encoding="utf-8", failed=None, now=100.0):
     """
     from rich.console import Console
 
-    board = _Board()
+    board = Board()
     for one in events:
         came, one = one if isinstance(one, tuple) else (100.0, one)
         board.take(one, came)

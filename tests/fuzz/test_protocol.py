@@ -25,7 +25,7 @@ from django_deploy.management.commands.deploy_status import Command
 from django_deploy.plan.fitness import tools_needed
 from django_deploy.plan.making import Shipment, make_plan
 from django_deploy.plan.releases import choose_release
-from django_deploy.reporters.live import _Board
+from django_deploy.reporters.board import Board
 from django_deploy.reporters.plain import JsonReporter, LineReporter
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.target import Host
@@ -62,7 +62,7 @@ def test_events_are_shown(fuzz):
         printed, machine = io.StringIO(), io.StringIO()
         LineReporter(printed, Secrets(), 2)(event)
         JsonReporter(machine, Secrets())(event)
-        _Board().take(Secrets().clean_event(event), 1.0)
+        Board().take(Secrets().clean_event(event), 1.0)
         assert not {"Cc", "Cs", "Co", "Cn"} & set(map(category, printed.getvalue().replace("\n", "")))
         assert machine.getvalue().isascii()
 
