@@ -1,4 +1,4 @@
-"""The use cases: ``deploy``, ``preview``, ``rollback``, ``status``. The page to read first.
+"""The use cases ``deploy``, ``preview`` and ``rollback``. The page to read first.
 
 A deployment is a row of stages; each is a barrier over all hosts: no host begins a stage before every
 host has ended the one before. With one host there is nobody to wait for, so all its requests are sent
@@ -9,31 +9,25 @@ Ctrl-C, every host is told to undo; a host that loses us undoes by itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .bundle.alterations import refuse_alterations
-from .bundle.file.archive import with_vendored, write_bundle
-from .bundle.file.sbom import write_sbom
-from .bundle.file.signing import SigningKey, load_signing_key, sign_file
-from .bundle.index.sources import read_sources, redact
 from .bundle.inventory import take_inventory
 from .bundle.manifest import Manifest
 from .bundle.wheels.revision import Commits, find_commits
-from .exceptions import ConfigError, DeployError, Interrupted, RolloutFailed
+from .clock import Clock, interruptible
+from .exceptions import DeployError, RolloutFailed
 from .host.protocol import Event, Report, ignore
 from .origins import Origin, from_environment
-from .plan.fitness import platform_of
 from .plan.making import make_plan
 from .plan.model import Plan
-from .plan.releases import code_of, find_release
-from .rehearsal import Once, after_rehearsal, rehearse
-from .rollout import Clock, Rollout, is_stale, too_late
-from .shipment import fetch_tools, fit_bundle, fit_bundles, measure_room, shorten
+from .plan.releases import choose_release, find_release
+from .rehearsal import ToldOnce, after_rehearsal, rehearse
+from .rollout import Rollout, is_stale
+from .shipment import make_shipments, shorten
 from .stages import (
     Accept,
     Decide,
@@ -45,48 +39,8 @@ from .stages import (
 )
 from .target import Host, Target
 from .transport.fleet import Fleet
-from .transport.session import HostSession, Reply
 from .transport.ssh import Prompts, no_prompts
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How it ended. ``outcome`` is ``"deployed"``, ``"unchanged"``, ``"declined"``, ``"rolled back"``,
-    ``"restarted"`` or ``"environment changed"``.
-
-    ``checked`` are the addresses that answered the health check; ``left_out`` are hosts of the target that
-    were no part of it; ``seconds`` is the whole time.
-    """
-
-    outcome: str
-    release: str
-    previous: str | None
-    hosts: tuple[str, ...]
-    checked: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class HostStatus:
-    """What one host says of itself; with an ``error`` it said nothing.
-
-    ``behind`` is the newest release that is live on any host, where it is not on this one. ``lock`` has
-    ``by``, ``since`` (seconds since the epoch), ``target`` and ``phase`` of who holds it; ``maintenance``,
-    while visitors see that page, ``message``, ``by`` and ``since``. ``left_open`` has
-    ``release`` and ``phase`` of a deployment that was cut off, and that the next one puts right.
-    """
-
-    host: str
-    error: str = ""
-    live: str | None = None
-    behind: str | None = None
-    lock: Mapping[str, Any] | None = None
-    maintenance: Mapping[str, Any] | None = None
-    left_open: Mapping[str, Any] | None = None
-    releases: tuple[Mapping[str, Any], ...] = ()
-    processes: tuple[Mapping[str, Any], ...] = ()
+from .undertaking import Outcome, connect_hosts, finish, names_of, warn
 
 
 def deploy(
@@ -108,7 +62,7 @@ def deploy(
     it. Raises ``DeployError``: with ``RolloutFailed`` and ``Interrupted`` every host that can be
     reached serves what it served before.
     """
-    once = Once(report)
+    once = ToldOnce(report)
     clock = Clock(once if is_rehearsed else report)
     while True:
         try:
@@ -178,7 +132,7 @@ def preview(
     changed and no lock is taken.
     """
     origin, clock = origin or from_environment(target), Clock(report)
-    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+    with interruptible(clock), Fleet(target, report=report, prompts=prompts) as fleet:
         plan = _make_plan(target, origin, fleet, clock, skip_unreachable=skip_unreachable)
         plan = _rehearsed(plan, fleet, clock, asks=False)
         _announce(plan, clock)
@@ -249,194 +203,9 @@ def _decide(target: Target, release: str, take_back: Callable[[Sequence[Mapping[
     return decide
 
 
-def pack(
-    target: Target,
-    origin: Origin,
-    file: Path | None,
-    sbom: Path | None = None,
-    *,
-    report: Report = ignore,
-    prompts: Prompts = no_prompts,
-) -> Manifest:
-    """Write what ``deploy`` would take to the hosts into a file, and its bill of materials into another.
-
-    With VENDOR it holds the wheels for the hosts that there are: they are asked for their interpreters,
-    and for nothing else.
-    """
-    clock = Clock(report)
-    with interruptible(), clock.phase("bundle"):
-        key = _signing_key(target, prompts) if file is not None else None
-        manifest = origin(report)
-        refuse_alterations(manifest.installed, target.allow_altered)
-        if target.vendor:
-            manifest = _with_vendored(target, manifest, clock, prompts)
-    for warning in manifest.warnings:
-        report(Event("warning", fields={"message": warning, "remedy": ""}))
-    if sbom is not None:
-        index_urls = map(redact, read_sources(target.index_url).index_urls)
-        count = write_sbom(manifest, sbom, index_url=next(index_urls, ""))
-        report(Event("sbom.written", fields={"file": str(sbom), "components": count}))
-    if file is not None:
-        written = write_bundle(manifest, file)
-        if key is not None:
-            sign_file(file, key)
-        fields = {"file": str(file), "bytes": written.size, "sha256": written.sha256}
-        report(Event("bundle.written", fields={**fields, "key": key.fingerprint if key else ""}))
-    return manifest
-
-
-def _signing_key(target: Target, prompts: Prompts) -> SigningKey | None:
-    return load_signing_key(target.signing_key, prompts.passphrase) if target.signing_key else None
-
-
-def status(
-    target: Target, *, report: Report = ignore, prompts: Prompts = no_prompts
-) -> tuple[HostStatus, ...]:
-    """What every host says of itself; one that does not answer says why."""
-    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
-        return _statuses([(host, _facts(found)) for host, found in fleet.outcomes()])
-
-
-def watch(target: Target, *, prompts: Prompts = no_prompts) -> Iterator[tuple[HostStatus, ...]]:
-    """The status whenever one asks for the next; links stay open, and a broken one is opened anew."""
-    with ExitStack() as stack:
-        fleets: dict[Host, Fleet] = {}
-        while True:
-            for host in target.hosts:
-                if host not in fleets:
-                    one = Fleet(replace(target, hosts=(host,)), report=ignore, prompts=prompts)
-                    fleets[host] = stack.enter_context(one)
-            asked = [(host, _ask_again(fleets[host])) for host in target.hosts]
-            found = [(host, result_of(future)) for host, future in asked]
-            for host, facts in found:
-                if isinstance(facts, DeployError):
-                    del fleets[host]
-            yield _statuses(found)
-
-
-def _ask_again(fleet: Fleet) -> DeployError | Future[Reply]:
-    [(_, found)] = fleet.outcomes()
-    return found if isinstance(found, DeployError) else found.request("probe")
-
-
-def result_of(future: DeployError | Future[Reply]) -> DeployError | Reply:
-    """A host's reply, or its error."""
-    try:
-        return future if isinstance(future, DeployError) else future.result()
-    except DeployError as error:
-        return error
-
-
-def _facts(found: DeployError | HostSession) -> DeployError | Reply:
-    return found if isinstance(found, DeployError) else found.facts
-
-
-def _statuses(found: Sequence[tuple[Host, DeployError | Reply]]) -> tuple[HostStatus, ...]:
-    answers = [facts for _, facts in found if not isinstance(facts, DeployError)]
-    newest = max((facts["current"] for facts in answers if facts["current"]), default=None)
-    codes = {code_of(facts, newest) for facts in answers if facts["current"] == newest}
-    return tuple(
-        HostStatus(host.name, error=str(facts))
-        if isinstance(facts, DeployError)
-        else _describe(host, facts, newest, codes)
-        for host, facts in found
-    )
-
-
-def _describe(
-    host: Host, facts: Mapping[str, Any], newest: str | None, codes: Collection[str | None]
-) -> HostStatus:
-    """``codes``: what the newest live release is a restart of, or is itself."""
-    return HostStatus(
-        host.name,
-        live=facts["current"],
-        behind=None if code_of(facts, facts["current"]) in codes else newest,
-        lock=facts["lock"],
-        maintenance=facts["maintenance"],
-        left_open=facts["transaction"] if facts["unfinished"] and not facts["lock"] else None,
-        releases=tuple(facts["releases"]),
-        processes=tuple(facts["processes"]),
-    )
-
-
 def _has_to_change(facts: Mapping[str, Any], release: str) -> bool:
     """Whether a host does not serve the release, or only because a deployment was cut off."""
     return not facts["live"] == facts["current"] == release
-
-
-def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> str:
-    """The release to go back to; raises ``DeployError`` that names what there is.
-
-    Only releases that were live once, and that every host has, are offered. By default it is what was live
-    before a change of the environment, else the newest that is older than the live one and that nobody went
-    back from; a restart makes no release older or newer, and stands for what it has made once more.
-    """
-    offered: set[str] = set.intersection(
-        *({r["id"] for r in fact["releases"] if r["state"] in ("live", "retired")} for fact in facts)
-    )
-    live = {fact["current"] for fact in facts}
-    if wanted is not None:
-        if wanted in offered:
-            return wanted
-        others = sorted(offered - live)
-        remedy = f"There is: {', '.join(others) or 'no other release'}."
-        if not any(wanted == release["id"] for fact in facts for release in fact["releases"]):
-            raise ConfigError(f"There is no release {wanted!r}.", remedy=remedy)
-        raise DeployError(f"Not every host has a release {wanted} that was live.", remedy=remedy)
-    codes = {name: code_of(facts[0], name) or name for name in offered}
-    origins = {_origin(fact) for fact in facts}
-    made_of = [name for name in offered - live if codes[name] in origins]
-    if len(origins) == 1 and made_of:
-        return max(made_of)
-    newest_live = max(filter(None, (code_of(fact, fact["current"]) for fact in facts)), default=None)
-    given_up = {r["id"] for fact in facts for r in fact["releases"] if r.get("given_up")}
-    left = offered - live - given_up
-    older = [name for name in left if newest_live is not None and codes[name] < newest_live]
-    if not older:
-        raise DeployError(
-            "There is no earlier release to go back to.", remedy="deploy_status shows what there is."
-        )
-    return max(older, key=lambda name: (codes[name], name))
-
-
-def _origin(facts: Mapping[str, Any]) -> str | None:
-    """What the environment of the live release was changed from."""
-    return code_of(facts, find_release(facts, facts["current"]).get("made_of"))
-
-
-@contextmanager
-def interruptible(clock: Clock | None = None) -> Iterator[None]:
-    """Ctrl-C outside a rollout, which handles its own: nothing has been changed yet, or all is done."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if clock is not None and clock.confirmed:
-            raise too_late(clock.confirmed) from None
-        raise Interrupted("Interrupted. Nothing was changed.") from None
-
-
-def connect_hosts(
-    target: Target, fleet: Fleet, clock: Clock, *, skip_unreachable: bool
-) -> tuple[Target, list[HostSession]]:
-    """Wait for the hosts; gives the target without those that may be skipped, and the others' sessions."""
-    with clock.phase("connect"):
-        skipped = fleet.unreachable() if skip_unreachable else []
-        fleet.dismiss([host for host, _ in skipped])
-        sessions = fleet.sessions()
-    if target.left_out:
-        _warn(clock, f"Left out, as --hosts does not name them: {', '.join(names_of(target.left_out))}.")
-    for _, error in skipped:
-        _warn(clock, f"Left out, as it does not answer: {error.host}: {error.message}.", error.remedy)
-    return target.without([host for host, _ in skipped]), sessions
-
-
-def _warn(clock: Clock, message: str, remedy: str = "") -> None:
-    clock.report(Event("warning", fields={"message": message, "remedy": remedy}))
-
-
-def names_of(hosts: Sequence[Host]) -> tuple[str, ...]:
-    """As the user wrote them."""
-    return tuple(host.name for host in hosts)
 
 
 # The plan
@@ -449,13 +218,9 @@ def _make_plan(target: Target, origin: Origin, fleet: Fleet, clock: Clock, *, sk
     target, sessions = connect_hosts(target, fleet, clock, skip_unreachable=skip_unreachable)
     with clock.phase("plan"):
         facts = {session.host: session.facts for session in sessions}
-        bundles = fit_bundles(target, manifest, facts, clock.report)
-        tools = {host: fetch_tools(target, host, facts[host], manifest.stock) for host in target.hosts}
-        rooms = {
-            host: measure_room(manifest, bundles[host], tools[host], facts[host]) for host in target.hosts
-        }
+        shipments = make_shipments(target, manifest, facts, clock.report)
         inventory = take_inventory(manifest)
-        plan = make_plan(target, manifest, facts, bundles, tools, rooms, inventory=inventory, now=time.time())
+        plan = make_plan(target, manifest, shipments, inventory=inventory, now=time.time())
         plan = shorten(plan, facts)
         refuse_alterations(manifest.installed, target.allow_altered)
         if not plan.is_empty:
@@ -474,7 +239,7 @@ def _rehearsed(plan: Plan, fleet: Fleet, clock: Clock, *, asks: bool) -> Plan:
 def _announce(plan: Plan, clock: Clock) -> None:
     clock.report(Event("plan.ready", fields={"plan": plan.as_dict()}))
     for warning in plan.warnings:
-        _warn(clock, warning)
+        warn(clock, warning)
 
 
 def _commits(manifest: Manifest, facts: Mapping[Host, Mapping[str, Any]]) -> Commits | None:
@@ -485,37 +250,3 @@ def _commits(manifest: Manifest, facts: Mapping[Host, Mapping[str, Any]]) -> Com
     if manifest.origin or manifest.revision is None or not before or not Path(source).is_dir():
         return None
     return find_commits(Path(source), str(before["id"]), manifest.revision)
-
-
-def _with_vendored(target: Target, manifest: Manifest, clock: Clock, prompts: Prompts) -> Manifest:
-    """The manifest with all wheels that any of the target's hosts would be sent."""
-    with Fleet(target, report=clock.report, prompts=prompts) as fleet:
-        facts = {session.host: session.facts for session in fleet.sessions()}
-    platforms = dict.fromkeys(platform_of(host, facts[host]) for host in target.hosts)
-    fitted = {platform: fit_bundle(target, manifest, platform, clock.report) for platform in platforms}
-    tools = [
-        wheel
-        for host in target.hosts
-        for wheel in fetch_tools(target, host, facts[host], manifest.stock).values()
-    ]
-    return with_vendored(manifest, fitted, tools)
-
-
-def finish(target: Target, clock: Clock, outcome: Outcome) -> Outcome:
-    """Report the end, with its times and what was left out."""
-    seconds, left_out = round(time.monotonic() - clock.started, 3), names_of(target.left_out)
-    if left_out and outcome.outcome not in ("declined", "restored"):
-        remedy = (
-            f"See what they serve: manage.py deploy_status {target.name}. The next deploy brings them along."
-        )
-        _warn(clock, f"Not a part of this, and unchanged: {', '.join(left_out)}.", remedy)
-    fields = {
-        "outcome": outcome.outcome,
-        "release": outcome.release,
-        "url": target.url,
-        "left_out": list(left_out),
-        "seconds": seconds,
-        "phases": dict(clock.phases),
-    }
-    clock.report(Event("rollout.finished", fields=fields))
-    return replace(outcome, left_out=left_out, seconds=seconds)

@@ -100,6 +100,7 @@ class MediaFolder:
         part, path = self.part(file), self.place(file.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         os.utime(part, ns=(file.changed, file.changed))
+        # Anew: only now its folder is there, and nobody has made a link of it meanwhile.
         os.replace(part, self.place(file.name))
 
     def forget(self, file: MediaFile) -> None:

@@ -12,14 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .bundle.assembly import build_bundle, bundle_ready, deployer
+from .bundle.assembly import build_bundle
 from .bundle.cache import default_cache, digest
 from .bundle.file.archive import MAX_FILE, read_bundle
 from .bundle.file.document import DocumentError
 from .bundle.file.promotion import digest_of, find_file, read_release
 from .bundle.file.signing import verify_file
-from .bundle.manifest import Manifest, Wheel, size_text
+from .bundle.manifest import Manifest, Wheel, bundle_ready
 from .bundle.wheels.audit import provides_module
+from .deployer import deployer
 from .exceptions import BundleError, DeployError, HostError, RequestFailed
 from .host.protocol import Event, Report
 from .plan.fitness import platform_of
@@ -28,6 +29,7 @@ from .transport.fetching import fetch_file, fetch_lock
 from .transport.fleet import Fleet
 from .transport.session import HostSession
 from .transport.ssh import Prompts, no_prompts
+from .wording import size_text
 
 #: Makes the manifest, and reports what it does meanwhile.
 Origin = Callable[[Report], Manifest]

@@ -7,12 +7,13 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from .bundle.assembly import deployer
+from .clock import Clock, interruptible
+from .deployer import deployer
 from .exceptions import (
     AuthenticationFailed,
     BundleError,
@@ -31,9 +32,7 @@ from .provision.facts import Facts, asking, read_facts
 from .provision.pieces import HEADING, Piece
 from .provision.site import Key, SentFile, Site
 from .provision.whole import all_pieces, doubts, obstacles
-from .rollout import Clock
-from .shipment import fetch_tools
-from .stages import file_of, telling_of_upload
+from .shipment import fetch_tools, file_of, telling_of_upload
 from .target import Certificate, Host, Target
 from .transport import ssh_config
 from .transport.administration import RootShell, open_root_shell
@@ -60,7 +59,7 @@ _TLS_FILES = {
 
 
 @dataclass(frozen=True)
-class HostPlan:
+class SetupPlan:
     """What is to be done on a host: ``script`` does ``to_do``, and leaves alone what is ``there``.
 
     ``host`` is the one that is deployed to; ``administrator`` is who runs the script there.
@@ -86,7 +85,7 @@ class HostPlan:
 
 
 #: Whether the plans are to be carried out.
-Confirm = Callable[[Sequence[HostPlan]], bool]
+Confirm = Callable[[Sequence[SetupPlan]], bool]
 
 
 def set_up(
@@ -103,29 +102,37 @@ def set_up(
     looked at before any is changed. At the end it is tried whether ``deploy`` could log in.
     """
     clock = Clock(report)
-    with _interruptible(), ExitStack() as stack:
+    with interruptible(clock), ExitStack() as stack:
         plans, shells = _look(target, login, clock, prompts, stack)
         busy = [plan for plan in plans if plan.to_do]
         if busy and not confirm(plans):
-            return _finish(clock, "declined")
+            clock.finish("declined")
+            return "declined"
+        clock.interrupted = Interrupted(  # half of an installation helps nobody
+            "Interrupted. Where the script had begun, it goes on to its end.",
+            remedy="Run deploy_setup again with --wait SECONDS: then it does what is missing still.",
+        )
         with clock.phase("set up"):
             _carry_out(busy, shells, _sent_files(target), report)
     with clock.phase("log in"):
         is_new = _log_in(target, plans, report, prompts)
-    return _finish(clock, "set up" if busy or is_new else "set up already")
+    outcome = "set up" if busy or is_new else "set up already"
+    clock.finish(outcome)
+    return outcome
 
 
 def preview(
     target: Target, login: str, *, report: Report = ignore, prompts: Prompts = no_prompts
-) -> list[HostPlan]:
+) -> list[SetupPlan]:
     """What ``set_up`` would do; nothing is changed and no lock is taken."""
-    with _interruptible(), ExitStack() as stack:
-        return _look(target, login, Clock(report), prompts, stack)[0]
+    clock = Clock(report)
+    with interruptible(clock), ExitStack() as stack:
+        return _look(target, login, clock, prompts, stack)[0]
 
 
 def _look(
     target: Target, login: str, clock: Clock, prompts: Prompts, stack: ExitStack
-) -> tuple[list[HostPlan], Mapping[Host, RootShell]]:
+) -> tuple[list[SetupPlan], Mapping[Host, RootShell]]:
     """The plan of each host, and root's shell there, which lives as long as ``stack``."""
     target = replace(target, hosts=tuple(_with_user(host, target) for host in target.hosts))
     shells: dict[Host, RootShell] = {}
@@ -180,7 +187,7 @@ def _open_shell(host: Host, login: str, prompts: Prompts) -> RootShell:
         raise AuthenticationFailed(error.host, error.message, remedy=f"{error.remedy}\n{hint}") from None
 
 
-def _make_plan(target: Target, host: Host, shell: RootShell) -> HostPlan:
+def _make_plan(target: Target, host: Host, shell: RootShell) -> SetupPlan:
     site = site_of(target, host, shell.host.user or "")
     answers: list[str] = []
     shell.run(asking(site), {}, answers.append)
@@ -200,7 +207,7 @@ def _make_plan(target: Target, host: Host, shell: RootShell) -> HostPlan:
         f"releases (uv, unless the host has it) into {site.root}/.deploy.",
     ]
     script = pieces.script(about, there, to_do, (account.host_lock(site), account.lock(site)))
-    return HostPlan(host, shell.host.name, site, facts, there, to_do, script)
+    return SetupPlan(host, shell.host.name, site, facts, there, to_do, script)
 
 
 def site_of(target: Target, host: Host, administrator: str) -> Site:
@@ -288,7 +295,7 @@ def _read(key: str, path: str) -> bytes:
     return content
 
 
-def _refuse_obstacles(plans: Sequence[HostPlan]) -> None:
+def _refuse_obstacles(plans: Sequence[SetupPlan]) -> None:
     errors: list[DeployError] = []
     for plan in plans:
         for message, remedy in obstacles(plan.site, plan.facts):
@@ -299,7 +306,7 @@ def _refuse_obstacles(plans: Sequence[HostPlan]) -> None:
         raise RolloutFailed("Nothing was changed.", errors=errors)
 
 
-def _other_system(plan: HostPlan) -> SetupFailed:
+def _other_system(plan: SetupPlan) -> SetupFailed:
     message = f"it runs {plan.facts.system}, and deploy_setup changes only Debian and Ubuntu. Missing there:"
     titles = [line for piece in plan.to_do for line in (f"{piece.title}:", *_indented(piece.act))]
     remedy = "Do that there as root, in the way of that system. Then run deploy_setup again, which looks."
@@ -314,7 +321,7 @@ def _indented(text: str) -> Iterator[str]:
 
 
 def _carry_out(
-    plans: Sequence[HostPlan], shells: Mapping[Host, RootShell], files: Mapping[str, bytes], report: Report
+    plans: Sequence[SetupPlan], shells: Mapping[Host, RootShell], files: Mapping[str, bytes], report: Report
 ) -> None:
     """All hosts at once; a host that fails does not stop the others."""
     if not plans:
@@ -329,7 +336,7 @@ def _carry_out(
             raise
 
 
-def _run(plan: HostPlan, shell: RootShell, files: Mapping[str, bytes], report: Report) -> None:
+def _run(plan: SetupPlan, shell: RootShell, files: Mapping[str, bytes], report: Report) -> None:
     teller = _Teller(plan.host.name, report)
     status = shell.run(plan.script, files, teller)
     if status == account.LOCKED:
@@ -380,7 +387,7 @@ def _holder(lines: Sequence[str]) -> str:
     return describe({})
 
 
-def _log_in(target: Target, plans: Sequence[HostPlan], report: Report, prompts: Prompts) -> bool:
+def _log_in(target: Target, plans: Sequence[SetupPlan], report: Report, prompts: Prompts) -> bool:
     """As ``deploy`` will, with its program: what the host lacks for that is said now.
 
     A host that was never deployed to gets the tools of deployments; gives whether one has got any.
@@ -419,23 +426,3 @@ def _send_tools(target: Target, session: HostSession, report: Report) -> bool:
     if missing:
         session.request("store_tools", tools={wheel.name: file_of(wheel) for wheel in missing}).result()
     return bool(missing)
-
-
-def _finish(clock: Clock, outcome: str) -> str:
-    seconds = round(time.monotonic() - clock.started, 3)
-    fields = {"outcome": outcome, "release": "", "url": "", "left_out": [], "seconds": seconds}
-    fields["phases"] = clock.phases
-    clock.report(Event("rollout.finished", fields=fields))
-    return outcome
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C: what runs on a host goes on to its end there, as half of an installation helps nobody."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(
-            "Interrupted. Where the script had begun, it goes on to its end.",
-            remedy="Run deploy_setup again with --wait SECONDS: then it does what is missing still.",
-        ) from None

@@ -23,7 +23,7 @@ TOLD_ONCE = ("warning", "migrations.planned")
 
 
 @dataclass
-class Once:
+class ToldOnce:
     """A ``Report`` to whom nothing of ``TOLD_ONCE`` is told a second time, until it is to ``forget``."""
 
     report: Report

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .bundle.assembly import deployer
-from .bundle.manifest import size_text
-from .deployment import Outcome, finish, interruptible, names_of
+from .clock import Clock, interruptible
+from .deployer import deployer
 from .exceptions import (
     ConfigError,
     ConnectionLost,
@@ -21,19 +20,22 @@ from .exceptions import (
 )
 from .host.protocol import Event, Report, ignore
 from .reporters.text import local_time
-from .rollout import Clock
-from .stages import begin_stages
 from .target import Target
 from .transport.fleet import Fleet, gather
 from .transport.session import HostSession, Reply
 from .transport.ssh import Prompts, no_prompts
-from .upkeep import live_processes, one_release
+from .undertaking import Outcome, begin, finish, names_of
+from .upkeep import ask_all, live_processes, one_release
+from .wording import size_text
 
 #: What visitors read meanwhile, and when programs may come again, in seconds.
 NOTICE = {"message": "We put back data from a backup and are here again in a moment.", "retry_after": 120}
 
 #: Of a host that we have lost, or left.
 GOES_ON = "What has begun is not stopped half-way: the host goes on with it."
+
+#: Once that is so.
+PUT_BACK = "The database is what it was when the backup was made."
 
 #: Tables that are listed for people.
 TABLES_SHOWN = 40
@@ -88,13 +90,13 @@ class Loss:
         """Of migrations that are gone then, with what helps: the fields of an event."""
         release, again = self.backup.release, f"manage.py deploy_run {target} -- migrate"
         # The release that was live then may use the database that the backup is of, which is another one.
-        is_of_use = release and self.since["place"] == self.backup.place
+        is_its_database = release and self.since["place"] == self.backup.place
         back = f"; or go back to what was live then: manage.py deploy_rollback {target} {release}"
         return {
             "message": "the database does not have these migrations any more:"
             f" {', '.join(self.since['newer'])}.",
             "remedy": "If the live release needs them, apply them again:"
-            f" {again}{back if is_of_use else ''}.",
+            f" {again}{back if is_its_database else ''}.",
         }
 
 
@@ -121,12 +123,11 @@ def backups(
     target: Target, *, prompts: Prompts = no_prompts
 ) -> tuple[tuple[Backup, ...], tuple[DeployError, ...]]:
     """Those of all hosts, newest first; what is damaged, and hosts that did not answer, as errors."""
-    with interruptible(), Fleet(target, report=ignore, prompts=prompts) as fleet:
-        outcomes = fleet.outcomes()
-        listed = _list([found for _, found in outcomes if isinstance(found, HostSession)])
-        errors = [found for _, found in outcomes if isinstance(found, DeployError)]
-        damaged = [_damage(host, *one) for host, reply in listed for one in reply["damaged"].items()]
-        return _backups(listed), (*errors, *damaged)
+    answers = list(ask_all(target, prompts, "backups"))
+    listed = [(host, answer) for host, answer in answers if not isinstance(answer, DeployError)]
+    errors = [answer for _, answer in answers if isinstance(answer, DeployError)]
+    damaged = [_damage(host, *one) for host, reply in listed for one in reply["damaged"].items()]
+    return _backups(listed), (*errors, *damaged)
 
 
 def _list(sessions: Sequence[HostSession]) -> list[tuple[str, Reply]]:
@@ -163,13 +164,13 @@ def restore(
     ``DeployError``; unless it says that the database is damaged, that is as before.
     """
     clock = Clock(report)
-    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+    with interruptible(clock), Fleet(target, report=report, prompts=prompts) as fleet:
         with clock.phase("connect"):
             sessions = fleet.sessions()
         release = one_release({session.host: session.facts for session in sessions})
         source, backup = find_backup(target, sessions, name)
         with clock.phase("lock"):
-            _begin(target, sessions)
+            begin(target, sessions)
         with clock.phase("compare"):
             asked = source.request(
                 "compare_backup",
@@ -182,7 +183,7 @@ def restore(
         if not confirm(loss):
             return finish(target, clock, Outcome("declined", release, release, outcome.hosts))
         with clock.phase("restore"):
-            _put_back(target, sessions, source, name)
+            _put_back(target, sessions, source, name, clock)
         if loss.since["newer"]:
             report(Event("warning", source.host.name, fields=loss.warning(target.name)))
         return finish(target, clock, outcome)
@@ -206,26 +207,29 @@ def find_backup(target: Target, sessions: Sequence[HostSession], name: str) -> t
     )
 
 
-def _begin(target: Target, sessions: Sequence[HostSession]) -> None:
-    [lock, begin] = begin_stages(target, {session.host: session.facts["live"] for session in sessions})
-    for session in sorted(sessions, key=lambda session: session.host.name):
-        gather(lock.send(session), "Nothing was changed.")
-    gather([future for session in sessions for future in begin.send(session)], "Nothing was changed.")
-
-
-def _put_back(target: Target, sessions: Sequence[HostSession], source: HostSession, name: str) -> None:
+def _put_back(
+    target: Target, sessions: Sequence[HostSession], source: HostSession, name: str, clock: Clock
+) -> None:
     """With the maintenance page on, where there can be one; it stays on over a database that is damaged."""
     shown = [session for session in sessions if _can_show_page(session)]
+    clock.interrupted = _with_page("No database was changed.", target, shown)
     notice = {**NOTICE, "by": deployer(), "since": round(time.time(), 3)}
     gather([session.request("maintain", notice=notice) for session in shown], "No database was changed.")
     fields = {"target": target.name, "by": deployer(), "keep": target.keep_backups}
+    clock.interrupted = Interrupted(f"Interrupted. {GOES_ON}", remedy=_then_show(target))
     try:
         gather([source.request("restore_backup", backup=name, **fields)], "")
     except RolloutFailed as failure:
-        raise _explain(target, shown, source, failure) from None
-    except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted. {GOES_ON}", remedy=_then_show(target)) from None
+        raise _explain(target, shown, source, failure, clock) from None
+    clock.interrupted = _with_page(PUT_BACK, target, shown)
     _end_maintenance(target, shown)
+    clock.interrupted = _with_page(PUT_BACK, target, [])
+
+
+def _with_page(what: str, target: Target, shown: Sequence[HostSession]) -> Interrupted:
+    """What Ctrl-C ends with while the page is switched on or off on the hosts ``shown``."""
+    remedy = f"If the page is on (deploy_status): manage.py deploy_maintenance {target.name} off."
+    return Interrupted(f"Interrupted. {what}", remedy=remedy if shown else "")
 
 
 def _can_show_page(session: HostSession) -> bool:
@@ -243,6 +247,7 @@ def _explain(
     shown: Sequence[HostSession],
     source: HostSession,
     failure: RolloutFailed,
+    clock: Clock,
 ) -> RolloutFailed:
     errors = failure.errors
     if any(isinstance(error, ConnectionLost) for error in errors):
@@ -256,7 +261,8 @@ def _explain(
             " and puts it back."
         )
         return RolloutFailed(text, errors=errors, remedy=remedy)
-    _begin(target, [source])  # with a request that fails its transaction is over
+    clock.interrupted = _with_page("The database is as before.", target, shown)
+    begin(target, [source])  # with a request that fails its transaction is over
     _end_maintenance(target, shown)
     return RolloutFailed("The database is as before.", errors=errors)
 

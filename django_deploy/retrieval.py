@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .bundle.manifest import size_text
+from .clock import Clock
 from .exceptions import ConfigError, ConnectionLost, DeployError, HostError, Interrupted, RequestFailed
 from .host.protocol import Event, Report, ignore
 from .host.store import FETCHED
 from .media import MediaFile, MediaFolder, is_harmless
 from .restoration import find_backup
-from .rollout import Clock
 from .target import Target
 from .transport.fetching import fetch_copy, fetch_media
 from .transport.fleet import Fleet
 from .transport.session import HostSession, Reply
 from .transport.ssh import Prompts, no_prompts
+from .wording import size_text
 
 #: Seconds between two reports of progress.
 TICK = 0.2
@@ -153,8 +153,8 @@ def fetch_database(
     """
     _require_place(output, is_stem=is_stem, force=force)
     clock, part = Clock(report), PartFile(output)
-    hosts = target if wish.backup is not None else target.without(target.hosts[1:])
-    with _going_on(part.path), Fleet(hosts, report=report, prompts=prompts) as fleet:
+    asked = target if wish.backup is not None else target.without(target.hosts[1:])
+    with _going_on(part.path), Fleet(asked, report=report, prompts=prompts) as fleet:
         with clock.phase("connect"):
             sessions = fleet.sessions()
         session = sessions[0] if wish.backup is None else find_backup(target, sessions, wish.backup)[0]
@@ -283,7 +283,7 @@ def fetch_media_files(
             files, is_complete = _list(session, report)
             wanted = [file for file in files if folder.lacks(file)]
         with clock.phase("fetch"):
-            sent, missed = _Intake(session, folder, report).take(wanted)
+            sent, missed = _Receiver(session, folder, report).take(wanted)
         _require_all(session, missed)
         folder.forget_parts()
         gone = _delete(folder, files, is_complete=is_complete) if delete else 0
@@ -332,7 +332,7 @@ def _some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:NAMED])}{' and others' if len(names) > NAMED else ''}"
 
 
-class _Intake:
+class _Receiver:
     """Takes in files, each piece as it comes; a file gets its name when all of it is here, and right."""
 
     def __init__(self, session: HostSession, folder: MediaFolder, report: Report) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from .clock import Clock, too_late
 from .exceptions import (
     ConnectionLost,
     DeployError,
@@ -17,7 +18,7 @@ from .exceptions import (
     RequestFailed,
     RolloutFailed,
 )
-from .host.protocol import SILENCE, Event, Report, ignore
+from .host.protocol import SILENCE, Event, ignore
 from .stages import Stage, begin_stages
 from .target import Host, Target
 from .transport.fleet import Courier, Fleet, gather
@@ -66,7 +67,7 @@ class Rollout:
         except KeyboardInterrupt:
             with _leaving_at_once("Interrupted twice"):
                 raise self._interrupt() from None
-        self.clock.confirmed = self.release
+        self.clock.interrupted = too_late(self.release)
 
     def finish(self, stages: Sequence[Stage]) -> None:
         """What follows confirm: a failure is told, and takes nothing back."""
@@ -300,11 +301,6 @@ def _causes(errors: Sequence[DeployError]) -> list[DeployError]:
     return [error for error in causes if error not in lost] + lost[:1] or list(errors[:1])
 
 
-def too_late(release: str) -> Interrupted:
-    """Ctrl-C when all was done."""
-    return Interrupted(f"Interrupted, but too late: {release} had been confirmed: it is live.")
-
-
 def is_stale(error: DeployError) -> bool:
     """The host's live release is not the one that the plan was made for."""
     return isinstance(error, RequestFailed) and error.type == "Changed"
@@ -315,26 +311,3 @@ def _failure(error: DeployError) -> Event:
     lines = list(error.lines) if isinstance(error, RequestFailed) else []
     fields = {"message": error.message, "remedy": error.remedy, "lines": lines, "id": error.id}
     return Event("host.failed", host, fields=fields)
-
-
-@dataclass
-class Clock:
-    """Reports phases and their times. ``confirmed`` is the release that has become live everywhere."""
-
-    report: Report
-    confirmed: str = ""
-    started: float = field(default_factory=time.monotonic)
-    phases: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        began = time.monotonic()
-        self.report(Event("phase.started", fields={"phase": name}))
-        try:
-            yield
-        except DeployError as error:
-            error.phase = error.phase or name
-            raise
-        seconds = time.monotonic() - began
-        self.phases[name] = round(self.phases.get(name, 0.0) + seconds, 3)
-        self.report(Event("phase.finished", fields={"phase": name, "seconds": round(seconds, 3)}))

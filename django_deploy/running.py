@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -49,7 +49,7 @@ def start(
 
 
 @dataclass
-class Attendance:
+class CommandLink:
     """Carries everything between a command and whoever attends to it; ``run`` gives its exit status.
 
     ``source`` is a descriptor that is read into its standard input, None for none. ``resized`` gives the
@@ -129,7 +129,7 @@ class Attendance:
 
 
 @dataclass
-class Chorus:
+class CommandOnHosts:
     """Runs a command on several hosts at once, without input; ``say`` gets each whole line that it writes."""
 
     target: Target
@@ -137,7 +137,7 @@ class Chorus:
     say: Callable[[Host, str, str], None]
     fail: Callable[[HostError], None]
     prompts: Prompts = no_prompts
-    _attendances: dict[Host, Attendance] = field(default_factory=dict)
+    _links: dict[Host, CommandLink] = field(default_factory=dict)
     _is_interrupted: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> Mapping[Host, int]:
@@ -145,30 +145,30 @@ class Chorus:
         with ThreadPoolExecutor(len(self.target.hosts)) as pool:
             futures = {host: pool.submit(self._run_on, host) for host in self.target.hosts}
             while any(not future.done() for future in futures.values()):
-                self._wait([*futures.values()])
+                self._wait(futures.values())
         return {host: future.result() for host, future in futures.items()}
 
-    def _wait(self, futures: Sequence[object]) -> None:
+    def _wait(self, futures: Iterable[Future[int]]) -> None:
         try:
-            threading.Event().wait(TICK)
+            wait(futures, TICK)
         except KeyboardInterrupt:
             if self._is_interrupted.is_set():
-                for attendance in list(self._attendances.values()):
-                    attendance.execution.close()
+                for link in list(self._links.values()):
+                    link.execution.close()
                 raise
             self._is_interrupted.set()
-            for attendance in list(self._attendances.values()):
-                attendance.interrupt()
+            for link in list(self._links.values()):
+                link.interrupt()
 
     def _run_on(self, host: Host) -> int:
         splitters = {stream: self._splitter(host, stream) for stream in STREAMS}
         try:
             execution = start(host, self.target, self.words, prompts=self.prompts)
-            attendance = Attendance(execution, lambda stream, data: splitters[stream].feed(data))
-            self._attendances[host] = attendance
+            link = CommandLink(execution, lambda stream, data: splitters[stream].feed(data))
+            self._links[host] = link
             if self._is_interrupted.is_set():
                 execution.close()
-            return attendance.run()
+            return link.run()
         except HostError as error:
             self.fail(error)
             return NOT_RUN

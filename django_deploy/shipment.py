@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,15 +12,41 @@ from .bundle.delta import find_deltas, remember_wheels
 from .bundle.fitting import HostBundle, fit
 from .bundle.index.sources import read_sources
 from .bundle.manifest import Manifest, Wheel
+from .bundle.platforms import HostPlatform, fits
 from .bundle.room import NO_ROOM, UNKNOWN, Room, in_store, of_installed, of_wheel
-from .bundle.tools import HostPlatform, fetch_tool, fits
+from .bundle.tools import fetch_tool
 from .bundle.vendor import vendor
 from .exceptions import BundleError, HostError, RolloutFailed
-from .host.protocol import Report
+from .host.protocol import Event, Report
 from .plan.fitness import platform_of, tools_needed
-from .plan.model import Plan
+from .plan.making import Shipment
+from .plan.model import HostPlan, Plan
 from .plan.releases import find_release
 from .target import Host, Target
+from .transport.session import HostSession
+
+#: Seconds between two events about an upload.
+PROGRESS_INTERVAL = 0.1
+
+
+def make_shipments(
+    target: Target, manifest: Manifest, facts: Mapping[Host, Mapping[str, Any]], report: Report
+) -> dict[Host, Shipment]:
+    """What each host would get, by what it has said of itself.
+
+    Raises ``RolloutFailed`` with every host that can install none of it, and ``BundleError``.
+    """
+    bundles = fit_bundles(target, manifest, facts, report)
+    tools = {host: fetch_tools(target, host, facts[host], manifest.stock) for host in target.hosts}
+    return {
+        host: Shipment(
+            facts[host],
+            bundles[host],
+            tools[host],
+            measure_room(manifest, bundles[host], tools[host], facts[host]),
+        )
+        for host in target.hosts
+    }
 
 
 def fit_bundles(
@@ -116,3 +143,40 @@ def shorten(plan: Plan, facts: Mapping[Host, Mapping[str, Any]]) -> Plan:
         replace(host, deltas=find_deltas(host.send, facts[host.host], cache=cache)) for host in plan.hosts
     )
     return replace(plan, hosts=tuple(hosts))
+
+
+def telling_of_upload(host: Host, total: int, report: Report) -> Callable[[int], None]:
+    """Is called with bytes as they leave, and tells of them as events; ``total`` may turn out too small."""
+    done, told = 0, 0.0
+
+    def progress(size: int) -> None:
+        nonlocal total, done, told
+        done += size
+        total = max(total, done)
+        if done == total or time.monotonic() - told > PROGRESS_INTERVAL:
+            told = time.monotonic()
+            report(Event("upload.progress", host.name, fields={"done": done, "total": total}))
+
+    return progress
+
+
+def file_of(wheel: Wheel) -> dict[str, str]:
+    """As requests name a file of the store."""
+    return {"sha256": wheel.sha256, "name": wheel.path.name}
+
+
+def send_files(session: HostSession, host: HostPlan, report: Report) -> None:
+    """Send what the host's store lacks; progress is told now and then, and at the end.
+
+    It may be more than was planned: a difference that the host cannot use is followed by the whole wheel.
+    """
+    progress = telling_of_upload(session.host, host.bytes_to_send, report)
+    for wheel in host.needed:
+        if wheel not in host.send:
+            session.offer_file(wheel.path, wheel.sha256, wheel.path.name, progress)
+    for wheel in host.send:
+        delta = host.deltas.get(wheel.sha256)
+        if delta is None:
+            session.send_file(wheel.path, wheel.sha256, wheel.path.name, progress)
+        else:
+            session.send_delta(delta, wheel.path, wheel.sha256, wheel.path.name, progress)

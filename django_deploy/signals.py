@@ -6,7 +6,7 @@ All come with ``sender=Target`` and ``target``, the ``django_deploy.target.Targe
     ``plan`` (``django_deploy.plan.model.Plan``). After the plan was confirmed, and before anything changes.
     Whatever a receiver raises ends the deployment; a ``DeployError`` is shown as a message.
 ``post_deploy``
-    ``outcome`` (``django_deploy.deployment.Outcome``). A new release is live on all hosts.
+    ``outcome`` (``django_deploy.undertaking.Outcome``). A new release is live on all hosts.
 ``deploy_failed``
     ``error`` (``DeployError``) and ``action``: ``"deploy"`` or ``"rollback"``. Whatever failed, from
     the first look at the project on, or it was interrupted.

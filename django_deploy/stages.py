@@ -9,18 +9,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .bundle.assembly import deployer
-from .bundle.manifest import Wheel
 from .databases import compare_databases
+from .deployer import deployer
 from .exceptions import DeployError, RolloutFailed
 from .host.protocol import Event, Report
 from .plan.comparison import alike
 from .plan.model import HostPlan, Plan
+from .shipment import file_of, send_files
 from .target import Host, Step, Target
 from .transport.session import HostSession, Reply
-
-#: Seconds between two events about an upload.
-PROGRESS_INTERVAL = 0.1
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ def deploy_stages(plan: Plan, report: Report, accept: Accept | None = None) -> l
 
     def prepare(session: HostSession) -> list[Future[Reply]]:
         host = plan.host(session.host.name)
-        _upload(session, host, report)
+        send_files(session, host, report)
         return [session.request("prepare", **_prepare_fields(plan, host))]
 
     making = [
@@ -83,10 +80,15 @@ def renewal_stages(target: Target, release: str, changes: Mapping[str, Any] | No
 
 
 def begin_stages(target: Target, live: Mapping[Host, str | None]) -> list[Stage]:
-    """Take the locks, and see that what the plan found live is so still.
+    """Take the locks, and see that what the plan found live is so still."""
+    return [lock_stage(target), begin_stage(target, live)]
 
-    The locks are taken in turn, so that deployers never wait for each other in a circle, whichever hosts each
-    of them has; the wait for other deployments is for all hosts together.
+
+def lock_stage(target: Target) -> Stage:
+    """Take the locks.
+
+    In turn, so that deployers never wait for each other in a circle, whichever hosts each of them has; the
+    wait for other deployments is for all hosts together.
     """
     until = time.monotonic() + target.lock_wait
     holder = {"by": deployer(), "since": round(time.time(), 3), "target": target.name}
@@ -94,10 +96,16 @@ def begin_stages(target: Target, live: Mapping[Host, str | None]) -> list[Stage]
     def lock(session: HostSession) -> list[Future[Reply]]:
         return [session.request("lock", holder=holder, wait=max(until - time.monotonic(), 0.0))]
 
+    return Stage("lock", target.hosts, lock, is_in_turn=True)
+
+
+def begin_stage(target: Target, live: Mapping[Host, str | None]) -> Stage:
+    """See that ``live`` is so still, on hosts that are locked."""
+
     def begin(session: HostSession) -> list[Future[Reply]]:
         return [session.request("begin", expect_live=live[session.host])]
 
-    return [Stage("lock", target.hosts, lock, is_in_turn=True), Stage("lock", target.hosts, begin)]
+    return Stage("lock", target.hosts, begin)
 
 
 def rehearsal_stages(plan: Plan, report: Report, *, asks: bool) -> list[Stage]:
@@ -108,7 +116,7 @@ def rehearsal_stages(plan: Plan, report: Report, *, asks: bool) -> list[Stage]:
 
     def rehearse(session: HostSession) -> list[Future[Reply]]:
         host = plan.host(session.host.name)
-        _upload(session, host, report)
+        send_files(session, host, report)
         commands = [list(step.command) for step in judged.get(session.host, ())]
         fields = _prepare_fields(plan, host) | _check_fields(target)
         migrations = _migration_fields(target, commands, others, asks=asks)
@@ -153,6 +161,7 @@ def _preflight_stage(plan: Plan, target: Target, report: Report) -> Stage:
 
 def _migration_stages(plan: Plan, target: Target, accept: Accept | None) -> list[Stage]:
     """Judge the migrations where they will run, by all the code that runs anywhere now."""
+    judged = _judged_steps(target)
     others = _staying_code(plan.target)
     asks = accept is not None and target.migrations != "allow"
 
@@ -165,7 +174,6 @@ def _migration_stages(plan: Plan, target: Target, accept: Accept | None) -> list
         if opaque and accept is not None and not accept(opaque):
             raise RolloutFailed("", errors=[DeployError("The migrations were not run, as you wished.")])
 
-    judged = _judged_steps(target)
     if not judged:
         return []
     return [
@@ -365,40 +373,3 @@ def _prepare_fields(plan: Plan, host: HostPlan) -> dict[str, Any]:
         "python": target.python,
         "environment": dict(target.env),
     }
-
-
-def telling_of_upload(host: Host, total: int, report: Report) -> Callable[[int], None]:
-    """Is called with bytes as they leave, and tells of them as events; ``total`` may turn out too small."""
-    done, told = 0, 0.0
-
-    def progress(size: int) -> None:
-        nonlocal total, done, told
-        done += size
-        total = max(total, done)
-        if done == total or time.monotonic() - told > PROGRESS_INTERVAL:
-            told = time.monotonic()
-            report(Event("upload.progress", host.name, fields={"done": done, "total": total}))
-
-    return progress
-
-
-def file_of(wheel: Wheel) -> dict[str, str]:
-    """As requests name a file of the store."""
-    return {"sha256": wheel.sha256, "name": wheel.path.name}
-
-
-def _upload(session: HostSession, host: HostPlan, report: Report) -> None:
-    """Send what the host's store lacks; progress is told now and then, and at the end.
-
-    It may be more than was planned: a difference that the host cannot use is followed by the whole wheel.
-    """
-    progress = telling_of_upload(session.host, host.bytes_to_send, report)
-    for wheel in host.needed:
-        if wheel not in host.send:
-            session.offer_file(wheel.path, wheel.sha256, wheel.path.name, progress)
-    for wheel in host.send:
-        delta = host.deltas.get(wheel.sha256)
-        if delta is None:
-            session.send_file(wheel.path, wheel.sha256, wheel.path.name, progress)
-        else:
-            session.send_delta(delta, wheel.path, wheel.sha256, wheel.path.name, progress)

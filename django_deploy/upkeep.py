@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from .bundle.assembly import deployer
-from .deployment import Outcome, connect_hosts, finish, interruptible, names_of, result_of
-from .exceptions import DeployError
+from .clock import Clock, interruptible
+from .deployer import deployer
+from .exceptions import DeployError, Interrupted
 from .host.logs import is_meant
 from .host.protocol import Report, ignore
 from .plan.releases import code_of, find_release, new_release_id
-from .rollout import Clock, Rollout
+from .rollout import Rollout
 from .stages import activation_stages, begin_stages, renewal_stages
 from .target import Host, Target
-from .transport.fleet import Fleet, gather
+from .transport.fleet import Fleet, gather, result_of
 from .transport.session import HostSession, Reply
 from .transport.ssh import Prompts, no_prompts
+from .undertaking import Outcome, begin, connect_hosts, finish, lock_hosts, names_of
 
 
 def restart(
@@ -30,7 +30,7 @@ def restart(
 ) -> Outcome:
     """Start all processes of the live release anew, blue and green: as a release of the same files."""
     clock = Clock(report)
-    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+    with interruptible(clock), Fleet(target, report=report, prompts=prompts) as fleet:
         target, sessions = connect_hosts(target, fleet, clock, skip_unreachable=skip_unreachable)
         return _renew(target, fleet, sessions, clock, None)
 
@@ -73,15 +73,25 @@ def restart_process(
     target: Target, process: str, *, report: Report = ignore, prompts: Prompts = no_prompts
 ) -> None:
     """Stop and start the instances of one process where they are, host after host; it has no socket."""
-    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+    clock = Clock(report)
+    with interruptible(clock), Fleet(target, report=report, prompts=prompts) as fleet:
         sessions = fleet.sessions()
         _require_process(process, sessions)
         live = {session.host: session.facts["live"] for session in sessions}
+        begun: list[Host] = []
         for session in sessions:
-            stages = begin_stages(replace(target, hosts=(session.host,)), live)
-            for stage in stages:
+            for stage in begin_stages(target, live):
                 gather(stage.send(session), "")
+            begun.append(session.host)
+            clock.interrupted = _restarted(process, target, begun)
             gather([session.request("restart", process=process)], "")
+
+
+def _restarted(process: str, target: Target, begun: Sequence[Host]) -> Interrupted:
+    return Interrupted(
+        f"Interrupted. {process!r} may have been restarted on {', '.join(names_of(begun))}.",
+        remedy=f"manage.py deploy_status {target.name} shows what runs.",
+    )
 
 
 def maintain(
@@ -92,16 +102,16 @@ def maintain(
     prompts: Prompts = no_prompts,
 ) -> None:
     """Have the visitors of all hosts see the maintenance page with this notice; or, without one, the site."""
-    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+    clock = Clock(report)
+    with interruptible(clock), Fleet(target, report=report, prompts=prompts) as fleet:
         sessions = fleet.sessions()
         one_release({session.host: session.facts for session in sessions})
-        live = {session.host: session.facts["live"] for session in sessions}
-        _take_locks(target, sessions)
-        begin = begin_stages(target, live)[1]
-        gather([future for session in sessions for future in begin.send(session)], "Nothing was changed.")
+        begin(target, sessions)
         if notice is not None:
             notice = {**notice, "by": deployer(), "since": round(time.time(), 3)}
         remedy = f"manage.py deploy_status {target.name} shows where it is on. Do it once more."
+        mixed = "Interrupted. Some hosts may show the maintenance page, and others the site."
+        clock.interrupted = Interrupted(mixed, remedy=remedy)
         gather([session.request("maintain", notice=notice) for session in sessions], remedy)
 
 
@@ -121,7 +131,7 @@ def environment(
     target: Target, *, prompts: Prompts = no_prompts
 ) -> tuple[tuple[str, DeployError | Mapping[str, Any]], ...]:
     """The names that each host's live release has from the ``settings`` and from the ``host``."""
-    return tuple(_ask_all(target, prompts, "environment"))
+    return tuple(ask_all(target, prompts, "environment"))
 
 
 def change_environment(
@@ -139,7 +149,7 @@ def change_environment(
     yet, the first deployment gets the change.
     """
     clock, changes = Clock(report), {"set": dict(set), "unset": list(unset)}
-    with interruptible(), Fleet(target, report=report, prompts=prompts) as fleet:
+    with interruptible(clock), Fleet(target, report=report, prompts=prompts) as fleet:
         target, sessions = connect_hosts(target, fleet, clock, skip_unreachable=skip_unreachable)
         told = gather([session.request("environment") for session in sessions], "Nothing was changed.")
         if lost := [name for name in unset if not any(name in names["host"] for names in told)]:
@@ -147,16 +157,13 @@ def change_environment(
             raise DeployError(f"{', '.join(lost)}: not set on any host.", remedy=remedy)
         if any(session.facts["live"] for session in sessions):
             return _renew(target, fleet, sessions, clock, changes)
-        _take_locks(target, sessions)
+        lock_hosts(target, sessions)
+        clock.interrupted = Interrupted(
+            "Interrupted. The environment may have been changed on some hosts.",
+            remedy=f"manage.py deploy_env {target.name} shows what is set.",
+        )
         gather([session.request("store_environment", **changes) for session in sessions], "")
         return finish(target, clock, Outcome("environment changed", "", None, names_of(target.hosts)))
-
-
-def _take_locks(target: Target, sessions: Sequence[HostSession]) -> None:
-    """Each host's lock, in turn."""
-    [lock, _] = begin_stages(target, {session.host: None for session in sessions})
-    for session in sorted(sessions, key=lambda session: session.host.name):
-        gather(lock.send(session), "Nothing was changed.")
 
 
 def history(
@@ -165,15 +172,15 @@ def history(
     """The last entries of each host's history, newest first; one that does not answer says why."""
     return tuple(
         (name, found if isinstance(found, DeployError) else found["entries"][::-1])
-        for name, found in _ask_all(target, prompts, "history", lines=lines)
+        for name, found in ask_all(target, prompts, "history", lines=lines)
     )
 
 
-def _ask_all(
+def ask_all(
     target: Target, prompts: Prompts, request: str, **fields: Any
 ) -> Iterator[tuple[str, DeployError | Reply]]:
     """One question to all hosts, and what each of them says."""
-    with interruptible(), Fleet(target, report=ignore, prompts=prompts) as fleet:
+    with interruptible(Clock(ignore)), Fleet(target, report=ignore, prompts=prompts) as fleet:
         asked = [
             (host.name, found if isinstance(found, DeployError) else found.request(request, **fields))
             for host, found in fleet.outcomes()

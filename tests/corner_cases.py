@@ -21,7 +21,7 @@ TOOLS = "bundle/test_tools.py"
 COMPILED = "bundle/wheels/test_compiled.py"
 INSTALLER = "host/test_installer.py"
 CONTENTS = "bundle/plain/test_contents.py"
-PLAIN_WHEELS = "bundle/plain/test_assembly.py"
+PLAIN_WHEELS = "bundle/plain/test_wheel.py"
 PLAIN_PROJECT = "test_plain_project.py"
 
 #: What is installed, by which tool, and how it is recorded.

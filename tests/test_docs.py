@@ -401,8 +401,7 @@ def test_limits_are_as_documented(what, value, constant):
 #: Not limits that anybody meets: sizes of buffers and pieces, what others decide, defaults of settings.
 UNLISTED = {
     "target.STEP_TIMEOUT",
-    "transport.connection.MAX_ERROR_TEXT",
-    "transport.local.MAX_ERROR_TEXT",
+    "transport.channel.MAX_ERROR_TEXT",
     "bundle.wheels.backend.LAST_LINES",
 }
 
@@ -442,6 +441,16 @@ def test_messages_that_are_explained_exist(message):
 
 
 # The code's places
+
+
+def test_the_layers_are_those_of_the_import_contract():
+    told = re.search(r"\* Layers, highest first: (.+?)\.\n\n", text("contributing.rst"), re.DOTALL)[1]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = contracts[0]["layers"]
+
+    assert [set(re.findall(r"\w+", layer)) for layer in told.split("\u203a")] == [
+        set(re.findall(r"django_deploy\.(\w+)", layer)) for layer in layers
+    ]
 
 
 def test_files_that_are_named_exist():

@@ -320,7 +320,7 @@ def test_the_plan_says_what_the_project_is_made_of(site):
 
     assert (status, err) == (0, ""), out + err
     (line,) = [line for line in out.splitlines() if "is no package" in line]
-    pattern = r"  mysite is no package: \d+ files, \d+\.\d kB; left out: (.*)"
+    pattern = r"  mysite is no package: \d+ files, \d+ kB; left out: (.*)"
     assert re.fullmatch(pattern, line)[1] == ".env, .venv/, debug.log, media/"
     assert re.search(r"~ mysite 0\+[0-9a-f]{12} -> 0\+[0-9a-f]{12}$", out, re.MULTILINE)
 

@@ -18,8 +18,9 @@ from pathlib import PurePosixPath
 import pytest
 
 from django_deploy.host.protocol import EVENTS, Event
+from django_deploy.reporters.board import Board
 from django_deploy.reporters.choice import reporter_for
-from django_deploy.reporters.live import LiveReporter, _Board, _View
+from django_deploy.reporters.live import LiveReporter, _View
 from django_deploy.reporters.plain import JsonReporter, LineReporter
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.reporters.sentences import sentence
@@ -207,6 +208,11 @@ def test_secrets_that_are_not_in_the_environment():
 
 def test_the_longest_secret_is_masked_first():
     assert Secrets(target(A="hunter", B="hunter22")).mask("hunter22") == "****"
+
+
+def test_values_that_are_no_part_of_a_target_are_masked_with_and_without_one():
+    assert Secrets(target(), ["hunter22"]).mask("hunter22") == "****"
+    assert Secrets(None, ["hunter22"]).mask("hunter22") == "****"
 
 
 def test_a_secret_at_the_place_of_the_cut_is_not_shown_in_half():
@@ -439,7 +445,7 @@ def view(events, width=80, height=24, encoding="utf-8", failed=None, now=100.0):
     """
     from rich.console import Console
 
-    board = _Board()
+    board = Board()
     for one in events:
         came, one = one if isinstance(one, tuple) else (100.0, one)
         board.take(one, came)

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from django_deploy.clock import Clock
 from django_deploy.exceptions import Interrupted, RequestFailed, RolloutFailed
 from django_deploy.host.protocol import ignore
-from django_deploy.rollout import Clock, Rollout
+from django_deploy.rollout import Rollout
 from django_deploy.stages import Stage
 from django_deploy.transport.fleet import Courier
 from tests.test_stages import TARGET, A

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from django_deploy.running import INTERRUPTED, Attendance, Chorus, start
+from django_deploy.running import INTERRUPTED, CommandLink, CommandOnHosts, start
 from django_deploy.target import Host, Target
 from django_deploy.transport.ssh import no_prompts
 
@@ -52,7 +52,7 @@ class Sink:
 def attend(target, *words, source=None):
     sink = Sink()
     execution = start(LOCAL, target, words, prompts=no_prompts)
-    return Attendance(execution, sink, source).run(), sink.data
+    return CommandLink(execution, sink, source).run(), sink.data
 
 
 def test_words_status_and_streams(target):
@@ -86,11 +86,11 @@ def test_input_is_passed_on_to_its_end(target, tmp_path):
 
 def test_interrupt(target):
     sink = Sink()
-    attendance = Attendance(start(LOCAL, target, ["wait"], prompts=no_prompts), sink)
-    thread = threading.Thread(target=lambda: (sink.has_news.wait(30), attendance.interrupt()))
+    link = CommandLink(start(LOCAL, target, ["wait"], prompts=no_prompts), sink)
+    thread = threading.Thread(target=lambda: (sink.has_news.wait(30), link.interrupt()))
     thread.start()
 
-    status = attendance.run()
+    status = link.run()
 
     thread.join()
     assert status in (1, INTERRUPTED)
@@ -109,7 +109,7 @@ def test_nothing_is_live(target):
 def test_lines_of_several_hosts(target):
     lines = []
 
-    statuses = Chorus(target, ["check"], lambda *line: lines.append(line), lines.append).run()
+    statuses = CommandOnHosts(target, ["check"], lambda *line: lines.append(line), lines.append).run()
 
     folder = os.path.realpath(target.root / "current")
     assert statuses == {LOCAL: 7}

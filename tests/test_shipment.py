@@ -9,8 +9,8 @@ import pytest
 
 from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.manifest import Manifest, Pin, Wheel
+from django_deploy.bundle.platforms import HostPlatform
 from django_deploy.bundle.room import BLOCK, UNKNOWN, Room, in_store, whole_blocks
-from django_deploy.bundle.tools import HostPlatform
 from django_deploy.host.protocol import ignore
 from django_deploy.reading.keys import read_target
 from django_deploy.shipment import fit_bundle, measure_room

@@ -9,7 +9,7 @@ import pytest
 from django_deploy.bundle.room import NO_ROOM
 from django_deploy.exceptions import DeployError, RolloutFailed
 from django_deploy.host.protocol import ignore
-from django_deploy.plan.making import make_plan
+from django_deploy.plan.making import Shipment, make_plan
 from django_deploy.stages import activation_stages, deferred_stages, deploy_stages, way_back_stages
 from django_deploy.target import Batch, Host, Step
 from tests.plan.test_making import BARE, MANIFEST, NOW, TARGET, HostBundle
@@ -33,16 +33,11 @@ class Session:
 def plan_for(hosts, *steps, live=None, **keys):
     """``live``: by host, the release that it serves."""
     target = replace(TARGET, hosts=hosts, steps=steps, **keys)
-    return make_plan(
-        target,
-        MANIFEST,
-        {host: {**BARE, "live": (live or {}).get(host)} for host in hosts},
-        dict.fromkeys(hosts, HostBundle(MANIFEST.pins, MANIFEST.wheels)),
-        {host: {} for host in hosts},
-        dict.fromkeys(hosts, NO_ROOM),
-        inventory={},
-        now=NOW,
-    )
+    bundle = HostBundle(MANIFEST.pins, MANIFEST.wheels)
+    shipments = {
+        host: Shipment({**BARE, "live": (live or {}).get(host)}, bundle, {}, NO_ROOM) for host in hosts
+    }
+    return make_plan(target, MANIFEST, shipments, inventory={}, now=NOW)
 
 
 def steps_of(hosts, *steps):

@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 from django_deploy.bundle.cache import sha256_of
 from django_deploy.bundle.inventory import has_known_installer
 from django_deploy.exceptions import BundleError
+from django_deploy.wording import listed
 
 #: Seconds: an installer writes RECORD when the files are there, but clocks of file systems are coarse.
 TOLERANCE = 2.0
@@ -69,12 +70,7 @@ def refuse_alterations(installed: Iterable[tuple[str, str, Path]], allowed: Coll
 
 
 def _listed(found: Mapping[str, list[str]]) -> str:
-    return "; ".join(f"{name}: {_shown(files)}" for name, files in found.items() if files)
-
-
-def _shown(files: list[str]) -> str:
-    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
-    return f"{', '.join(files[:SHOWN])}{more}"
+    return "; ".join(f"{name}: {listed(files, SHOWN)}" for name, files in found.items() if files)
 
 
 @dataclass(frozen=True)

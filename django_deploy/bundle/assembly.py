@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import platform
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,24 +18,27 @@ from django_deploy.bundle.environment import discover
 from django_deploy.bundle.fitting import marker_variables
 from django_deploy.bundle.index.lock import lock
 from django_deploy.bundle.index.sources import read_sources
-from django_deploy.bundle.manifest import Manifest
-from django_deploy.bundle.plain.assembly import (
+from django_deploy.bundle.manifest import Manifest, bundle_ready
+from django_deploy.bundle.plain.contents import Rules, find_idle_patterns, read_contents
+from django_deploy.bundle.plain.patterns import Patterns
+from django_deploy.bundle.plain.wheel import (
     find_hidden_modules,
     refuse_hidden_modules,
     refuse_what_needs_metadata,
 )
-from django_deploy.bundle.plain.contents import Rules, find_idle_patterns, read_contents
-from django_deploy.bundle.plain.patterns import Patterns
 from django_deploy.bundle.project import find_project
 from django_deploy.bundle.requirements.meaning import select_for
 from django_deploy.bundle.running import find_unowned_modules
 from django_deploy.bundle.selection import SELF
 from django_deploy.bundle.wheels.audit import provides_module
-from django_deploy.bundle.wheels.builder import build_sdists, build_wheels, check_requirements
+from django_deploy.bundle.wheels.builder import build_sdists, build_wheels
 from django_deploy.bundle.wheels.checkout import source_trees
+from django_deploy.bundle.wheels.requirements_check import check_requirements
 from django_deploy.bundle.wheels.revision import find_root, ignored_files, require_clean
+from django_deploy.deployer import deployer
 from django_deploy.exceptions import BundleError
-from django_deploy.host.protocol import Event, Report, ignore
+from django_deploy.host.protocol import Report, ignore
+from django_deploy.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from django_deploy.bundle.index.lock import Lock
     from django_deploy.bundle.manifest import Pin, Revision, Wheel
     from django_deploy.bundle.plain.contents import Contents
+    from django_deploy.bundle.selection import Selection
     from django_deploy.bundle.wheels.builder import BuiltWheel
     from django_deploy.target import Target
 
@@ -75,7 +76,7 @@ def build_bundle(
     cache = cache or default_cache()
     environment, project = survey(target)
     distributions = environment.distributions
-    _check_ourselves(environment.distributions)
+    _check_ourselves(distributions)
     unowned = find_unowned_modules(modules or {}, distributions)
     sources = read_sources(target.index_url)
     selection = select_for(target, distributions, project, sources, cache=cache)
@@ -87,7 +88,11 @@ def build_bundle(
         find_pins = partial(lock, sources=sources, cache=cache, stated=selection.stated)
         built, pins = _build_and_lock(trees.distributions, selection.elsewhere, build, find_pins)
         check_requirements(
-            *(built, trees.distributions, environment.distributions, trees.revision, selection.file),
+            built,
+            trees.distributions,
+            distributions,
+            revision=trees.revision,
+            file=selection.file,
             extras=_asked_extras(target, project),
         )
         sdists: tuple[Wheel, ...] = ()
@@ -100,17 +105,15 @@ def build_bundle(
     notes = _ignored_by_vcs(target, project, built, ignored_folders) if revision is not None else ()
     built = tuple(map(trees.with_origin, built))
 
-    pinned = {(pin.name, pin.version) for pin in pins}
-    manifest = Manifest(
-        project=project.name,
-        version=_version_of(project, built),
-        python=platform.python_version(),
-        wheels=tuple(item.wheel for item in built),
+    manifest = _describe(
+        target,
+        environment,
+        project,
+        selection,
+        kept=trees.distributions,
+        built=built,
         pins=pins,
-        created=time.time(),
-        created_by=deployer(),
-        left_out=tuple(item.name for item in selection.left_out),
-        revision=next((item.wheel.revision for item in built if item.wheel.name == project.name), None),
+        sdists=sdists,
         warnings=(
             *environment.warnings,
             *unowned,
@@ -121,12 +124,40 @@ def build_bundle(
             *_idle_patterns(built, rules),
             *_idle_names(target.allow_altered, pins),
         ),
+    )
+    report(bundle_ready(manifest))
+    return manifest
+
+
+def _describe(
+    target: Target,
+    environment: Environment,
+    project: Distribution,
+    selection: Selection,
+    *,
+    kept: Sequence[Distribution],
+    built: tuple[BuiltWheel, ...],
+    pins: tuple[Pin, ...],
+    sdists: tuple[Wheel, ...],
+    warnings: tuple[str, ...],
+) -> Manifest:
+    """The manifest of what was ``built`` of the trees that were ``kept``, and of the pins of the rest."""
+    pinned = {(pin.name, pin.version) for pin in pins}
+    return Manifest(
+        project=project.name,
+        version=_version_of(project, built),
+        python=platform.python_version(),
+        wheels=tuple(item.wheel for item in built),
+        pins=pins,
+        created=time.time(),
+        created_by=deployer(),
+        left_out=tuple(item.name for item in selection.left_out),
+        revision=next((item.wheel.revision for item in built if item.wheel.name == project.name), None),
+        warnings=warnings,
         contents=next((item.contents for item in built if item.contents is not None), None),
-        requires=_requirements_of(
-            (*selection.elsewhere, *trees.distributions), built, {project.name: selection.further}
-        ),
+        requires=_requirements_of((*selection.elsewhere, *kept), built, {project.name: selection.further}),
         extras=target.extras,
-        requires_python=tuple((item.name, item.requires_python) for item in trees.distributions),
+        requires_python=tuple((item.name, item.requires_python) for item in kept),
         markers=tuple(marker_variables().items()),
         sdists=sdists,
         installed=tuple(
@@ -135,8 +166,6 @@ def build_bundle(
             if item.kind == "index" and (item.name, item.version) in pinned
         ),
     )
-    report(bundle_ready(manifest))
-    return manifest
 
 
 def survey(target: Target) -> tuple[Environment, Distribution]:
@@ -258,7 +287,8 @@ def _ignored_by_vcs(
         "lies outside of its repository": beyond,
     }
     return tuple(
-        f"The revision lacks what {reason}, which a deployment without --revision has: {_several(names)}."
+        f"The revision lacks what {reason}, which a deployment without --revision has:"
+        f" {listed(names, IGNORED_SHOWN)}."
         for reason, names in reasons.items()
         if names
     )
@@ -268,11 +298,6 @@ def _is_beyond(project: Path, name: str) -> bool:
     """Whether a file that comes along from beside the project's folder is in no repository, or in another."""
     place = find_root(project.resolve())
     return place is not None and not (project / name).resolve().is_relative_to(place[1])
-
-
-def _several(names: Sequence[str]) -> str:
-    more = f" and {len(names) - IGNORED_SHOWN} more" if len(names) > IGNORED_SHOWN else ""
-    return f"{', '.join(names[:IGNORED_SHOWN])}{more}"
 
 
 def _version_of(project: Distribution, built: Iterable[BuiltWheel]) -> str:
@@ -308,23 +333,3 @@ def _idle_names(altered: Iterable[str], pins: Iterable[Pin]) -> Iterator[str]:
     for name in altered:
         if canonicalize_name(name) not in pinned:
             yield f"ALLOW_ALTERED: {name!r} names nothing that hosts get from an index."
-
-
-def deployer() -> str:
-    """user@machine of whoever deploys."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a uid without a name, in a container
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
-
-
-def bundle_ready(manifest: Manifest) -> Event:
-    """The event that tells what a bundle has."""
-    fields = {
-        "distributions": len(manifest.distributions),
-        "wheels": len(manifest.wheels),
-        "bytes": sum(wheel.size for wheel in manifest.wheels),
-        "revision": str(manifest.revision) if manifest.revision else "",
-    }
-    return Event("bundle.ready", fields=fields)

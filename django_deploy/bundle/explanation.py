@@ -17,6 +17,7 @@ from django_deploy.bundle.requirements.meaning import select_for
 from django_deploy.bundle.selection import SELF, TOOLS, Graph, Node, is_needed_on_hosts
 from django_deploy.exceptions import ConfigError
 from django_deploy.spelling import did_you_mean
+from django_deploy.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -151,7 +152,7 @@ class _Requirements:
         """Lines about what leads to a distribution, one chain for each that requires it."""
         start = map(Node, self._graph.roots(frozenset()))
         with_extras = (node for node in roots if node.extra)
-        found = self._find_chains(name, self._graph.needed_by, start, with_extras)
+        found = self._find_chains(name, self._graph.needed_on_hosts, start, with_extras)
         if found:
             yield "Required by:"
         for chain in found[:CHAINS_SHOWN]:
@@ -162,7 +163,7 @@ class _Requirements:
 
     def chains_here(self, name: NormalizedName, start: Iterable[Node]) -> list[Chain]:
         """What leads from ``start`` to a distribution, on this machine."""
-        return self._find_chains(name, self._graph.required_by, start)[:CHAINS_SHOWN]
+        return self._find_chains(name, self._graph.requirements_of, start)[:CHAINS_SHOWN]
 
     def _find_chains(
         self, name: NormalizedName, targets: Callable[[Node], Iterable[Node]], *starts: Iterable[Node]
@@ -217,9 +218,8 @@ class _Requirements:
                 else:
                     yield f"{requirer} {self.versions[requirer]} requires it only where {requirement.marker}."
         if with_extra:
-            more = f" and {len(with_extra) - CHAINS_SHOWN} more" if len(with_extra) > CHAINS_SHOWN else ""
-            shown = ", ".join(with_extra[:CHAINS_SHOWN])
-            yield f"With these extras, for which nothing asks, it would be required: {shown}{more}."
+            shown = listed(with_extra, CHAINS_SHOWN)
+            yield f"With these extras, for which nothing asks, it would be required: {shown}."
 
     def _statements(self, requirer: NormalizedName, name: NormalizedName) -> Iterator[Requirement]:
         """What one distribution says about another."""

@@ -11,8 +11,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.manifest import versions
+from django_deploy.bundle.platforms import fits
 from django_deploy.bundle.selection import Graph, Node
-from django_deploy.bundle.tools import fits
 from django_deploy.bundle.wheels.compiled import lacking_glibc
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from django_deploy.bundle.index.sources import Sources
     from django_deploy.bundle.manifest import Manifest, Pin, Wheel
-    from django_deploy.bundle.tools import HostPlatform
+    from django_deploy.bundle.platforms import HostPlatform
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from django_deploy.host.protocol import Event
+
 if TYPE_CHECKING:
     from django_deploy.bundle.plain.contents import Contents
-    from django_deploy.bundle.tools import HostPlatform
+    from django_deploy.bundle.platforms import HostPlatform
 
 
 @dataclass(frozen=True)
@@ -132,11 +134,6 @@ class Manifest:
         }
 
 
-def size_text(size: int) -> str:
-    """Bytes for people: ``79.0 kB``, ``2.1 MB``."""
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
-
-
 def versions(pins: Iterable[Pin], wheels: Iterable[Wheel]) -> dict[str, str]:
     """Canonical name to version."""
     pinned = {pin.name: pin.version for pin in pins}
@@ -152,3 +149,14 @@ def _revision_dict(revision: Revision | None) -> dict[str, Any] | None:
         "branch": revision.branch,
         "dirty": revision.is_dirty,
     }
+
+
+def bundle_ready(manifest: Manifest) -> Event:
+    """The event that tells what a bundle has."""
+    fields = {
+        "distributions": len(manifest.distributions),
+        "wheels": len(manifest.wheels),
+        "bytes": sum(wheel.size for wheel in manifest.wheels),
+        "revision": str(manifest.revision) if manifest.revision else "",
+    }
+    return Event("bundle.ready", fields=fields)

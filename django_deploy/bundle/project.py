@@ -8,8 +8,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from django_deploy.bundle.plain.assembly import find_plain_project
 from django_deploy.bundle.plain.proposal import propose_packaging
+from django_deploy.bundle.plain.wheel import find_plain_project
 from django_deploy.exceptions import BundleError, ConfigError
 
 if TYPE_CHECKING:

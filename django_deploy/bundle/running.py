@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from django_deploy.bundle.environment import site_folders
 from django_deploy.exceptions import BundleError
+from django_deploy.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -133,8 +134,7 @@ def _listed(metadata: Path) -> set[str] | None:
 
 
 def _warning(how: str, folder: Path, names: Sequence[str]) -> str:
-    more = f" and {len(names) - MODULES_SHOWN} more" if len(names) > MODULES_SHOWN else ""
     return (
         f"Modules {how} {folder} that no distribution owns, so no host gets them:"
-        f" {', '.join(names[:MODULES_SHOWN])}{more}. Install them, or take them off the path."
+        f" {listed(names, MODULES_SHOWN)}. Install them, or take them off the path."
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from django_deploy.bundle.plain.assembly import LEVELS_ABOVE
+from django_deploy.bundle.plain.wheel import LEVELS_ABOVE
 from django_deploy.bundle.wheels.pyproject import read_dependency_groups
 from django_deploy.exceptions import BundleError
 
@@ -236,13 +236,13 @@ class Graph:
 
     def reach(self, start: Iterable[Node]) -> frozenset[NormalizedName]:
         """The installed names among ``start``, and all that they need on a host."""
-        return frozenset(node.name for node in self._walk(start, self.needed_by))
+        return frozenset(node.name for node in self._walk(start, self.needed_on_hosts))
 
     def roots(self, unwanted: frozenset[NormalizedName]) -> Iterator[NormalizedName]:
         """Those that nothing installed requires; see ``find_roots``."""
         edges: dict[NormalizedName, set[NormalizedName]] = {name: set() for name in self.distributions}
-        for node in self._walk(map(Node, self.distributions), self.required_by):
-            required = {target.name for target in self.required_by(node)}
+        for node in self._walk(map(Node, self.distributions), self.requirements_of):
+            required = {target.name for target in self.requirements_of(node)}
             edges[node.name] |= (required & edges.keys()) - {node.name}
         return find_roots(edges, unwanted)
 
@@ -252,18 +252,18 @@ class Graph:
         """Warnings for excluded names that stay because something kept needs them."""
         for name in sorted(names):
             nodes = (node for node in self._targets if node.name in kept - {name})
-            needed_by = {node.name for node in nodes if Node(name) in self.needed_by(node)}
+            needed_by = {node.name for node in nodes if Node(name) in self.needed_on_hosts(node)}
             if needed_by:
                 yield f"{name} is excluded, but it is deployed: {', '.join(sorted(needed_by))} needs it."
 
     def missing(self, start: Iterable[Node]) -> Iterator[tuple[str, NormalizedName]]:
         """What is required by ``start`` and all that it needs, and is not there: by whom, and its name."""
-        nodes = self._walk(start, self.needed_by)
+        nodes = self._walk(start, self.needed_on_hosts)
         told: set[tuple[NormalizedName, NormalizedName]] = set()
         # A distribution comes before its extras, which repeat what it requires.
         for node in sorted(nodes, key=lambda node: (node.name, node.extra)):
             extra = f"[{node.extra}]" if node.extra else ""
-            for target in self.needed_by(node):
+            for target in self.needed_on_hosts(node):
                 pair = (node.name, target.name)
                 if target.name not in self.distributions and pair not in told:
                     told.add(pair)
@@ -279,11 +279,11 @@ class Graph:
                 waiting += targets(node)
         return seen
 
-    def needed_by(self, node: Node) -> list[Node]:
+    def needed_on_hosts(self, node: Node) -> list[Node]:
         """What a node requires on a host."""
-        return [target for target in self.required_by(node) if is_needed_on_hosts(node.name, target.name)]
+        return [target for target in self.requirements_of(node) if is_needed_on_hosts(node.name, target.name)]
 
-    def required_by(self, node: Node) -> tuple[Node, ...]:
+    def requirements_of(self, node: Node) -> tuple[Node, ...]:
         """What a node requires anywhere."""
         if node not in self._targets:
             self._targets[node] = tuple(self._evaluate(node))

@@ -15,10 +15,11 @@ from packaging.utils import canonicalize_name
 from django_deploy.bundle.cache import digest, prune, read_record, write_aside, write_record
 from django_deploy.bundle.environment import Distribution
 from django_deploy.bundle.manifest import Wheel
-from django_deploy.bundle.tools import best_wheel, fits, supports
+from django_deploy.bundle.platforms import best_wheel, fits, supports
 from django_deploy.bundle.wheels.compiled import lacking_glibc
 from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore
+from django_deploy.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from django_deploy.bundle.index.pages import File, Index
     from django_deploy.bundle.index.sources import Sources
     from django_deploy.bundle.manifest import Pin
-    from django_deploy.bundle.tools import HostPlatform
+    from django_deploy.bundle.platforms import HostPlatform
 
 DOWNLOADS_AT_ONCE = 8
 
@@ -186,8 +187,7 @@ class _Vendor:
             return f"its files require Python {' or '.join(wanted)}"
         names = [file.filename for file in allowed if file.filename.endswith(".whl")]
         tags = sorted({"-".join(name.removesuffix(".whl").split("-")[-3:]) for name in names})
-        more = f" and {len(tags) - TAGS_NAMED} more" if len(tags) > TAGS_NAMED else ""
-        return f"there is no sdist, and wheels only for {', '.join(tags[:TAGS_NAMED])}{more}"
+        return f"there is no sdist, and wheels only for {listed(tags, TAGS_NAMED)}"
 
     def _build(self, sdists: Mapping[Pin, Path]) -> dict[Pin, _Found]:
         """Wheels of what has none for this host."""

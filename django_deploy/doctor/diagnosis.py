@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from django_deploy.bundle.index.sources import default_index_url, read_sources
-from django_deploy.deployment import interruptible, result_of
+from django_deploy.clock import Clock, interruptible
 from django_deploy.doctor import domain, front, here, live_site, login, machine, security
 from django_deploy.doctor.finding import Finding, error, not_checked
 from django_deploy.doctor.subject import Subject
 from django_deploy.exceptions import DeployError
 from django_deploy.host.protocol import ignore
 from django_deploy.plan.releases import find_release
-from django_deploy.target import Host, Target
-from django_deploy.transport.fleet import Fleet
+from django_deploy.target import INTERNAL, Host, Target
+from django_deploy.transport.fleet import Fleet, result_of
 from django_deploy.transport.key_survey import survey_keys
 from django_deploy.transport.session import HostSession, Reply
 from django_deploy.transport.ssh import Prompts, no_prompts
@@ -55,14 +55,14 @@ def diagnose(
     ``domain_name`` takes the place of the target's DOMAIN.
     """
     asking = _NeverTrusting(prompts)
-    with interruptible(), Fleet(target, report=ignore, prompts=asking) as fleet:
+    with interruptible(Clock(ignore)), Fleet(target, report=ignore, prompts=asking) as fleet:
         yield HERE, here.check_index(target)
         questions = [(host, _Questions(target, found)) for host, found in fleet.outcomes()]
         for host, question in questions:
             yield from ((host.name, finding) for finding in _check_host(host, target, question))
-    name = domain_name or domain.domain_of(target)
+    name = domain_name or target.domain or ""
     yield OUTSIDE, domain.check_name(name, _addresses(target) if name else ())
-    yield OUTSIDE, domain.check_certificate(name, is_internal=domain.has_own_authority(target))
+    yield OUTSIDE, domain.check_certificate(name, is_internal=target.tls == INTERNAL)
     yield OUTSIDE, domain.check_answer(name, _path(target))
     yield OUTSIDE, _check_security(target, questions)
 

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from django_deploy.doctor.finding import Finding, error, not_checked, ok, warning
-from django_deploy.target import Target
 
 #: Days before a certificate ends when somebody should look why it was not renewed, and when it is late.
 RENEWED_BEFORE, LATE_BEFORE = 21, 3
@@ -24,16 +23,6 @@ HTTPS = 443
 UNKNOWN_AUTHORITY = (18, 19, 20, 21)
 
 NO_DOMAIN = "the target names no DOMAIN (--domain gives one)"
-
-
-def domain_of(target: Target) -> str:
-    """The target's DOMAIN; empty where it has none."""
-    return str(getattr(target, "domain", None) or "")
-
-
-def has_own_authority(target: Target) -> bool:
-    """Whether the target's TLS says that the web server certifies itself."""
-    return getattr(target, "tls", None) == "internal"
 
 
 def check_name(domain: str, addresses: Collection[str]) -> Finding:

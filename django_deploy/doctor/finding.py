@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: The outcomes. What was not checked says why, and is never taken for good.
-OK, WARNING, ERROR, NOT_CHECKED = OUTCOMES = ("ok", "warning", "error", "not checked")
+OK, WARNING, ERROR, NOT_CHECKED = ("ok", "warning", "error", "not checked")
 
 
 @dataclass(frozen=True)

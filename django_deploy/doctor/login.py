@@ -35,16 +35,16 @@ def check_keys(host: Host) -> Finding:
 
 def check_connection(host: Host, failure: DeployError | None) -> Iterator[Finding]:
     """How far we came: to its address, to its key, into it, to its Python."""
-    kinds = (
-        ("connection", HostUnreachable, f"{host.address} answers"),
-        ("host key", HostKeyError, "known"),
-        ("login", AuthenticationFailed, f"{host.user} may log in" if host.user else "accepted"),
-    )
-    reached = {HostUnreachable: 0, HostKeyError: 1, AuthenticationFailed: 2}
-    position = 3 if failure is None else reached.get(type(failure), 4)
-    for number, (check, _, message) in enumerate(kinds):
-        if number < position and position != 4:
-            yield ok(check, message)
-    if failure is not None:
-        check = kinds[position][0] if position < 3 else "connection"
-        yield error(check, failure.message, failure.remedy)
+    steps: dict[type[DeployError], tuple[str, str]] = {
+        HostUnreachable: ("connection", f"{host.address} answers"),
+        HostKeyError: ("host key", "known"),
+        AuthenticationFailed: ("login", f"{host.user} may log in" if host.user else "accepted"),
+    }
+    if failure is not None and type(failure) not in steps:
+        yield error("connection", failure.message, failure.remedy)
+        return
+    for kind, (check, message) in steps.items():
+        if failure is not None and type(failure) is kind:
+            yield error(check, failure.message, failure.remedy)
+            return
+        yield ok(check, message)

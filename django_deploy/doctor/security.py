@@ -17,6 +17,11 @@ from urllib.parse import urlsplit
 from django_deploy.bundle.index.sources import Sources, default_index_url
 from django_deploy.doctor.finding import Finding, error, not_checked, ok, warning
 from django_deploy.reporters.text import count
+from django_deploy.wording import listed
+
+#: How many distributions and flaws a message names.
+DISTRIBUTIONS_SHOWN = 5
+FLAWS_SHOWN = 3
 
 #: Seconds that it may take: it asks for each distribution.
 AUDIT_TIMEOUT = 120.0
@@ -81,28 +86,23 @@ def judge_report(report: list[dict[str, Any]]) -> Finding:
     if "django" in behind:
         return error("security releases", text, remedy)
     if len(unknown) == len(report) or "django" in map(str.lower, unknown):
-        why = f"pip-audit has no data of {_listed(unknown)}"
+        why = f"pip-audit has no data of {listed(unknown, DISTRIBUTIONS_SHOWN)}"
         return not_checked("security releases", why, "Is its source of data in reach?")
     if behind:
         return warning("security releases", text, remedy)
     known = count("distribution", str(len(report) - len(unknown)))
-    rest = f"; no data of {_listed(unknown)}" if unknown else ""
+    rest = f"; no data of {listed(unknown, DISTRIBUTIONS_SHOWN)}" if unknown else ""
     return ok("security releases", f"none is missing for {known}{rest}")
 
 
 def _describe(entry: Mapping[str, Any]) -> str:
     fixes = [version for flaw in entry["vulns"] for version in flaw.get("fix_versions", ())]
-    ids = ", ".join(_cve(flaw) for flaw in entry["vulns"][:3])
-    more = f" and {len(entry['vulns']) - 3} more" if len(entry["vulns"]) > 3 else ""
+    ids = listed([_cve(flaw) for flaw in entry["vulns"]], FLAWS_SHOWN)
     mended = f", mended in {', '.join(dict.fromkeys(fixes))}" if fixes else ""
-    return f"{entry['name']} {entry['version']} has {ids}{more}{mended}"
+    return f"{entry['name']} {entry['version']} has {ids}{mended}"
 
 
 def _cve(flaw: Mapping[str, Any]) -> str:
     """The name that most people know."""
     names = [str(flaw["id"]), *map(str, flaw.get("aliases", ()))]
     return next((name for name in names if name.startswith("CVE-")), names[0])
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -10,10 +10,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import replace
-from functools import cached_property
 from getpass import getpass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
@@ -54,41 +52,6 @@ class DeployCommand(ColoredCommand):
 
     #: What is so once all is done, a sentence; empty until then.
     done = ""
-
-    @cached_property
-    def deployment(self) -> ModuleType:
-        """The use cases. Imported late: paramiko and the packaging tools come with them."""
-        from django_deploy import deployment
-
-        return deployment
-
-    @cached_property
-    def upkeep(self) -> ModuleType:
-        """What else is done to a live site; imported late as well."""
-        from django_deploy import upkeep
-
-        return upkeep
-
-    @cached_property
-    def restoration(self) -> ModuleType:
-        """Backups and what becomes of them; imported late as well."""
-        from django_deploy import restoration
-
-        return restoration
-
-    @cached_property
-    def retrieval(self) -> ModuleType:
-        """What is fetched from a live site; imported late as well."""
-        from django_deploy import retrieval
-
-        return retrieval
-
-    @cached_property
-    def origins(self) -> ModuleType:
-        """Where bundles come from; imported late as well."""
-        from django_deploy import origins
-
-        return origins
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """As Django's, but an expected error has its own exit status, and SIGTERM is Ctrl-C."""

@@ -41,8 +41,8 @@ def server_settings(here: str, application: str, folder: Path) -> ServerSettings
     if named_by is None or module is None or module == here or _named_settings(folder / "manage.py") != here:
         return None
     file = _inside(module, folder)
-    are_some = "INSTALLED_APPS" in values(statements(module, folder))
-    return ServerSettings(module, file, named_by) if file and are_some else None
+    has_apps = "INSTALLED_APPS" in values(statements(module, folder))
+    return ServerSettings(module, file, named_by) if file and has_apps else None
 
 
 def _named_settings(file: Path) -> str | None:

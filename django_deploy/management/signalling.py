@@ -14,8 +14,8 @@ from django_deploy.target import Target
 if TYPE_CHECKING:
     from django.dispatch import Signal
 
-    from django_deploy.deployment import Outcome
     from django_deploy.plan.model import Plan
+    from django_deploy.undertaking import Outcome
 
 
 def announce(plan: Plan) -> None:

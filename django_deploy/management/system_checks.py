@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.core import checks
 
 from django_deploy.doctor.finding import Finding, error, ok, warning
+from django_deploy.wording import first_of
 
 REMEDY = "manage.py check says all of it, with hints."
 
@@ -30,6 +31,4 @@ def check_settings() -> Finding:
 
 
 def _listed(messages: list[checks.CheckMessage]) -> str:
-    lines = [f"{message.id or 'unnamed'}: {message.msg}" for message in messages[:SHOWN]]
-    more = [f"and {len(messages) - SHOWN} more"] if len(messages) > SHOWN else []
-    return "; ".join([*lines, *more])
+    return "; ".join(first_of([f"{message.id or 'unnamed'}: {message.msg}" for message in messages], SHOWN))

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from django_deploy.wording import listed
+
 #: Hosts that are named, of those on which the same would happen.
 HOSTS_SHOWN = 8
 
@@ -25,7 +27,7 @@ def comparison_lines(found: Mapping[str, Any]) -> Iterator[str]:
     static = found["static"] or {}
     for kind in ("added", "changed", "removed"):
         if kind in static and static[kind]["count"]:
-            files = _some(static[kind]["names"], static[kind]["count"], STATIC_SHOWN)
+            files = listed(static[kind]["names"], STATIC_SHOWN, static[kind]["count"])
             yield f"static files {kind}: {files}"
 
 
@@ -39,11 +41,4 @@ def alike(found: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[list[str], M
 
 def host_names(names: Sequence[str]) -> str:
     """The first of them, and how many more there are."""
-    return _some(names, len(names), HOSTS_SHOWN)
-
-
-def _some(names: Sequence[str], count: int, most: int) -> str:
-    """The first of them; ``count`` are all that there are, ``names`` may be fewer."""
-    shown = names[:most]
-    more = count - len(shown)
-    return f"{', '.join(shown)}{f' and {more} more' if more > 0 else ''}"
+    return listed(names, HOSTS_SHOWN)

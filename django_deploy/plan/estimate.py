@@ -15,7 +15,7 @@ LONGEST = 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class Took:
+class PastDeployment:
     """What one deployment took on a host, in seconds: to make the release, and to make it live."""
 
     made: float
@@ -30,9 +30,11 @@ class Estimate:
     deployments: int
 
 
-def durations_of(facts: Mapping[str, Any]) -> tuple[Took, ...]:
+def durations_of(facts: Mapping[str, Any]) -> tuple[PastDeployment, ...]:
     """What the last deployments took, as the host says."""
-    return tuple(Took(_bounded(taken["made"]), _bounded(taken["activated"])) for taken in facts["durations"])
+    return tuple(
+        PastDeployment(_bounded(taken["made"]), _bounded(taken["activated"])) for taken in facts["durations"]
+    )
 
 
 def estimate(plan: Plan) -> Estimate | None:
@@ -45,13 +47,13 @@ def estimate(plan: Plan) -> Estimate | None:
     if not hosts or not all(host.durations for host in hosts.values()):
         return None
     making = [
-        median(took.made for took in host.durations) for host in hosts.values() if not host.is_installed
+        median(past.made for past in host.durations) for host in hosts.values() if not host.is_installed
     ]
     seconds, activated = max(making, default=0.0), 0
     for batch in plan.target.batches():
         activated += len(batch)
         changing = [hosts[host] for host in batch if host in hosts]
-        seconds += max((median(took.activated for took in host.durations) for host in changing), default=0.0)
+        seconds += max((median(past.activated for past in host.durations) for host in changing), default=0.0)
         seconds += plan.target.time_to_watch(activated)
     return Estimate(round(seconds, 1), min(len(host.durations) for host in hosts.values()))
 

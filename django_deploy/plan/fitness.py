@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from django_deploy.bundle.fitting import HostBundle
-from django_deploy.bundle.manifest import Manifest, size_text
+from django_deploy.bundle.manifest import Manifest
+from django_deploy.bundle.platforms import HostPlatform, fits
 from django_deploy.bundle.room import Room
-from django_deploy.bundle.tools import HostPlatform, Tool, fits
+from django_deploy.bundle.tools import Tool
 from django_deploy.exceptions import DeployError, HostError
 from django_deploy.target import Host, Process, Step, Target
+from django_deploy.wording import size_text
 
 from .model import HostPlan
 from .releases import UP

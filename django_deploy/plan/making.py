@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django_deploy.bundle.fitting import HostBundle
@@ -19,25 +20,35 @@ from .record import processes_of
 from .releases import REPLACED, code_of, find_release, fingerprint, new_release_id, release_to_join
 
 
+@dataclass(frozen=True)
+class Shipment:
+    """What a host has said of itself, in answer to the hello, and what it would get.
+
+    ``bundle`` is what it installs (``fitting.fit``), ``tools`` are the wheels that ``tools_needed`` asked
+    for, ``room`` is what the release takes on its disk (``shipment.measure_room``).
+    """
+
+    facts: Mapping[str, Any]
+    bundle: HostBundle
+    tools: Mapping[str, Wheel]
+    room: Room
+
+
 def make_plan(
     target: Target,
     manifest: Manifest,
-    facts: Mapping[Host, Mapping[str, Any]],
-    bundles: Mapping[Host, HostBundle],
-    tools: Mapping[Host, Mapping[str, Wheel]],
-    rooms: Mapping[Host, Room],
+    shipments: Mapping[Host, Shipment],
     *,
     inventory: Inventory,
     now: float,
 ) -> Plan:
     """Compare the bundle with what each host said of itself; pure.
 
-    ``facts`` are the hosts' answers to the hello, ``bundles`` what each installs (``fitting.fit``), ``tools``
-    the wheels that ``tools_needed`` asked for, ``rooms`` what the release takes on each host's disk
-    (``shipment.measure_room``), ``inventory`` what each distribution consists of, ``now`` is in seconds since
-    the epoch.
-    Raises ``RolloutFailed`` with every host that is unfit.
+    ``inventory`` is what each distribution consists of, ``now`` is in seconds since the epoch. Raises
+    ``RolloutFailed`` with every host that is unfit.
     """
+    facts = {host: shipments[host].facts for host in target.hosts}
+    bundles = {host: shipments[host].bundle for host in target.hosts}
     prints = {host: fingerprint(target.for_host(host), bundles[host]) for host in target.hosts}
     problems = [
         problem
@@ -50,8 +61,13 @@ def make_plan(
     codes = {code_of(facts[host], release) for host in target.hosts if facts[host]["live"] == release}
     hosts = [
         _plan_host(
-            *(host, bundles[host], facts[host], tools[host], rooms[host], release, prints[host], codes),
-            *(altered[host], processes_of(target.for_host(host))),
+            host,
+            shipments[host],
+            release=release,
+            print_=prints[host],
+            codes=codes,
+            altered=altered[host],
+            processes=processes_of(target.for_host(host)),
         )
         for host in target.hosts
     ]
@@ -77,10 +93,8 @@ def _altered(facts: Mapping[str, Any], bundle: HostBundle, inventory: Inventory)
 
 def _plan_host(
     host: Host,
-    bundle: HostBundle,
-    facts: Mapping[str, Any],
-    tools: Mapping[str, Wheel],
-    room: Room,
+    shipment: Shipment,
+    *,
     release: str,
     print_: str,
     codes: Collection[str | None],
@@ -91,6 +105,7 @@ def _plan_host(
 
     ``altered``: pins that changed and have no other version; ``processes``: those of the release.
     """
+    facts, bundle, tools = shipment.facts, shipment.bundle, shipment.tools
     live = find_release(facts, facts["live"])
     is_current = code_of(facts, facts["live"]) in codes
     is_installed = not is_current and find_release(facts, release).get("state", "failed") not in REPLACED
@@ -115,7 +130,7 @@ def _plan_host(
         changes=changes,
         deferred=tuple(facts["deferred"]),
         same_pins=not altered and all(before.get(pin.name) == pin.version for pin in bundle.pins),
-        room=room if needed else NO_ROOM,
+        room=shipment.room if needed else NO_ROOM,
         processes=_process_changes(live.get("processes") or (), processes),
         durations=durations_of(facts),
     )

@@ -16,7 +16,7 @@ from django_deploy.bundle.wheels.revision import Commits
 from django_deploy.exceptions import DeployError
 from django_deploy.target import Host, Target
 
-from .estimate import Estimate, Took, estimate
+from .estimate import Estimate, PastDeployment, estimate
 from .record import record
 from .shown import as_dict, lines_of
 
@@ -68,7 +68,7 @@ class HostPlan:
     deferred: tuple[str, ...] = ()
     room: Room = NO_ROOM
     processes: tuple[str, ...] = ()
-    durations: tuple[Took, ...] = ()
+    durations: tuple[PastDeployment, ...] = ()
     rehearsal: Mapping[str, Any] | None = None
 
     @property

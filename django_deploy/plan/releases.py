@@ -12,6 +12,7 @@ from typing import Any
 
 from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.manifest import Manifest
+from django_deploy.exceptions import ConfigError, DeployError
 from django_deploy.target import Host, Target
 
 from .record import health_of, processes_of
@@ -59,7 +60,7 @@ def new_release_id(print_: str, facts: Iterable[Mapping[str, Any]], now: float) 
     return f"{stamp}-{print_[:7]}"
 
 
-def _after(now: float, facts: Sequence[Mapping[str, Any]] | Any) -> float:
+def _after(now: float, facts: Sequence[Mapping[str, Any]]) -> float:
     """A time later than that of every release there is: ids sort in the order of deployment."""
     newest = max((release["id"][:16] for fact in facts for release in fact["releases"]), default="")
     if newest and newest >= time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now)):
@@ -106,3 +107,43 @@ def _is_up(facts: Mapping[str, Any]) -> bool:
     processes = [process for process in facts["processes"] if process["release"] == facts["live"]]
     is_whole = facts["linked"] and not facts["unfinished"]
     return is_whole and all(process["state"] in UP for process in processes)
+
+
+def choose_release(facts: Sequence[Mapping[str, Any]], wanted: str | None) -> str:
+    """The release to go back to; raises ``DeployError`` that names what there is.
+
+    Only releases that were live once, and that every host has, are offered. By default it is what was live
+    before a change of the environment, else the newest that is older than the live one and that nobody went
+    back from; a restart makes no release older or newer, and stands for what it has made once more.
+    """
+    offered: set[str] = set.intersection(
+        *({r["id"] for r in fact["releases"] if r["state"] in ("live", "retired")} for fact in facts)
+    )
+    live = {fact["current"] for fact in facts}
+    if wanted is not None:
+        if wanted in offered:
+            return wanted
+        others = sorted(offered - live)
+        remedy = f"There is: {', '.join(others) or 'no other release'}."
+        if not any(wanted == release["id"] for fact in facts for release in fact["releases"]):
+            raise ConfigError(f"There is no release {wanted!r}.", remedy=remedy)
+        raise DeployError(f"Not every host has a release {wanted} that was live.", remedy=remedy)
+    codes = {name: code_of(facts[0], name) or name for name in offered}
+    origins = {_origin(fact) for fact in facts}
+    made_of = [name for name in offered - live if codes[name] in origins]
+    if len(origins) == 1 and made_of:
+        return max(made_of)
+    newest_live = max(filter(None, (code_of(fact, fact["current"]) for fact in facts)), default=None)
+    given_up = {r["id"] for fact in facts for r in fact["releases"] if r.get("given_up")}
+    left = offered - live - given_up
+    older = [name for name in left if newest_live is not None and codes[name] < newest_live]
+    if not older:
+        raise DeployError(
+            "There is no earlier release to go back to.", remedy="deploy_status shows what there is."
+        )
+    return max(older, key=lambda name: (codes[name], name))
+
+
+def _origin(facts: Mapping[str, Any]) -> str | None:
+    """What the environment of the live release was changed from."""
+    return code_of(facts, find_release(facts, facts["current"]).get("made_of"))

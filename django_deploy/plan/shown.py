@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from django_deploy.bundle.fitting import HostBundle
-from django_deploy.bundle.manifest import Pin, size_text
+from django_deploy.bundle.manifest import Pin
 from django_deploy.bundle.wheels.revision import Commits
 from django_deploy.target import Process, Step, Target
+from django_deploy.wording import first_of, size_text
 
 from .comparison import comparison_lines, host_names
 
@@ -131,9 +132,7 @@ def _difference_lines(host: HostPlan) -> Iterator[str]:
     """What is another than in the release that is live."""
     if not host.changes and not host.processes and host.rehearsal is None:
         yield "    ~ settings of the target, such as ENV, STEPS or HEALTH_CHECK"
-    yield from (f"    {change}" for change in host.changes[:CHANGES_SHOWN])
-    if (more := len(host.changes) - CHANGES_SHOWN) > 0:
-        yield f"    and {more} more"
+    yield from first_of([str(change) for change in host.changes], CHANGES_SHOWN, "    ")
     yield from (f"    {change}" for change in host.processes)
 
 
@@ -159,9 +158,7 @@ def _commit_lines(commits: Commits | None) -> list[str]:
     if commits is None:
         return []
     lines = [f"  commits since the live release: {len(commits.new)}"] if commits.new else []
-    lines += [f"    {commit}" for commit in commits.new[:CHANGES_SHOWN]]
-    if (more := len(commits.new) - CHANGES_SHOWN) > 0:
-        lines.append(f"    and {more} more")
+    lines += first_of([str(commit) for commit in commits.new], CHANGES_SHOWN, "    ")
     if commits.lost:
         lines.append(f"  commits of the live release that are not in it: {commits.lost}")
     return lines

@@ -54,7 +54,7 @@ _LONGEST_SOCKET = 107
 
 _RELEASE_ID_LENGTH = len("20261122T174500Z-3f9c2a1")
 
-#: Releases that are kept, at most: a host tells of all of them in one message.
+#: Releases that are kept, at most, and backups: a host tells of all of them in one message.
 MOST_RELEASES = 200
 
 #: Of a request's body, in MB: 100 GB.

@@ -24,7 +24,7 @@ DOTTED_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 LONGEST_TIME = 365 * 24 * 3600
 
 #: A limit that only mistakes reach; messages do not speak of it before.
-OUT_OF_THOUGHT = 100_000
+UNREASONABLE = 100_000
 
 
 def read_fields(
@@ -120,13 +120,13 @@ def seconds(*, is_zero_allowed: bool = False) -> Reader[float]:
     return read_seconds
 
 
-def pattern(kind: Kind, pattern: re.Pattern[str], expected: str, *, is_shown: bool = True) -> Reader[str]:
+def pattern(kind: Kind, pattern: re.Pattern[str], expected: str) -> Reader[str]:
     """A reader of a text that matches as a whole; ``expected`` is for the error."""
 
     def read_text(place: Place, value: object) -> str:
         text: str = expect(value, str, expected)
         if not pattern.fullmatch(text):
-            raise Mistake(kind, f"must be {expected}{f', not {text!r}' if is_shown else ''}.")
+            raise Mistake(kind, f"must be {expected}, not {text!r}.")
         return text
 
     return read_text
@@ -170,7 +170,7 @@ def in_range(number: float, least: int, most: int) -> float:
     if least <= number <= most:  # a NaN is not
         return number
     limits = f"between {least} and {most}"
-    if most >= OUT_OF_THOUGHT:
+    if most >= UNREASONABLE:
         limits = f"at most {most}" if number > most and number != float("inf") else f"{least} or more"
     shown = "a number of many digits" if isinstance(number, int) and abs(number) > 10**20 else number
     raise Mistake(Kind.RANGE, f"must be {limits}, not {shown}.")

@@ -35,11 +35,9 @@ class Secrets:
 
     def __init__(self, target: Target | None = None, more: Iterable[str] = ()) -> None:
         """``more`` are values that are no part of the target."""
-        words = set[str]()
-        if target is not None:
-            public = _public_words(target)
-            words = {word for value in (*_secret_values(target), *more) for word in _hidden_words(value)}
-            words = {word for word in words if not any(word in shown for shown in public)}
+        own, public = ((), []) if target is None else (_secret_values(target), _public_words(target))
+        words = {word for value in (*own, *more) for word in _hidden_words(value)}
+        words = {word for word in words if not any(word in shown for shown in public)}
         longest_first = sorted(words, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if words else None
 

@@ -11,6 +11,8 @@ from functools import lru_cache
 from unicodedata import category
 from zoneinfo import ZoneInfo
 
+from django_deploy.wording import size_text
+
 #: Longer lines are cut; so are strings in JSON. In characters.
 LONGEST_LINE = 500
 LONGEST_STRING = 20_000
@@ -92,12 +94,8 @@ def duration(seconds: object) -> str:
 
 
 def size(count: object) -> str:
-    """``12 kB``, ``3.4 MB``: bytes in powers of ten, as disks and networks are sold."""
-    if not isinstance(count, (int, float)):
-        return "?"
-    if count < 999_500:
-        return f"{count / 1000:.0f} kB" if count >= 1000 else f"{count:.0f} B"
-    return f"{count / 1_000_000:.1f} MB" if count < 999_950_000 else f"{count / 1_000_000_000:.2f} GB"
+    """``12 kB``, ``3.4 MB``; ``?`` for what is no number."""
+    return size_text(count) if isinstance(count, (int, float)) else "?"
 
 
 def count(noun: str, number: str) -> str:

@@ -112,7 +112,7 @@ class RootShell:
         return password
 
 
-class _Once:
+class _AskingOnce:
     """Asks for a password once, and knows it from then on: sudo's is that of the login."""
 
     def __init__(self, prompts: Prompts) -> None:
@@ -136,7 +136,7 @@ def open_root_shell(host: Host, prompts: Prompts) -> RootShell:
 
     Raises ``ConnectionFailed`` and its kinds.
     """
-    prompts = _Once(prompts)
+    prompts = _AskingOnce(prompts)
     return RootShell(host, connect(host, prompts=prompts, may_use_password=True), prompts)
 
 

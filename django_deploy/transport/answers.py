@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from django_deploy.bundle.manifest import size_text
 from django_deploy.host.backups import BACKUP, COPY, SINCE
 from django_deploy.host.backups import NAME as BACKUP_NAME
 from django_deploy.host.comparison import COMPARISON
@@ -15,6 +14,7 @@ from django_deploy.host.layout import DESCRIPTION, RELEASE_ID, SHA256, STATES
 from django_deploy.host.media import FILE
 from django_deploy.host.protocol import HOST_EVENTS, OUTPUT_EVENTS, ProtocolError
 from django_deploy.host.shape import Shape, check, shown
+from django_deploy.wording import size_text
 
 #: Bytes of output of steps and installers that one session passes on.
 MAX_OUTPUT = 64 * 1024 * 1024

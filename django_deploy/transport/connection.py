@@ -9,6 +9,7 @@ import time
 from django_deploy.exceptions import ConnectionFailed, ConnectionLost
 from django_deploy.transport._paramiko import paramiko
 from django_deploy.transport.authentication import Transport
+from django_deploy.transport.channel import MAX_ERROR_TEXT
 from django_deploy.transport.execution import STDERR, Window
 from django_deploy.transport.printable import printable
 from django_deploy.transport.watchdog import GIVE_UP_AFTER, Watchdog
@@ -22,9 +23,6 @@ CHUNK = 32768 - 64
 IN_FLIGHT = 512 * 1024
 SHORT_ROUND_TRIP = 0.002
 SHORT_ANSWER = 0.020
-
-#: Of standard error, the last bytes that are kept.
-MAX_ERROR_TEXT = 64 * 1024
 
 _watchdog = Watchdog()
 
@@ -52,16 +50,13 @@ class Connection:
 
     def execute(self, command: str) -> SSHChannel:
         """Run ``command`` in the user's login shell there. Raises ``ConnectionFailed``."""
-        try:
-            channel = self._transport.open_session()
-            channel.exec_command(command)
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            why = self.why_lost() or printable(str(error), 200)
-            raise ConnectionFailed(self._name, f"{self.address} does not run commands: {why}") from error
-        return SSHChannel(channel, self)
+        return SSHChannel(self._start(command, None), self)
 
     def run(self, command: str, window: Window | None = None) -> SSHExecution:
         """The same for a person, with streams of its own; on a terminal where there is a ``window``."""
+        return SSHExecution(self._start(command, window), self, has_terminal=window is not None)
+
+    def _start(self, command: str, window: Window | None) -> paramiko.Channel:
         try:
             channel = self._transport.open_session()
             if window is not None:
@@ -70,7 +65,7 @@ class Connection:
         except (paramiko.SSHException, EOFError, OSError) as error:
             why = self.why_lost() or printable(str(error), 200)
             raise ConnectionFailed(self._name, f"{self.address} does not run commands: {why}") from error
-        return SSHExecution(channel, self, has_terminal=window is not None)
+        return channel
 
     def reach(self, hostname: str, port: int, timeout: float) -> Wire:
         """A wire from there to another host; closing it closes this connection."""

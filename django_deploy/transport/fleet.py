@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from django_deploy.exceptions import DeployError, HostUnreachable, RolloutFailed
 from django_deploy.host.protocol import Report
 from django_deploy.target import Host, Target
-from django_deploy.transport.session import HostSession, open_session
+from django_deploy.transport.session import HostSession, Reply, open_session
 from django_deploy.transport.ssh import Prompts
 
 T = TypeVar("T")
@@ -103,6 +103,14 @@ def gather(futures: Sequence[Future[T]], message: str) -> list[T]:
     if errors:
         raise RolloutFailed(message, errors=errors)
     return results
+
+
+def result_of(future: DeployError | Future[Reply]) -> DeployError | Reply:
+    """A host's reply, or its error."""
+    try:
+        return future if isinstance(future, DeployError) else future.result()
+    except DeployError as error:
+        return error
 
 
 def _close_session(future: Future[Any]) -> None:

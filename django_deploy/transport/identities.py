@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -127,6 +128,19 @@ def find(
     rest = [identity for identity in files if not identity.public or identity.plain_blob not in in_agent]
     rest.sort(key=lambda identity: identity.path is not None and is_sealed(identity.path))
     return list(_with_certificates([*chosen, *rest], certificates))
+
+
+def offered(config: HostConfig) -> tuple[list[Identity], str]:
+    """What would be offered, without asking anybody; and why the agent is of no use, if it is of none."""
+    held: tuple[paramiko.agent.AgentKey, ...] = ()
+    error = ""
+    if config.identity_agent:
+        try:
+            with contextlib.closing(Agent(config.identity_agent)) as agent:
+                held = tuple(agent.get_keys())
+        except (OSError, ValueError, paramiko.SSHException) as reason:
+            error = printable(str(reason), 200)
+    return find(config, held, KeyRing(), lambda path: None), error
 
 
 def _is_there(path: Path) -> bool:

@@ -10,9 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from django_deploy.transport import program
-
-#: Of standard error, the last bytes that are kept.
-MAX_ERROR_TEXT = 64 * 1024
+from django_deploy.transport.channel import MAX_ERROR_TEXT
 
 #: Seconds that a program gets to leave once nobody listens to it; it may take longer, and does so alone.
 LEAVE_TIMEOUT = 2.0

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from django_deploy.target import Host
 from django_deploy.transport import identities, remembered_keys, ssh_config
-from django_deploy.transport._paramiko import paramiko
-from django_deploy.transport.identities import Agent, Identity
-from django_deploy.transport.key_files import KeyRing, PublicKey
+from django_deploy.transport.identities import Identity
+from django_deploy.transport.key_files import PublicKey
 from django_deploy.transport.login import Login
 from django_deploy.transport.ssh import no_prompts
 
@@ -22,12 +21,7 @@ def find_own_keys(host: Host, administrator: str) -> list[Identity]:
     Those of the agent, of ``ssh_config`` and of ``~/.ssh``, as logging in as ``host.user`` finds them.
     """
     config = ssh_config.read(host)
-    with contextlib.ExitStack() as stack:
-        held: tuple[paramiko.agent.AgentKey, ...] = ()
-        with contextlib.suppress(OSError, ValueError, paramiko.SSHException):
-            if config.identity_agent:
-                held = tuple(stack.enter_context(contextlib.closing(Agent(config.identity_agent))).get_keys())
-        found = identities.find(config, held, KeyRing(), lambda path: None)
+    found, _ = identities.offered(config)
     other = replace(host, user=administrator)
     place = Login(other, ssh_config.read(other), None, no_prompts, 0.0).place
     taken = remembered_keys.recall(place)

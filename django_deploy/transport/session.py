@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from django_deploy.bundle.delta import Delta
-from django_deploy.bundle.manifest import size_text
 from django_deploy.exceptions import (
     ConnectionFailed,
     ConnectionLost,
@@ -30,6 +29,7 @@ from django_deploy.transport.answers import MAX_OUTPUT, Budget, kind_of, read_er
 from django_deploy.transport.channel import Channel
 from django_deploy.transport.local import LocalChannel
 from django_deploy.transport.ssh import RETRY_FOR, Connection, Prompts, connect
+from django_deploy.wording import size_text
 
 #: How much of a file is read and handed to the channel at a time, in bytes.
 CHUNK = 1 << 20

@@ -19,7 +19,7 @@ from django_deploy.bundle.fitting import (
 )
 from django_deploy.bundle.index.sources import Sources
 from django_deploy.bundle.manifest import Manifest, Pin, Wheel
-from django_deploy.bundle.tools import HostPlatform
+from django_deploy.bundle.platforms import HostPlatform
 from django_deploy.exceptions import BundleError
 from tests.bundle.archives import make_wheel
 

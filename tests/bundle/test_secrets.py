@@ -16,7 +16,8 @@ from django_deploy.bundle.index.lock import lock
 from django_deploy.bundle.index.resolution import resolve
 from django_deploy.bundle.index.sources import Sources, read_sources
 from django_deploy.bundle.manifest import Pin
-from django_deploy.bundle.tools import HostPlatform, fetch_tool
+from django_deploy.bundle.platforms import HostPlatform
+from django_deploy.bundle.tools import fetch_tool
 from django_deploy.bundle.vendor import vendor
 from django_deploy.bundle.wheels.backend import CommandFailed, provide_environment
 from django_deploy.exceptions import BundleError

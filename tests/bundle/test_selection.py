@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from django_deploy.bundle.environment import Distribution
+from django_deploy.bundle.platforms import HostPlatform
 from django_deploy.bundle.selection import find_roots, select
-from django_deploy.bundle.tools import HostPlatform
 from django_deploy.exceptions import BundleError
 
 

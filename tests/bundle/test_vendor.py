@@ -15,7 +15,7 @@ from django_deploy.bundle.index.client import IndexFailure
 from django_deploy.bundle.index.pages import File, Index
 from django_deploy.bundle.index.sources import Sources
 from django_deploy.bundle.manifest import Pin, Wheel
-from django_deploy.bundle.tools import HostPlatform
+from django_deploy.bundle.platforms import HostPlatform
 from django_deploy.bundle.vendor import KEPT_FOR, vendor
 from django_deploy.exceptions import BundleError
 from tests.bundle.archives import make_wheel

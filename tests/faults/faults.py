@@ -287,7 +287,7 @@ class Disk(Fault):
 
 class DiskFull(Disk):
     name = "disk: full"
-    unfit = r"\d.\d kB are free under /srv/site, and this takes up to .*"
+    unfit = r"\d+ k?B are free under /srv/site, and this takes up to .*"
 
     def strike(self, scene: Scene) -> None:
         fill(scene, "size", lambda used: used.f_blocks - used.f_bfree, 4096)

@@ -12,7 +12,7 @@ from unicodedata import category
 
 from hypothesis import strategies as st
 
-from django_deploy import deployment
+from django_deploy import status as statuses
 from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.room import NO_ROOM
 from django_deploy.exceptions import DeployError
@@ -23,8 +23,9 @@ from django_deploy.host.protocol import HOST_EVENTS, Event, ProtocolError, decod
 from django_deploy.host.store import Store
 from django_deploy.management.commands.deploy_status import Command
 from django_deploy.plan.fitness import tools_needed
-from django_deploy.plan.making import make_plan
-from django_deploy.reporters.live import _Board
+from django_deploy.plan.making import Shipment, make_plan
+from django_deploy.plan.releases import choose_release
+from django_deploy.reporters.board import Board
 from django_deploy.reporters.plain import JsonReporter, LineReporter
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.target import Host
@@ -61,7 +62,7 @@ def test_events_are_shown(fuzz):
         printed, machine = io.StringIO(), io.StringIO()
         LineReporter(printed, Secrets(), 2)(event)
         JsonReporter(machine, Secrets())(event)
-        _Board().take(Secrets().clean_event(event), 1.0)
+        Board().take(Secrets().clean_event(event), 1.0)
         assert not {"Cc", "Cs", "Co", "Cn"} & set(map(category, printed.getvalue().replace("\n", "")))
         assert machine.getvalue().isascii()
 
@@ -136,9 +137,9 @@ def test_facts_that_are_accepted_are_understood(fuzz):
         session = session_of(as_json({"id": 0, "result": facts}) + b"\n")
         if not session.facts:
             return
-        status = deployment._describe(HOST, session.facts, RELEASE["id"], {RELEASE["id"]})
+        status = statuses._describe(HOST, session.facts, RELEASE["id"], {RELEASE["id"]})
         assert all(line.replace("\n", "").isprintable() for line in Command().describe(status, NOW))
-        for understand in (lambda facts: deployment.choose_release([facts], None), lambda f: plan(f).lines()):
+        for understand in (lambda facts: choose_release([facts], None), lambda f: plan(f).lines()):
             try:
                 understand(session.facts)
             except DeployError as error:
@@ -150,12 +151,9 @@ def test_facts_that_are_accepted_are_understood(fuzz):
 def plan(facts):
     tools_needed(TARGET, facts)
     bundle = HostBundle(MANIFEST.pins, MANIFEST.wheels)
-    host = TARGET.hosts[0]
-    return make_plan(
-        *(TARGET, MANIFEST, {host: facts}, {host: bundle}, {host: {}}, {host: NO_ROOM}),
-        inventory={("django", "5.2.19"): ("py3-none-any", "1" * 32)},
-        now=NOW,
-    )
+    shipments = {TARGET.hosts[0]: Shipment(facts, bundle, {}, NO_ROOM)}
+    inventory = {("django", "5.2.19"): ("py3-none-any", "1" * 32)}
+    return make_plan(TARGET, MANIFEST, shipments, inventory=inventory, now=NOW)
 
 
 def test_answers_to_requests(fuzz):

@@ -23,7 +23,7 @@ from django_deploy.host.protocol import encode
 from django_deploy.host.shape import check as check_shape
 from django_deploy.host.supervisor import Supervisor
 from django_deploy.host.systemd import UNIT, Systemd
-from django_deploy.plan.making import make_plan
+from django_deploy.plan.making import Shipment, make_plan
 from django_deploy.reading.keys import TARGET_KEYS, read_target
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.stages import _prepare_fields, deploy_stages
@@ -186,15 +186,12 @@ def use(target):
     redact(target.index_url or "")
     fit = [host for host in target.hosts if not host.is_local] or list(target.hosts)
     facts = {host: {**BARE, "manager": "supervisor"} for host in fit}
-    bundles = dict.fromkeys(fit, HostBundle(MANIFEST.pins, MANIFEST.wheels))
+    bundle = HostBundle(MANIFEST.pins, MANIFEST.wheels)
     target = target.without([host for host in target.hosts if host not in fit])
     if not target.hosts:
         return
-    plan = make_plan(
-        *(target, MANIFEST, facts, bundles, {host: {} for host in fit}, dict.fromkeys(fit, NO_ROOM)),
-        inventory={},
-        now=NOW,
-    )
+    shipments = {host: Shipment(facts[host], bundle, {}, NO_ROOM) for host in fit}
+    plan = make_plan(target, MANIFEST, shipments, inventory={}, now=NOW)
     plan.lines()
     json.dumps(plan.as_dict())
     deploy_stages(plan, lambda event: None)

@@ -19,13 +19,14 @@ from django.test import override_settings
 
 from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.manifest import Manifest
-from django_deploy.deployment import Outcome
 from django_deploy.exceptions import ConfigError, DeployError, Interrupted, RequestFailed, RolloutFailed
 from django_deploy.host.protocol import Event
 from django_deploy.management.base import Terminal
 from django_deploy.management.commands import deploy, deploy_rollback, deploy_to
 from django_deploy.plan.model import HostPlan, Plan
+from django_deploy.undertaking import Outcome
 from tests.error_ids import without_ids
+from tests.management.use_cases import replaced
 
 TARGETS = {
     "staging": {
@@ -105,10 +106,9 @@ def run(command, *argv, deployment=None):
     """As from a shell: (exit status, standard output, standard error)."""
     out, err = io.StringIO(), io.StringIO()
     made = command(stdout=out, stderr=err)
-    made.deployment = deployment or Deployment()
-    made.origins = Origins()
     try:
-        made.run_from_argv(["manage.py", "deploy", *argv])
+        with replaced(deployment=deployment or Deployment(), origins=Origins()):
+            made.run_from_argv(["manage.py", "deploy", *argv])
     except SystemExit as leaving:
         return leaving.code, out.getvalue(), without_ids(err.getvalue())
     return 0, out.getvalue(), err.getvalue()
@@ -502,23 +502,24 @@ def test_at_a_terminal_one_is_asked(answer, status, err, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", Keyboard(answer))
     errors = io.StringIO()
     command = deploy.Command(stdout=Screen(), stderr=errors, no_color=True)
-    command.deployment = Deployment()
+    deployment = Deployment()
 
-    with pytest.raises(SystemExit, match=f"^{status}$") if status else nullcontext():
+    leaving = pytest.raises(SystemExit, match=f"^{status}$") if status else nullcontext()
+    with replaced(deployment=deployment), leaving:
         command.run_from_argv(["manage.py", "deploy", "staging"])
 
     assert without_ids(errors.getvalue()) == err
     assert "Deploy to staging? [Y/n] " in capsys.readouterr().out
-    assert command.deployment.is_rehearsed  # whoever is asked is shown all that the hosts know
+    assert deployment.is_rehearsed  # whoever is asked is shown all that the hosts know
 
 
 def test_about_what_hosts_would_refuse_nobody_is_asked(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", Keyboard("y\n"))
     command = deploy.Command(stdout=Screen(), stderr=io.StringIO(), no_color=True)
-    command.deployment = Deployment()
-    command.deployment.refusals = (DeployError("The site does not start."),)
+    deployment = Deployment()
+    deployment.refusals = (DeployError("The site does not start."),)
 
-    with pytest.raises(SystemExit, match=r"^1$"):
+    with replaced(deployment=deployment), pytest.raises(SystemExit, match=r"^1$"):
         command.run_from_argv(["manage.py", "deploy", "staging"])
 
     assert (sys.stdin.read(), capsys.readouterr().out) == ("y\n", "")
@@ -528,12 +529,13 @@ def test_about_what_hosts_would_refuse_nobody_is_asked(monkeypatch, capsys):
 def test_who_does_not_want_to_be_asked(option, monkeypatch):
     monkeypatch.setattr(sys, "stdin", Keyboard("n\n"))
     command = deploy.Command(stdout=Screen(), stderr=io.StringIO())
-    command.deployment = Deployment()
+    deployment = Deployment()
 
-    command.run_from_argv(["manage.py", "deploy", "staging", option])
+    with replaced(deployment=deployment):
+        command.run_from_argv(["manage.py", "deploy", "staging", option])
 
     assert sys.stdin.read() == "n\n"
-    assert not command.deployment.is_rehearsed
+    assert not deployment.is_rehearsed
 
 
 def terminal(answer, monkeypatch, *, is_interactive=True):

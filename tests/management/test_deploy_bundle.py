@@ -15,12 +15,13 @@ from django_deploy.exceptions import BundleError, ConfigError
 from django_deploy.host.protocol import Event
 from django_deploy.management.commands import deploy_bundle
 from tests.error_ids import without_ids
+from tests.management.use_cases import replaced
 
 TARGETS = {"staging": {"HOSTS": ["web1"], "ROOT": "/srv/shop", "RESTART": ["true"]}}
 MANIFEST = Manifest("shop", "1.0", "3.12.1", (), (), 0.0, "anna@laptop")
 
 
-class Deployment:
+class Packing:
     """The use case's interface."""
 
     def __init__(self, error=None):
@@ -43,14 +44,13 @@ class Origins:
         return ("environment", target.name, revision)
 
 
-def run(*argv, deployment=None):
+def run(*argv, packing=None):
     """As from a shell: (exit status, standard output, standard error)."""
     out, err = io.StringIO(), io.StringIO()
     made = deploy_bundle.Command(stdout=out, stderr=err)
-    made.deployment = deployment or Deployment()
-    made.origins = Origins()
     try:
-        with override_settings(DEPLOY_TARGETS=TARGETS):
+        fakes = replaced(packing=packing or Packing(), origins=Origins())
+        with override_settings(DEPLOY_TARGETS=TARGETS), fakes:
             made.run_from_argv(["manage.py", "deploy_bundle", *argv])
     except SystemExit as leaving:
         return leaving.code, out.getvalue(), without_ids(err.getvalue())
@@ -59,31 +59,31 @@ def run(*argv, deployment=None):
 
 @pytest.mark.parametrize("option", ["-o", "--output"])
 def test_a_file_is_written(option):
-    deployment = Deployment()
+    packing = Packing()
 
-    status, out, err = run("staging", option, "shop.bundle", deployment=deployment)
+    status, out, err = run("staging", option, "shop.bundle", packing=packing)
 
     assert (status, err) == (0, "")
     assert out == f"wrote shop.bundle, 2.0 MB, sha256 {'a' * 64}\n"
-    assert deployment.calls == [("staging", ("environment", "staging", None), Path("shop.bundle"), None)]
+    assert packing.calls == [("staging", ("environment", "staging", None), Path("shop.bundle"), None)]
 
 
 def test_a_bill_of_materials():
-    deployment = Deployment()
+    packing = Packing()
 
-    status, out, _ = run("staging", "--sbom", "shop.json", deployment=deployment)
+    status, out, _ = run("staging", "--sbom", "shop.json", packing=packing)
 
     assert (status, out) == (0, "wrote shop.json, 40 components\n")
-    assert deployment.calls == [("staging", ("environment", "staging", None), None, Path("shop.json"))]
+    assert packing.calls == [("staging", ("environment", "staging", None), None, Path("shop.json"))]
 
 
 def test_a_revision():
-    deployment = Deployment()
+    packing = Packing()
 
-    status, _, _ = run("staging", "-o", "shop.bundle", "--revision", "v1", deployment=deployment)
+    status, _, _ = run("staging", "-o", "shop.bundle", "--revision", "v1", packing=packing)
 
     assert status == 0
-    assert deployment.calls[0][1] == ("environment", "staging", "v1")
+    assert packing.calls[0][1] == ("environment", "staging", "v1")
 
 
 def test_json():
@@ -103,7 +103,7 @@ def test_nothing_to_do():
 def test_what_goes_wrong():
     error = BundleError("shop.bundle cannot be written: Permission denied.")
 
-    status, _, err = run("staging", "-o", "shop.bundle", deployment=Deployment(error))
+    status, _, err = run("staging", "-o", "shop.bundle", packing=Packing(error))
 
     assert (status, err) == (1, "CommandError: shop.bundle cannot be written: Permission denied.\n")
 

@@ -54,7 +54,7 @@ def test_wrong_arguments(argv, message):
 def plan():
     to_do = all_pieces(SITE, DEBIAN)
     script = pieces.script(["About."], (), to_do, (account.host_lock(SITE), account.lock(SITE)))
-    return provisioning.HostPlan(HOST, "root@web1", SITE, DEBIAN, (), to_do, script)
+    return provisioning.SetupPlan(HOST, "root@web1", SITE, DEBIAN, (), to_do, script)
 
 
 def test_the_plan_is_printed_as_it_would_be_run(plan, monkeypatch, capsys):

@@ -12,8 +12,9 @@ import pytest
 from django.core.management.base import CommandError
 from django.test import override_settings
 
-from django_deploy.deployment import HostStatus
 from django_deploy.management.commands import deploy_status
+from django_deploy.status import HostStatus
+from tests.management.use_cases import replaced
 
 NOW = time.time()
 
@@ -63,20 +64,21 @@ GOOD = HostStatus(
 DOWN = "Not running: worker on deploy@web1."
 
 
-class Deployment:
+class Status:
+    """The use case's interface."""
+
     def __init__(self, *hosts):
         self.hosts = hosts
 
-    def status(self, target, *, report, prompts):
+    def look(self, target, *, report, prompts):
         return self.hosts
 
 
 def run(*hosts, argv=(), error=""):
     out = io.StringIO()
     command = deploy_status.Command(stdout=out, no_color=True)
-    command.deployment = Deployment(*hosts)
     targets = {"staging": {"HOSTS": ["web1"], "ROOT": "/srv/shop", "ENV": {"PASSWORD": "hunter22"}}}
-    with override_settings(DEPLOY_TARGETS=targets):
+    with override_settings(DEPLOY_TARGETS=targets), replaced(status=Status(*hosts)):
         parser = command.create_parser("manage.py", "deploy_status")
         options = vars(parser.parse_args(["staging", *argv]))
         if not error:

@@ -10,10 +10,10 @@ import time
 import pytest
 from django.core.management.base import CommandError
 
+from django_deploy.clock import Clock
 from django_deploy.exceptions import DeployError, HostLocked, RequestFailed, RolloutFailed
 from django_deploy.host.protocol import ignore
 from django_deploy.management.base import DeployCommand
-from django_deploy.rollout import Clock
 
 
 class Command(DeployCommand):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from django_deploy.plan.estimate import Estimate, Took
+from django_deploy.plan.estimate import Estimate, PastDeployment
 from django_deploy.target import Batch
 
 from .test_making import ONE, TARGET, TWO, live, plan
@@ -53,7 +53,7 @@ def test_what_is_there_already_is_not_made_again():
 def test_batches_follow_one_another_and_are_watched():
     target = replace(TARGET, hosts=(ONE, TWO), batch=Batch(1, pause=30.0), canary_seconds=60.0)
     found = plan(target, durations=FAST)
-    slow = replace(found.hosts[1], durations=(Took(40.0, 5.0),))
+    slow = replace(found.hosts[1], durations=(PastDeployment(40.0, 5.0),))
 
     assert replace(found, hosts=(found.hosts[0], slow)).estimate == Estimate(40 + 2 + 60 + 5, 1)
 

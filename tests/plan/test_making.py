@@ -11,12 +11,12 @@ from django_deploy.bundle.delta import Delta
 from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
 from django_deploy.bundle.plain.contents import Contents, File
+from django_deploy.bundle.platforms import HostPlatform
 from django_deploy.bundle.room import NO_ROOM, Room
-from django_deploy.bundle.tools import HostPlatform
 from django_deploy.bundle.wheels.revision import Commits
 from django_deploy.exceptions import HostError, RolloutFailed
 from django_deploy.plan.fitness import platform_of, tools_needed
-from django_deploy.plan.making import make_plan
+from django_deploy.plan.making import Shipment, make_plan
 from django_deploy.plan.releases import fingerprint
 from django_deploy.target import Batch, Host, Process, Step, Target
 
@@ -84,15 +84,10 @@ def plan(
     inventory=None,
     **facts,
 ):
+    bundle = bundle or HostBundle(manifest.pins, manifest.wheels)
+    shipment = Shipment({**BARE, **facts}, bundle, tools or {}, room)
     return make_plan(
-        target,
-        manifest,
-        {host: {**BARE, **facts} for host in target.hosts},
-        {host: bundle or HostBundle(manifest.pins, manifest.wheels) for host in target.hosts},
-        {host: tools or {} for host in target.hosts},
-        dict.fromkeys(target.hosts, room),
-        inventory=inventory or {},
-        now=now,
+        target, manifest, dict.fromkeys(target.hosts, shipment), inventory=inventory or {}, now=now
     )
 
 
@@ -245,7 +240,7 @@ def test_a_difference_counts_with_its_own_size():
     assert shorter.bytes_to_send == UV.size + 79_000
     found = replace(plan(), hosts=(replace(shorter, send=(SHOP,)),))
     assert found.lines()[2] == (
-        "  deploy@one.example.com: first release, 79.0 kB to send instead of 2.0 MB, installed with uv"
+        "  deploy@one.example.com: first release, 79 kB to send instead of 2.0 MB, installed with uv"
     )
     assert found.as_dict()["hosts"][0]["deltas"] == [SHOP.path.name]
 
@@ -309,16 +304,11 @@ PAIR = replace(TARGET, hosts=(ONE, TWO))
 
 def plan_for_pair(first, second, manifest=MANIFEST):
     bundle = HostBundle(manifest.pins, manifest.wheels)
-    return make_plan(
-        PAIR,
-        manifest,
-        {ONE: {**BARE, **first}, TWO: {**BARE, **second}},
-        dict.fromkeys(PAIR.hosts, bundle),
-        {host: {"uv": UV} for host in PAIR.hosts},
-        dict.fromkeys(PAIR.hosts, NO_ROOM),
-        inventory={},
-        now=NOW + 3600,
-    )
+    shipments = {
+        host: Shipment({**BARE, **facts}, bundle, {"uv": UV}, NO_ROOM)
+        for host, facts in ((ONE, first), (TWO, second))
+    }
+    return make_plan(PAIR, manifest, shipments, inventory={}, now=NOW + 3600)
 
 
 def test_a_host_that_is_behind_is_brought_up_to_the_release_of_the_others():
@@ -447,13 +437,9 @@ def test_a_changed_process_of_one_role_is_a_new_release_for_all():
     )
 
     def changing(target):
-        bundles = dict.fromkeys(target.hosts, HostBundle(MANIFEST.pins, MANIFEST.wheels))
-        tools = {host: {} for host in target.hosts}
-        return make_plan(
-            *(target, MANIFEST, facts, bundles, tools, dict.fromkeys(target.hosts, NO_ROOM)),
-            inventory={},
-            now=NOW + 60,
-        ).changing
+        bundle = HostBundle(MANIFEST.pins, MANIFEST.wheels)
+        shipments = {host: Shipment(facts[host], bundle, {}, NO_ROOM) for host in target.hosts}
+        return make_plan(target, MANIFEST, shipments, inventory={}, now=NOW + 60).changing
 
     assert changing(DIVIDED) == ()
     assert changing(changed) == (WEB, JOBS)
@@ -663,23 +649,15 @@ def test_all_that_is_wrong_with_all_hosts_is_told_at_once():
         ONE: {**BARE, "python": {"error": "there is no python3.13 on the host"}},
         TWO: {**BARE, "free_bytes": 1},
     }
-    bundles = {host: HostBundle(MANIFEST.pins, MANIFEST.wheels) for host in facts}
+    bundle = HostBundle(MANIFEST.pins, MANIFEST.wheels)
+    shipments = {host: Shipment(facts[host], bundle, {}, NO_ROOM) for host in facts}
 
     with pytest.raises(RolloutFailed) as caught:
-        make_plan(
-            replace(TARGET, hosts=(ONE, TWO)),
-            MANIFEST,
-            facts,
-            bundles,
-            {host: {} for host in facts},
-            dict.fromkeys(facts, NO_ROOM),
-            inventory={},
-            now=NOW,
-        )
+        make_plan(replace(TARGET, hosts=(ONE, TWO)), MANIFEST, shipments, inventory={}, now=NOW)
 
     assert [(error.host, error.message.split(".")[0]) for error in caught.value.errors] == [
         (ONE.name, "there is no python3"),
-        (TWO.name, "0"),
+        (TWO.name, "1 B are free under /srv/my site, and this takes up to 50"),
     ]
 
 

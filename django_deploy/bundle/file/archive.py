@@ -19,19 +19,19 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 from zipfile import ZIP_STORED, BadZipFile, LargeZipFile, ZipFile, ZipInfo
 
-from django_deploy.bundle.assembly import deployer
 from django_deploy.bundle.cache import prune, read_record, write_aside, write_record
 from django_deploy.bundle.file.document import DocumentError, read_document, write_document
-from django_deploy.bundle.manifest import size_text
 from django_deploy.bundle.wheels.audit import read_metadata
+from django_deploy.deployer import deployer
 from django_deploy.exceptions import BundleError
+from django_deploy.wording import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from django_deploy.bundle.fitting import HostBundle
     from django_deploy.bundle.manifest import Manifest, Wheel
-    from django_deploy.bundle.tools import HostPlatform
+    from django_deploy.bundle.platforms import HostPlatform
 
 MANIFEST = "manifest.json"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from django_deploy.bundle.index.sources import Sources
-    from django_deploy.bundle.tools import HostPlatform
+    from django_deploy.bundle.platforms import HostPlatform
 
 #: The end of a line that goes on, in a requirements file.
 _CONTINUED = re.compile(r"\\\n\s*")

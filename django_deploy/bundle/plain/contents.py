@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from django_deploy.bundle.file.document import FORMAT
-from django_deploy.bundle.manifest import size_text
 from django_deploy.bundle.plain.patterns import Patterns
 from django_deploy.bundle.wheels.audit import SECRET_PLACES, holds_database, holds_private_key, is_private
 from django_deploy.bundle.wheels.tree import BLOCK, IGNORED_AT_ROOT, IGNORED_FOLDERS, IGNORED_SUFFIXES
 from django_deploy.exceptions import BundleError
+from django_deploy.wording import first_of, listed, size_text
 
 #: Bytecode: it would only make the same sources look like others.
 _BYTECODE = ("__pycache__", ".pyc", ".pyo")
@@ -82,9 +82,7 @@ class Contents:
         return sum(file.size for file in self.files)
 
     def __str__(self) -> str:
-        left_out = list(self.left_out[:LEFT_OUT_SHOWN])
-        if (more := len(self.left_out) - LEFT_OUT_SHOWN) > 0:
-            left_out.append(f"and {more} more")
+        left_out = first_of(self.left_out, LEFT_OUT_SHOWN)
         text = f"{len(self.files)} files, {size_text(self.size)}"
         return f"{text}; left out: {', '.join(left_out)}" if left_out else text
 
@@ -353,7 +351,7 @@ def _refuse_names(names: list[str]) -> None:
     """``BundleError`` for names that a wheel's RECORD, which is UTF-8 text in lines, does not hold safely."""
     odd = [name for name in names if _CONTROL.search(name) or not _is_utf8(name)]
     if odd:
-        shown = ", ".join(map(ascii, odd[:10])) + (f" and {len(odd) - 10} more" if len(odd) > 10 else "")
+        shown = listed([ascii(name) for name in odd], 10)
         raise BundleError(
             f"These names are not UTF-8, or have control characters or backslashes in them: {shown}.",
             remedy="Rename the files, or name them in PROJECT_EXCLUDE.",

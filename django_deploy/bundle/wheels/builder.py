@@ -8,21 +8,17 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from django_deploy.bundle.cache import digest, prune, read_record, sha256_of, write_record
 from django_deploy.bundle.manifest import Revision, Wheel
-from django_deploy.bundle.plain.assembly import assemble, tag_of, version_of
 from django_deploy.bundle.plain.contents import Contents, Rules, read_contents
-from django_deploy.bundle.selection import is_needed_on_hosts
+from django_deploy.bundle.plain.wheel import assemble, tag_of, version_of
 from django_deploy.bundle.wheels.audit import check_secrets, find_large_files, find_lost_files, read_metadata
 from django_deploy.bundle.wheels.compiled import is_for_some_hosts
 from django_deploy.bundle.wheels.known_files import find_known_files
@@ -30,11 +26,10 @@ from django_deploy.bundle.wheels.revision import find_revision
 from django_deploy.bundle.wheels.tree import Tree
 from django_deploy.exceptions import BundleError
 from django_deploy.host.protocol import Event, Report, ignore
+from django_deploy.wording import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from packaging.utils import NormalizedName
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from django_deploy.bundle.environment import Distribution
     from django_deploy.bundle.index.sources import Sources
@@ -45,6 +40,9 @@ if TYPE_CHECKING:
 RECIPE = 2
 
 BUILDS_AT_ONCE = 4
+
+#: How many names of files a message has.
+FILES_SHOWN = 10
 
 _MIGRATION = re.compile(r"(^|/)migrations/[^/]+\.py$")
 
@@ -215,7 +213,9 @@ class WheelBuilder:
             from django_deploy.bundle.wheels.backend import build_tree
 
             return build_tree(
-                *(distribution, tree, folder),
+                distribution,
+                tree,
+                folder,
                 cache=self._cache,
                 sources=self._sources,
                 key=key,
@@ -293,90 +293,6 @@ class WheelBuilder:
         self._report(Event("build.finished", fields={**fields, "seconds": round(seconds, 3)}))
 
 
-def check_requirements(
-    built: Iterable[BuiltWheel],
-    kept: Iterable[Distribution],
-    environment: Iterable[Distribution],
-    revision: Revision | None = None,
-    file: str = "",
-    *,
-    extras: Iterable[Requirement] = (),
-) -> None:
-    """``BundleError`` when a wheel requires what will not be deployed.
-
-    The metadata of an editable installation is as old as its ``pip install -e``; the wheel's is new, or
-    that of another ``revision``. Where a ``file`` says what is deployed, it is what counts. ``extras`` are
-    asked for by the target, others by what is deployed.
-    """
-    wheels, kept = tuple(built), tuple(kept)
-    asked = _extras_of((*extras, *_with_extras(kept, wheels)))
-    deployed = {item.name: item.version for item in kept}
-    deployed |= {canonicalize_name(item.wheel.name): item.wheel.version for item in wheels}
-    there = deployed if file else {item.name: item.version for item in environment}
-    place = f"in {file}" if file else "installed here"
-    problems = [
-        f"{item.wheel.name} {item.wheel.version} requires {text}, {_what_is(requirement, there, place)}"
-        for item in wheels
-        for text, requirement in ((text, Requirement(text)) for text in item.requires)
-        if is_needed_on_hosts(item.wheel.name, canonicalize_name(requirement.name))
-        and not _is_satisfied(requirement, deployed, asked[canonicalize_name(item.wheel.name)])
-    ]
-    if problems and revision is not None:
-        raise BundleError(
-            f"The environment is not what {revision} requires: {'; '.join(problems)}.",
-            remedy="Install what it requires, or deploy it from an environment of its own.",
-        )
-    if problems and file:
-        raise BundleError(
-            f"{file} is not what the sources require by now: {'; '.join(problems)}.",
-            remedy=f"Bring {file} up to date, and the environment with it.",
-        )
-    if problems:
-        raise BundleError(
-            f"The environment is not what its sources require by now: {'; '.join(problems)}.",
-            remedy="Install them again with `pip install -e`, so that the environment follows.",
-        )
-
-
-def _with_extras(kept: Iterable[Distribution], wheels: Iterable[BuiltWheel]) -> Iterator[Requirement]:
-    """The requirements that ask for extras. Of what is built the wheel's metadata count; few have any."""
-    current: dict[str, tuple[str, ...]] = {item.name: item.requires for item in kept}
-    current |= {item.wheel.name: item.requires for item in wheels}
-    for text in (text for requires in current.values() for text in requires):
-        head, _, marker = text.partition(";")
-        if "[" in head and "extra" not in marker:
-            with suppress(InvalidRequirement):
-                requirement = Requirement(text)
-                if requirement.marker is None or requirement.marker.evaluate():
-                    yield requirement
-
-
-def _extras_of(requirements: Iterable[Requirement]) -> Mapping[NormalizedName, set[str]]:
-    found: defaultdict[NormalizedName, set[str]] = defaultdict(lambda: {""})
-    for requirement in requirements:
-        found[canonicalize_name(requirement.name)] |= requirement.extras
-    return found
-
-
-def _is_satisfied(
-    requirement: Requirement, deployed: Mapping[NormalizedName, str], extras: Iterable[str]
-) -> bool:
-    marker = requirement.marker
-    if marker is not None and not any(marker.evaluate({"extra": extra}) for extra in extras):
-        return True
-    version = deployed.get(canonicalize_name(requirement.name))
-    return version is not None and requirement.specifier.contains(version, prereleases=True)
-
-
-def _what_is(requirement: Requirement, there: Mapping[NormalizedName, str], place: str) -> str:
-    version = there.get(canonicalize_name(requirement.name))
-    if version is None:
-        return f"which is not {place}"
-    if not requirement.specifier.contains(version, prereleases=True):
-        return f"but {version} is {place}"
-    return f"which is {place} but was left out"
-
-
 def _interpreter() -> tuple[object, ...]:
     """What a wheel may depend on beside its sources."""
     variables = sorted(item for item in os.environ.items() if _BUILD_VARIABLE.match(item[0]))
@@ -450,19 +366,15 @@ def _lost_files(wheel: Path, distribution: Distribution, tree: Tree) -> tuple[st
         return ()
     if migrations := [name for name in lost if _MIGRATION.search(name)]:
         raise BundleError(
-            f"The wheel of {distribution.name} lacks migrations of its packages: {_some(migrations)}."
-            " The site would go live without their tables.",
+            f"The wheel of {distribution.name} lacks migrations of its packages:"
+            f" {listed(migrations, FILES_SHOWN)}. The site would go live without their tables.",
             remedy=f"Let the build of {distribution.source} find all packages (setuptools: include ="
             " ['shop*'], not ['shop']), and have an __init__.py in each.",
         )
     return (
-        f"The wheel of {distribution.name} lacks files of its packages: {_some(lost)}. If the site needs"
-        " them, name them in its build settings (setuptools: package-data).",
+        f"The wheel of {distribution.name} lacks files of its packages: {listed(lost, FILES_SHOWN)}."
+        " If the site needs them, name them in its build settings (setuptools: package-data).",
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _describe(path: Path, distribution: Distribution, warnings: tuple[str, ...] = ()) -> BuiltWheel:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from django_deploy.bundle.manifest import Wheel
-    from django_deploy.bundle.tools import HostPlatform
+    from django_deploy.bundle.platforms import HostPlatform
 
 #: What the names of glibc's symbols end with in whatever uses them (GNU symbol versioning).
 _SYMBOL = re.compile(rb"\0GLIBC_(\d+)\.(\d+)")

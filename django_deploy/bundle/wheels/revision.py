@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 
 from django_deploy.bundle.manifest import Revision
 from django_deploy.exceptions import BundleError
+from django_deploy.wording import first_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 #: What may be handed to git and hg as a revision, wherever it comes from.
 _FULL_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+#: How many names of files a message has.
+FILES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -189,15 +193,9 @@ def require_clean(folders: Iterable[Path]) -> None:
             complaints.append(f"neither git nor Mercurial knows a revision of {folder}")
             remedies.append("Commit all of it first, or set REQUIRE_CLEAN to False.")
         elif copy.dirty_files:
-            names = ", ".join(_first(copy.dirty_files, 10))
+            names = ", ".join(first_of(copy.dirty_files, FILES_SHOWN))
             complaints.append(f"{folder} has uncommitted changes: {names}")
             remedies.append("Commit or stash them.")
     if complaints:
         remedy = " ".join(dict.fromkeys(remedies))
         raise BundleError(f"REQUIRE_CLEAN is set, but {'; '.join(complaints)}.", remedy=remedy)
-
-
-def _first(names: Sequence[str], count: int) -> Iterator[str]:
-    yield from names[:count]
-    if len(names) > count:
-        yield f"and {len(names) - count} more"

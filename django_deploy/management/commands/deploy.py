@@ -80,6 +80,8 @@ class Command(DeployCommand):
         wait: float | None,
         **options: Any,
     ) -> None:
+        from django_deploy import deployment
+
         if target is None:
             return self.list_targets(json=json)
         chosen = self.get_target(target, hosts, wait)
@@ -92,7 +94,7 @@ class Command(DeployCommand):
                 return self.preview(chosen, options, reporter, terminal, skip_unreachable=skip_unreachable)
             asks = terminal.is_interactive and not yes
             with telling_of_failure(chosen, reporter, action="deploy"):
-                outcome = self.deployment.deploy(
+                outcome = deployment.deploy(
                     chosen,
                     self.find_checked_origin(chosen, options, reporter, terminal),
                     report=reporter,
@@ -118,8 +120,10 @@ class Command(DeployCommand):
         skip_unreachable: bool,
     ) -> None:
         """Shows the plan; what the hosts would refuse is an error."""
+        from django_deploy import deployment
+
         origin = self.find_checked_origin(target, options, reporter, terminal)
-        plan = self.deployment.preview(
+        plan = deployment.preview(
             target, origin, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
         )
         reporter.show(plan.lines())
@@ -138,16 +142,18 @@ class Command(DeployCommand):
 
     def find_origin(self, target: Target, options: dict[str, Any], terminal: Terminal) -> Origin:
         """Where the bundle comes from: this environment, if the options do not say another place."""
+        from django_deploy import origins
+
         origin: Origin
         if options["bundle"] is not None:
-            origin = self.origins.from_file(target, options["bundle"])
+            origin = origins.from_file(target, options["bundle"])
         elif options["promote"] is not None:
             source = conf.get_target(options["promote"])
             if source.name == target.name:
                 raise ConfigError(f"{target.name!r} cannot be promoted to itself: name another target.")
-            origin = self.origins.from_target(target, source, prompts=terminal)
+            origin = origins.from_target(target, source, prompts=terminal)
         else:
-            origin = self.origins.from_environment(target, options["revision"])
+            origin = origins.from_environment(target, options["revision"])
         return origin
 
     def confirm(self, plan: Plan, reporter: Reporter, terminal: Terminal, *, asks: bool) -> bool:

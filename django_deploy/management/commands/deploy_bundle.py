@@ -96,10 +96,12 @@ class Command(DeployCommand):
         self, target: Target, file: Path | None, sbom: Path | None, *, json: bool, options: dict[str, Any]
     ) -> None:
         """Into a file: what runs here, or a revision of it; and its bill of materials."""
+        from django_deploy import origins, packing
+
         for option, path in (("-o", file), ("--sbom", sbom)):
             if path is not None:
                 check_writable(option, path)
-        origin = self.origins.from_environment(target, options["revision"])
+        origin = origins.from_environment(target, options["revision"])
         with self.reporting(json=json, options=options) as reporter:
             terminal = self.terminal(reporter, json=json)
-            self.deployment.pack(target, origin, file, sbom, report=reporter, prompts=terminal)
+            packing.pack(target, origin, file, sbom, report=reporter, prompts=terminal)

@@ -63,6 +63,8 @@ class Command(DeployCommand):
         wait: float | None,
         **options: Any,
     ) -> None:
+        from django_deploy import upkeep
+
         chosen = self.get_target(target, hosts, wait)
         if len(set) > 1:
             raise ConfigError("--set takes one variable at a time, as there is one value to be read.")
@@ -73,7 +75,7 @@ class Command(DeployCommand):
         self.secrets = Secrets(chosen, values.values())
         with self.reporting(json=json, options=options) as reporter:
             terminal = self.terminal(reporter, json=json)
-            self.upkeep.change_environment(
+            upkeep.change_environment(
                 chosen, values, unset, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
             )
 
@@ -93,9 +95,11 @@ class Command(DeployCommand):
         return value
 
     def list_names(self, target: Target, *, json: bool, options: Mapping[str, Any]) -> None:
+        from django_deploy import upkeep
+
         with self.reporting(json=json, options={**options, "verbosity": 0}) as reporter:
             terminal = self.terminal(reporter, json=json)
-            found = self.upkeep.environment(target, prompts=terminal)
+            found = upkeep.environment(target, prompts=terminal)
             told = {host: names for host, names in found if not isinstance(names, DeployError)}
             if json:
                 for host, names in told.items():

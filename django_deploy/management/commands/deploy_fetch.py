@@ -77,24 +77,26 @@ class Command(DeployCommand):
 
     def fetch_database(self, target: Target, options: dict[str, Any], **how: Any) -> Fetched:
         """A dump; without ``--output`` its name says of what."""
-        wish = self.retrieval.Wish(options["database"] or "default", options["backup"], options["anonymize"])
+        from django_deploy import retrieval
+
+        wish = retrieval.Wish(options["database"] or "default", options["backup"], options["anonymize"])
         check_names(wish.backup, wish.anonymize)
         output = options["output"]
         parts = (target.name, wish.backup or wish.database, "anonymized" if wish.anonymize else "")
         stem = re.sub(r"[^\w.-]", "_", "-".join(filter(None, parts)))
-        found: Fetched = self.retrieval.fetch_database(
+        found: Fetched = retrieval.fetch_database(
             target, wish, output or Path(stem), is_stem=output is None, force=options["force"], **how
         )
         return found
 
     def fetch_media(self, target: Target, options: dict[str, Any], **how: Any) -> Fetched:
         """Without ``--to`` into the folder that this project's own settings name."""
+        from django_deploy import retrieval
+
         folder = options["to"] or settings.MEDIA_ROOT
         if not folder:
             raise ConfigError("These settings have no MEDIA_ROOT.", remedy="Say where to: --to FOLDER.")
-        found: Fetched = self.retrieval.fetch_media_files(
-            target, Path(folder), delete=options["delete"], **how
-        )
+        found: Fetched = retrieval.fetch_media_files(target, Path(folder), delete=options["delete"], **how)
         return found
 
 

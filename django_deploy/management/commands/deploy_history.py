@@ -57,12 +57,14 @@ class Command(DeployCommand):
         self.add_hosts_argument(parser)
 
     def handle(self, *, target: str, lines: int, json: bool, hosts: str | None, **options: Any) -> None:
+        from django_deploy import upkeep
+
         if not 1 <= lines <= MAX_ENTRIES:
             raise ConfigError(f"--lines must be 1 to {MAX_ENTRIES}, not {lines}.")
         chosen = self.get_target(target, hosts)
         with self.reporting(json=json, options={**options, "verbosity": 0}) as reporter:
             terminal = self.terminal(reporter, json=json)
-            found = self.upkeep.history(chosen, lines, prompts=terminal)
+            found = upkeep.history(chosen, lines, prompts=terminal)
             told = {host: entries for host, entries in found if not isinstance(entries, DeployError)}
             if json:
                 for event in _events(told):

@@ -54,12 +54,14 @@ class Command(DeployCommand):
         wait: float | None,
         **options: Any,
     ) -> None:
+        from django_deploy import upkeep
+
         if not 1 <= retry_after <= LATEST:
             raise ConfigError(f"--retry-after must be 1 to {LATEST} seconds, not {retry_after}.")
         chosen = self.get_target(target, hosts, wait)
         notice = {"message": message[:2000], "retry_after": retry_after} if state == "on" else None
         with self.reporting(json=json, options=options) as reporter:
             terminal = self.terminal(reporter, json=json)
-            self.upkeep.maintain(chosen, notice, report=reporter, prompts=terminal)
+            upkeep.maintain(chosen, notice, report=reporter, prompts=terminal)
             seen = "the maintenance page" if state == "on" else "the site"
             reporter.show([f"Visitors of {chosen.name} see {seen}."])

@@ -46,16 +46,16 @@ class Command(DeployCommand):
         wait: float | None,
         **options: Any,
     ) -> None:
+        from django_deploy import upkeep
+
         chosen = self.get_target(target, hosts, wait)
         with self.reporting(json=json, options=options) as reporter:
             terminal = self.terminal(reporter, json=json)
             if process is None:
-                self.upkeep.restart(
-                    chosen, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable
-                )
+                upkeep.restart(chosen, report=reporter, prompts=terminal, skip_unreachable=skip_unreachable)
             else:
                 _refuse_sockets(chosen, process)
-                self.upkeep.restart_process(chosen, process, report=reporter, prompts=terminal)
+                upkeep.restart_process(chosen, process, report=reporter, prompts=terminal)
 
 
 def _refuse_sockets(target: Target, name: str) -> None:

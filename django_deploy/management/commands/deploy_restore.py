@@ -51,6 +51,8 @@ class Command(DeployCommand):
         wait: float | None,
         **options: Any,
     ) -> None:
+        from django_deploy import restoration
+
         chosen = self.get_target(target, hosts, wait)
         if backup is None:
             return self.list_backups(chosen, json=json, options=options)
@@ -61,7 +63,7 @@ class Command(DeployCommand):
                     "Nothing was put back: there is nobody to ask.",
                     remedy="Say --yes, where what came after the backup may be lost.",
                 )
-            outcome = self.restoration.restore(
+            outcome = restoration.restore(
                 chosen,
                 backup,
                 report=reporter,
@@ -78,8 +80,10 @@ class Command(DeployCommand):
         return yes or terminal.confirm("Put it back, and lose that?", default=False)
 
     def list_backups(self, target: Target, *, json: bool, options: dict[str, Any]) -> None:
+        from django_deploy import restoration
+
         with self.reporting(json=json, options={**options, "verbosity": 0}) as reporter:
-            found, errors = self.restoration.backups(target, prompts=self.terminal(reporter, json=json))
+            found, errors = restoration.backups(target, prompts=self.terminal(reporter, json=json))
             if json:
                 for backup in found:
                     reporter(_event(backup))

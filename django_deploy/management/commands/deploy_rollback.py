@@ -66,6 +66,8 @@ class Command(DeployCommand):
         wait: float | None,
         **options: Any,
     ) -> None:
+        from django_deploy import deployment
+
         chosen = self.get_target(target, hosts, wait)
         if allow_breaking:
             chosen = replace(chosen, migrations="allow")
@@ -73,7 +75,7 @@ class Command(DeployCommand):
         with self.reporting(json=json, options=options, title=title) as reporter:
             terminal = self.terminal(reporter, json=json)
             with telling_of_failure(chosen, reporter, action="rollback"):
-                outcome = self.deployment.rollback(
+                outcome = deployment.rollback(
                     chosen,
                     release,
                     report=reporter,

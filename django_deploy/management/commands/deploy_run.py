@@ -95,7 +95,7 @@ class Command(DeployCommand):
 
     def run_on(self, target: Target, words: list[str]) -> int:
         """On one host, with our own streams, byte for byte."""
-        from django_deploy.running import Attendance, start
+        from django_deploy.running import CommandLink, start
 
         [host] = target.hosts
         has_terminal = keyboard.has_terminal()
@@ -108,7 +108,7 @@ class Command(DeployCommand):
             resized = stack.enter_context(keyboard.handed_over()) if is_passed_on else lambda: None
             source = None if has_terminal and host.is_local else _input()
             echo = _Echo()
-            status = Attendance(execution, echo, source, has_terminal, resized).run()
+            status = CommandLink(execution, echo, source, has_terminal, resized).run()
         if status and words[0] == "dbshell" and (missing := MISSING.search(echo.end)):
             package = PACKAGES.get(missing[1].decode(), missing[1].decode())
             self.stderr.write(f"On {host.name}, as root (Debian and Ubuntu): apt-get install {package}")
@@ -116,7 +116,7 @@ class Command(DeployCommand):
 
     def run_on_all(self, target: Target, words: list[str]) -> int:
         """On several hosts at once, line by line; the highest exit status."""
-        from django_deploy.running import Chorus
+        from django_deploy.running import CommandOnHosts
 
         lock = threading.Lock()
         width = max(len(host.name) for host in target.hosts)
@@ -130,7 +130,7 @@ class Command(DeployCommand):
             with lock:
                 self.stderr.write(self.presentable(str(error)))
 
-        statuses = Chorus(target, words, say, fail, self._prompts()).run()
+        statuses = CommandOnHosts(target, words, say, fail, self._prompts()).run()
         failed = {host.name: status for host, status in statuses.items() if status}
         if failed:
             text = ", ".join(f"{printable(name)} ({status})" for name, status in failed.items())

@@ -12,7 +12,7 @@ from django_deploy.management.help_text import with_examples
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from django_deploy.provisioning import HostPlan
+    from django_deploy.provisioning import SetupPlan
     from django_deploy.reporters.plain import Reporter
 
 EXAMPLES = """
@@ -87,7 +87,7 @@ class Command(DeployCommand):
             raise DeployError("Nothing was changed, as you wished.")
 
     def confirm(
-        self, plans: Sequence[HostPlan], reporter: Reporter, terminal: Terminal, *, yes: bool
+        self, plans: Sequence[SetupPlan], reporter: Reporter, terminal: Terminal, *, yes: bool
     ) -> bool:
         """Shows what is missing; whoever sits at a terminal is asked, unless with ``--yes``."""
         reporter.show(line for plan in plans for line in plan.lines())

@@ -19,9 +19,9 @@ from django_deploy.reporters.text import count, cut, duration, local_time
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from django_deploy.deployment import HostStatus
     from django_deploy.management.base import Terminal
     from django_deploy.reporters.plain import Reporter
+    from django_deploy.status import HostStatus
     from django_deploy.target import Target
 
 EXAMPLES = """
@@ -60,12 +60,14 @@ class Command(DeployCommand):
     def handle(
         self, *, target: str, watch: float | None, json: bool, hosts: str | None, **options: Any
     ) -> None:
+        from django_deploy import status
+
         chosen = self.get_target(target, hosts)
         with self.reporting(json=json, options={**options, "verbosity": 0}) as reporter:
             terminal = self.terminal(reporter, json=json)
             if watch is not None:
                 return self.watch(chosen, watch, terminal, reporter if json else None)
-            found = self.deployment.status(chosen, report=ignore, prompts=terminal)
+            found = status.look(chosen, report=ignore, prompts=terminal)
             self.show(found, reporter if json else None)
         if troubles := list(_troubles(found)):
             raise DeployError(" ".join(troubles))
@@ -80,10 +82,12 @@ class Command(DeployCommand):
 
     def watch(self, target: Target, seconds: float, terminal: Terminal, reporter: Reporter | None) -> None:
         """Until Ctrl-C, which is how it ends; at a terminal in place."""
+        from django_deploy import status
+
         if not 1 <= seconds <= 3600:
             raise ConfigError(f"--watch must be 1 to 3600 seconds, not {seconds:g}.")
         try:
-            for found in self.deployment.watch(target, prompts=terminal):
+            for found in status.watch(target, prompts=terminal):
                 if reporter is None and self.stdout.isatty():
                     self.draw(target, found)
                 else:

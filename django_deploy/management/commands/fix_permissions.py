@@ -21,6 +21,7 @@ from django_deploy.site.permissions import (
     is_too_wide,
     user_name,
 )
+from django_deploy.wording import first_of
 
 EXAMPLES = """
   manage.py fix_permissions --dry-run
@@ -64,10 +65,8 @@ class Command(ColoredCommand):
         if not outcome.skipped:
             return
         self.stdout.write(f"Left as they are: {len(outcome.skipped)}")
-        for path, reason in list(outcome.skipped.items())[:NAMED]:
-            self.stdout.write(f"  {path}: {reason}")
-        if len(outcome.skipped) > NAMED:
-            self.stdout.write(f"  and {len(outcome.skipped) - NAMED} more")
+        for line in first_of([f"{path}: {reason}" for path, reason in outcome.skipped.items()], NAMED, "  "):
+            self.stdout.write(line)
 
 
 def _own_group(name: str) -> int:

@@ -13,9 +13,9 @@ from django_deploy.bundle.file.document import DocumentError
 from django_deploy.bundle.file.promotion import digest_of, find_file, read_release
 from django_deploy.bundle.fitting import HostBundle
 from django_deploy.bundle.manifest import Manifest, Pin, Revision, Wheel
+from django_deploy.bundle.platforms import HostPlatform
 from django_deploy.bundle.room import NO_ROOM
-from django_deploy.bundle.tools import HostPlatform
-from django_deploy.plan.making import make_plan
+from django_deploy.plan.making import Shipment, make_plan
 from django_deploy.target import Host, Target
 
 HOST = HostPlatform((3, 11, 2), glibc="2.36")
@@ -72,9 +72,8 @@ def release():
     )
     bundle = HostBundle(MANIFEST.pins, MANIFEST.wheels)
     host = target.hosts[0]
-    plan = make_plan(
-        target, MANIFEST, {host: FACTS}, {host: bundle}, {host: {}}, {host: NO_ROOM}, inventory={}, now=1.0
-    )
+    shipments = {host: Shipment(FACTS, bundle, {}, NO_ROOM)}
+    plan = make_plan(target, MANIFEST, shipments, inventory={}, now=1.0)
     return plan.record(plan.hosts[0]), plan.lock(plan.hosts[0])
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from django_deploy.bundle.index.resolution import resolve
 from django_deploy.bundle.index.sources import Sources
-from django_deploy.bundle.tools import HostPlatform
+from django_deploy.bundle.platforms import HostPlatform
 from tests.bundle.archives import make_wheel
 
 DEBIAN = HostPlatform((3, 11, 2), glibc="2.36")

@@ -13,7 +13,7 @@ from django_deploy.bundle.environment import Distribution
 from django_deploy.bundle.fitting import fit
 from django_deploy.bundle.index.sources import Sources
 from django_deploy.bundle.manifest import Manifest, Wheel
-from django_deploy.bundle.tools import HostPlatform
+from django_deploy.bundle.platforms import HostPlatform
 from django_deploy.bundle.wheels.builder import build_sdists, build_wheels
 from django_deploy.bundle.wheels.compiled import is_compiled_here, lacking_glibc, needed_glibc
 from django_deploy.exceptions import BundleError

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from django_deploy.bundle.environment import Distribution
-from django_deploy.bundle.plain.assembly import (
+from django_deploy.bundle.plain.contents import Rules, read_contents
+from django_deploy.bundle.plain.wheel import (
     assemble,
     find_hidden_modules,
     refuse_hidden_modules,
@@ -23,7 +24,6 @@ from django_deploy.bundle.plain.assembly import (
     tag_of,
     version_of,
 )
-from django_deploy.bundle.plain.contents import Rules, read_contents
 from django_deploy.exceptions import BundleError
 from django_deploy.target import Target
 from tests.bundle.archives import make_wheel

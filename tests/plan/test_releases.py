@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from django_deploy.deployment import choose_release
 from django_deploy.exceptions import DeployError
+from django_deploy.plan.releases import choose_release
 
 R1, R2, R3, R4 = (f"2026112{day}T174500Z-3f9c2a1" for day in (1, 2, 3, 4))
 
