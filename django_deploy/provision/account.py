@@ -115,6 +115,7 @@ def host_lock(site: Site) -> str:
 text=$(printf '{holder}' \\
     {by} {target} "$(date +%s)" "$$")
 umask 077
+[ -w "$(dirname {HOST_LOCK})" ] || stop 'Only root may do this: sudo sh setup.sh'
 exec 7<>{HOST_LOCK}
 flock --wait {site.lock_wait:g} 7 || {{ cat {HOST_LOCK} >&2; exit {LOCKED}; }}
 printf %s "$text" >{HOST_LOCK}

@@ -53,6 +53,16 @@ def test_all_is_well(monkeypatch):
     )
 
 
+def test_github_annotates_what_is_red(monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+
+    out, _ = run(monkeypatch, ("web1", WORSE))
+
+    assert out.splitlines()[-1].startswith(
+        "::error title=django-deploy::Begin with: web1: index: no answer%0AAsk."
+    )
+
+
 def test_the_first_that_is_red_is_where_to_begin(monkeypatch):
     out, error = run(monkeypatch, ("web1", BAD), ("web1", WORSE))
 

@@ -108,6 +108,7 @@ as() { user=$1; shift; (cd / && setsid runuser -u "$user" -- "$@" 7>&-); }
 text=$(printf '{"phase": "setting up", "by": %s, "target": %s, "since": %s, "pid": %s}' \
     '"emma@laptop"' '"staging"' "$(date +%s)" "$$")
 umask 077
+[ -w "$(dirname /run/deploy_setup.lock)" ] || stop 'Only root may do this: sudo sh setup.sh'
 exec 7<>/run/deploy_setup.lock
 flock --wait 0 7 || { cat /run/deploy_setup.lock >&2; exit 75; }
 printf %s "$text" >/run/deploy_setup.lock
@@ -246,6 +247,14 @@ def test_answers_to_the_checks(tmp_path):
 
     assert run.stdout == "0 yes\n1 no\n"
     assert pieces.missing(wanted, run.stdout.splitlines()) == (wanted[1],)
+
+
+def test_who_may_not_write_to_run_is_told_that_it_is_for_root():
+    text = f"{pieces.PRELUDE}{account.host_lock(SITE)}".replace(account.HOST_LOCK, "/nowhere/lock")
+
+    run = subprocess.run(["sh"], input=text, capture_output=True, text=True)
+
+    assert (run.returncode, run.stderr) == (1, "Only root may do this: sudo sh setup.sh\n")
 
 
 def run_with_lock(tmp_path, commands, deployer="emma@laptop"):

@@ -57,7 +57,7 @@ class Command(DeployCommand):
             with closing(diagnose(chosen, domain_name=domain, prompts=terminal)) as diagnosed:
                 findings = chain([(HERE, check_settings())], diagnosed)
                 found = list(self.showing(findings, reporter if json else None, is_brief=is_brief))
-        self.conclude(found, json=json)
+            self.conclude(found, json=json)
 
     def showing(
         self, findings: Iterable[tuple[str, Finding]], reporter: Reporter | None, *, is_brief: bool

@@ -78,8 +78,8 @@ class Command(DeployCommand):
                     raise
             except BrokenPipeError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if failures:
-            raise DeployError(f"Not read: {', '.join(sorted(map(_host, failures)))}.")
+            if failures:
+                raise DeployError(f"Not read: {', '.join(sorted(map(_host, failures)))}.")
 
     def printer(self, target: Target) -> Callable[[Event], None]:
         """Writes a line for people: its time here, its host where there are several, its process."""

@@ -69,8 +69,8 @@ class Command(DeployCommand):
                 return self.watch(chosen, watch, terminal, reporter if json else None)
             found = status.look(chosen, report=ignore, prompts=terminal)
             self.show(found, reporter if json else None)
-        if troubles := list(_troubles(found)):
-            raise DeployError(" ".join(troubles))
+            if troubles := list(_troubles(found)):
+                raise DeployError(" ".join(troubles))
         return None
 
     def show(self, found: Sequence[HostStatus], reporter: Reporter | None) -> None:
