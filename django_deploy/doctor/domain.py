@@ -76,6 +76,8 @@ def check_certificate(
             why = f"{domain}: its authority is the web server's own, and not known here"
             return not_checked("certificate", why)
         remedy = "Visitors are warned off. Renew it: certbot renew; of Caddy, read journalctl -u caddy."
+        if failure.verify_code in UNKNOWN_AUTHORITY:
+            remedy = "No browser knows who signed it: get one from a public authority (certbot, or Caddy)."
         return error("certificate", f"{domain}: {failure.verify_message}", remedy)
     except socket.gaierror:
         return not_checked("certificate", f"{domain} is not found")

@@ -102,7 +102,7 @@ def test_certificate_that_visitors_do_not_trust(port):
         "certificate",
         "error",
         "127.0.0.1: unable to get local issuer certificate",
-        "Visitors are warned off. Renew it: certbot renew; of Caddy, read journalctl -u caddy.",
+        "No browser knows who signed it: get one from a public authority (certbot, or Caddy).",
     )
 
 
