@@ -210,17 +210,23 @@ def test_site_that_caddy_does_not_read(bare: BareMachine, bookshop: Bookshop) ->
     file = f"/etc/caddy/sites/{DOMAIN}.caddy"
     reload = "caddy reload --config /etc/caddy/Caddyfile --force"
 
-    def finding() -> dict[str, object]:
+    def finding(check: str = "web server") -> dict[str, object]:
         events = bookshop.run("deploy_doctor", "--json").events
-        return next(event for event in events if event.get("check") == "web server")
+        return next(event for event in events if event.get("check") == check)
 
     well = finding()
+    media = f"{bare.root}/shared/media"
+    bare.run("chmod", "700", media, user="root")
+    closed = finding("permissions")
+    bare.run("chmod", "755", media, user="root")
     bare.run("sh", "-c", f"mv {file} {file}.before && {reload}", user="root")
     ill = finding()
     set_up(bookshop)
 
     message = f"caddy runs, and its configuration is sound: {file}"
     assert (well["outcome"], well["message"]) == ("ok", message)
+    assert closed["outcome"] == "error"
+    assert closed["message"] == f"caddy, as whom caddy runs, may not enter {media} (mode 0700)"
     socket = f"{bare.root}/run/web.sock"
     assert ill["outcome"] == "error"
     assert ill["message"] == f"caddy runs, and no file that it reads names {socket}"
