@@ -241,7 +241,7 @@ def _check_words(target: Target, host: Host) -> None:
     if not _PLAIN_PATH.fullmatch(str(target.root)):
         remedy = "Use letters, digits, '.', '_', '-' and '/'."
         raise ConfigError(
-            f"ROOT {str(target.root)!r} has signs that deploy_setup does not take.", remedy=remedy
+            f"ROOT {str(target.root)!r} has characters that deploy_setup does not accept.", remedy=remedy
         )
     if not _PLAIN_USER.fullmatch(host.user or ""):
         remedy = "Use letters, digits, '.', '_' and '-'."
@@ -329,7 +329,7 @@ def _carry_out(
     with ThreadPoolExecutor(len(plans)) as pool:
         futures = [pool.submit(_run, plan, shells[plan.host], files, report) for plan in plans]
         try:
-            gather(futures, "What was made before that stays. Mend it, then run deploy_setup again.")
+            gather(futures, "What was made before that stays. Fix it, then run deploy_setup again.")
         except KeyboardInterrupt:
             for shell in shells.values():
                 shell.close()

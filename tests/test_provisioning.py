@@ -50,7 +50,7 @@ def test_nobody_says_whom_the_site_belongs_to():
         (
             "shop",
             "/srv/a&b",
-            "ROOT '/srv/a&b' has signs that deploy_setup does not take.\n"
+            "ROOT '/srv/a&b' has characters that deploy_setup does not accept.\n"
             "Use letters, digits, '.', '_', '-' and '/'.",
         ),
         (

@@ -31,7 +31,7 @@ ACTIONS = {
     "rollback": "Rolled back",
     "restart": "Restarted",
     "environment": "Environment changed",
-    "restore": "Backup put back",
+    "restore": "Backup restored",
     "migrate": "Migrations after the switch",
 }
 
@@ -136,7 +136,7 @@ def read_history() -> History:
 
 
 def _why_not_readable(folder: Path, error: OSError) -> str:
-    problem = f"The history in {folder} cannot be read by {_user(os.geteuid())}, as whom the site runs: "
+    problem = f"The history in {folder} cannot be read by {_user(os.geteuid())}, the user of the site: "
     problem += error.strerror or str(error)
     try:
         owner = _user(folder.stat().st_uid)

@@ -32,7 +32,7 @@ MAX_LOCK = 32 * 1024 * 1024
 
 #: What helps where a host's file is damaged.
 ANEW = "Deploy there again."
-AGAIN = "Give the command again."
+AGAIN = "Run the command again."
 
 
 def fetch_lock(session: HostSession, release: str) -> str:

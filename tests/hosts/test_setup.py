@@ -224,7 +224,7 @@ def test_site_that_caddy_does_not_read(bare: BareMachine, bookshop: Bookshop) ->
     socket = f"{bare.root}/run/web.sock"
     assert ill["outcome"] == "error"
     assert ill["message"] == f"caddy runs, and no file that it reads names {socket}"
-    assert str(ill["remedy"]).startswith("manage.py deploy_setup staging mends it. ")
+    assert str(ill["remedy"]).startswith("manage.py deploy_setup staging fixes it. ")
     assert finding()["message"] == message
     assert Browser(bare, caddys_authority(bare)).get("/").status == 200
 
@@ -303,7 +303,7 @@ def test_configuration_that_nginx_refuses(bare: BareMachine, bookshop: Bookshop,
     assert f"deploy@{bare.address}: {DOMAIN}, served by nginx: failed with exit status 1\n" in result.err
     assert "[emerg]" in result.err and "key values mismatch" in result.err
     assert "  | nginx refuses this configuration: what was there before is back.\n" in result.err
-    assert result.err.endswith("What was made before that stays. Mend it, then run deploy_setup again.\n")
+    assert result.err.endswith("What was made before that stays. Fix it, then run deploy_setup again.\n")
     assert snapshot(bare) == files
     assert browser.get("/").status == 200
 
@@ -445,7 +445,7 @@ def test_files_in_the_way(bare: BareMachine, bookshop: Bookshop, certificate: Pa
     bare.run("chmod", "755", releases)
 
     assert result.status == 1, result
-    message = f"www-data, as whom nginx runs, cannot enter {releases}. See which part of the way lacks an x:"
+    message = f"www-data, the user of nginx, cannot enter {releases}. See which part of the way lacks an x:"
     assert f"  | {message} namei -m {releases}; and as root, for that: chmod o+x\n" in result.err
     assert "Nothing to do: set up already" in set_up(bookshop)
 

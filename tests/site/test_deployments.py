@@ -175,7 +175,7 @@ def test_a_folder_that_the_sites_user_may_not_read(foreign_root, stranger):
 
     owner = foreign_root.root.owner()
     assert found.problem == (
-        f"The history in {foreign_root.private} cannot be read by {stranger}, as whom the site runs:"
+        f"The history in {foreign_root.private} cannot be read by {stranger}, the user of the site:"
         f" Permission denied. It is {owner}'s. What it says: manage.py deploy_history TARGET."
     )
 
