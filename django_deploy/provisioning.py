@@ -166,7 +166,7 @@ def _with_user(host: Host, target: Target) -> Host:
     user = host.user or ssh_config.read(host).user
     remedy = f'Name who the site shall belong to: "USER": "{_project(target)}".'
     if user == "root":
-        raise ConfigError(f"{host.name}: a site does not belong to root.", remedy=remedy)
+        raise ConfigError(f"{host.name}: a site must not belong to root.", remedy=remedy)
     if host.user is None and user == getpass.getuser():
         raise ConfigError(
             f"Neither HOSTS nor USER say who the site on {host.name} belongs to.", remedy=remedy
@@ -245,7 +245,7 @@ def _check_words(target: Target, host: Host) -> None:
         )
     if not _PLAIN_USER.fullmatch(host.user or ""):
         remedy = "Use letters, digits, '.', '_' and '-'."
-        raise ConfigError(f"{host.user!r} is no user that deploy_setup could make.", remedy=remedy)
+        raise ConfigError(f"{host.user!r} is not a user that deploy_setup can create.", remedy=remedy)
 
 
 def _own_keys(host: Host, administrator: str) -> tuple[Key, ...]:

@@ -91,7 +91,7 @@ def test_a_backup_that_fails_stops_the_deployment(shop):
     shop.folder.unlink()
     aside.rename(shop.folder)
     assert err == (
-        f"CommandError: local: no backup is possible: {shop.folder} is no folder\n"
+        f"CommandError: local: no backup is possible: {shop.folder} is not a folder\n"
         "Move away what is there.\n"
         f"Nothing changed: the host serves {before}, as before.\n"
     )

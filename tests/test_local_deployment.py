@@ -322,7 +322,7 @@ def test_the_sites_admin_tells_of_its_deployments(shop):
     text = re.sub(r"(\s|<[^>]*>)+", " ", ask(shop, "GET", newest, cookies).text)
     assert f"Release {shop.live}" in text
     assert f"Before it {before}" in text
-    assert re.search(r"bookshop 1\.0 1\.0 built anew", text), text
+    assert re.search(r"bookshop 1\.0 1\.0 rebuilt", text), text
     for phase in ("prepare", "preflight", "steps: migrate --noinput", "activate"):
         assert re.search(rf"{phase} [0-9.]+ s [0-9.]+ s", text), (phase, text)
 

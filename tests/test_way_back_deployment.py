@@ -396,8 +396,8 @@ def test_of_a_part_that_was_applied_after_confirm_the_way_back_warns(shop):
     assert (status, err) == (0, ""), out
     assert live != earlier
     assert (
-        "A part of catalogue.0009_torn may have been applied, which nothing takes back in sqlite ****."
-        " Look at its tables, take that part back by hand or from a backup,"
+        "catalogue.0009_torn may be partly applied, and sqlite **** cannot roll that"
+        " back. Look at its tables, undo that part by hand or from a backup,"
     ) in out
     assert shop.ask("SELECT type FROM sqlite_master WHERE name = 'by_year'") == [("index",)]
     assert shop.applied()[-1] == "0008_note"

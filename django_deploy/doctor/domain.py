@@ -94,7 +94,7 @@ def _judge_days(domain: str, days: int) -> Finding:
     if days >= RENEWED_BEFORE:
         return ok("certificate", message)
     make = error if days < LATE_BEFORE else warning
-    return make("certificate", message, "Why was it not renewed? See certbot renew, or the log of Caddy.")
+    return make("certificate", message, "Why was it not renewed? Run certbot renew, or see the log of Caddy.")
 
 
 @contextmanager

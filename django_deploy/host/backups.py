@@ -213,7 +213,7 @@ class Backups:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except FileExistsError:
-            why = f"no backup is possible: {self.folder} is no folder"
+            why = f"no backup is possible: {self.folder} is not a folder"
             raise Failure(type, why, "Move away what is there.") from None
 
     def _has_dump(self, name: str) -> bool:

@@ -188,7 +188,7 @@ class Serving:
             self._link.report(
                 "warning",
                 message=f"{link} was not made by django-deploy; it was renamed to {aside}",
-                remedy="Look at what it is; nothing of the site's is in it.",
+                remedy="Look at what it is; the site does not use it.",
             )
         self._layout.point(link, to)
 

@@ -325,4 +325,4 @@ def describe_python(python: str) -> dict[str, Any]:
     try:
         return decode(lines[-1].encode())
     except ProtocolError:
-        return {"error": f"{python} is no Python: {lines[-1][:200]}"}
+        return {"error": f"{python} is not Python: {lines[-1][:200]}"}

@@ -195,7 +195,7 @@ go_on() {{
 }}
 if ! go_on; then
     journalctl --unit {name} --lines 10 --output cat --no-pager
-    (give_up '{name} does not go on with this configuration') || true
+    (give_up '{name} does not work with this configuration') || true
     go_on || true
     exit 1
 fi"""

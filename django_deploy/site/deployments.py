@@ -49,7 +49,7 @@ class Change:
         if self.before is None or self.after is None:
             return "added" if self.before is None else "removed"
         if self.before == self.after:
-            return "built anew"
+            return "rebuilt"
         return {True: "downgraded", False: "upgraded", None: "changed"}[is_downgrade(self.before, self.after)]
 
 

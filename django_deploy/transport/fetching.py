@@ -135,7 +135,7 @@ def _wait(session: HostSession, future: Future[Reply], what: str) -> Reply:
     try:
         return future.result(PIECE_TIMEOUT)
     except FutureTimeout:
-        message = f"no more of {what} has come for {PIECE_TIMEOUT:g} s."
+        message = f"no more of {what} has arrived for {PIECE_TIMEOUT:g} s."
         raise HostError(session.host.name, message, remedy="Look at the host, and try again.") from None
 
 

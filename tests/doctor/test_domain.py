@@ -83,7 +83,7 @@ def test_certificate(authority, port, days, outcome, left):
     found = domain.check_certificate(LOOPBACK, port=port, context=context, now=time.time() - days * DAY)
 
     assert (found.outcome, found.message) == (outcome, f"127.0.0.1: good for {left} more days")
-    why = "Why was it not renewed? See certbot renew, or the log of Caddy."
+    why = "Why was it not renewed? Run certbot renew, or see the log of Caddy."
     assert found.remedy == ("" if outcome == "ok" else why)
 
 

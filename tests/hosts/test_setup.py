@@ -369,7 +369,7 @@ def test_caddyfile_of_somebody_else(bare: BareMachine, bookshop: Bookshop) -> No
     assert refused.err.endswith("\nNothing was changed.\n")
     assert result.status == 1, result
     assert "address already in use" in result.err
-    assert "  | caddy does not go on with this configuration: what was there before is back.\n" in result.err
+    assert "  | caddy does not work with this configuration: what was there before is back.\n" in result.err
     assert bare.run("ls", "/etc/caddy/sites", user="root").stdout == ""
     assert bare.read("/etc/caddy/Caddyfile") == CADDYFILE
     assert bare.enter("systemctl", "is-active", "caddy", user="root") == "active\n"
@@ -422,12 +422,12 @@ def test_files_in_the_way(bare: BareMachine, bookshop: Bookshop, certificate: Pa
     )
     host, other = f"deploy@{bare.address}: ", "/etc/nginx/sites-enabled/zz-oldshop"
     assert result.err == (
-        f"CommandError: {host}{link} is somebody's, and no link to {file}.\n"
-        f"Move it away, as root: mv {link} {file}.own. To go on with it, leave out WEB.\n"
-        f"{host}{key} is somebody's, and a file that TLS names would be put there.\n"
+        f"CommandError: {host}{link} was made by somebody else, and is not a link to {file}.\n"
+        f"Move it away, as root: mv {link} {file}.own. To keep using it, leave out WEB.\n"
+        f"{host}{key} was made by somebody else, and a file that TLS names would be put there.\n"
         f'Have TLS name that one, "host:{key}"; or move it away, as root: mv {key} {key}.own\n'
         f"{host}{other} has nginx serve {DOMAIN} already, and is not of {bare.root}.\n"
-        "Take the name out of it there, or choose another DOMAIN. To go on with it, leave out WEB.\n"
+        "Take the name out of it there, or choose another DOMAIN. To keep using it, leave out WEB.\n"
         "Nothing was changed.\n"
     )
     assert snapshot_of_system(bare) == files

@@ -100,7 +100,7 @@ def test_kinds_of_changes():
     pairs = [(None, "1"), ("1", None), ("1", "2"), ("2", "1"), ("1", "1"), ("odd", "1")]
 
     assert [Change("x", *pair).kind for pair in pairs] == [
-        *("added", "removed", "upgraded", "downgraded", "built anew", "changed"),
+        *("added", "removed", "upgraded", "downgraded", "rebuilt", "changed"),
     ]
 
 
