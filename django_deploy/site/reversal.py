@@ -140,7 +140,7 @@ def _run(executor: MigrationExecutor, steps: list[tuple[Migration, bool]]) -> No
 
 def _tell(action: str, migration: Migration | None = None, fake: bool = False) -> None:
     if action in ("apply_success", "unapply_success"):
-        what = "Applied" if action == "apply_success" else "Took back"
+        what = "Applied" if action == "apply_success" else "Reversed"
         print(f"{what} {migration}", flush=True)
 
 
