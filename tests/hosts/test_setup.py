@@ -584,7 +584,7 @@ def test_password_without_a_terminal(bare_machine: BareMachines, bookshop: Books
     assert result.status == 1
     assert result.err == (
         f"CommandError: admin@{bare.address}: "
-        "sudo asks for the password of admin, and there is nobody to ask\n"
+        "sudo asks for the password of admin, and there is no terminal to ask at\n"
         "Run it at a terminal, or log in as root: --login root\n"
     )
 

@@ -14,7 +14,7 @@ DROP = {
     "reversible": False,
     "does": ["drops shop_book.isbn"],
     "tables": ["shop_book"],
-    "hint": "shop_book has about 2.3 million rows: they are written anew",
+    "hint": "shop_book has about 2.3 million rows: they are rewritten",
     "unsafe": ["drops shop_book.isbn; the live release uses it: shop.Book.isbn"],
 }
 ADD = {"words": "Change Meta options on book", "category": "expand", "reversible": True, "does": []}
@@ -37,7 +37,7 @@ def test_each_operation_is_told():
         "  shop.0008_no_isbn, after confirm",
         "    + Change Meta options on book: leaves the database as it is",
         "    - Remove field isbn from book: drops shop_book.isbn; cannot be reversed",
-        "      shop_book has about 2.3 million rows: they are written anew",
+        "      shop_book has about 2.3 million rows: they are rewritten",
         "      unsafe now: drops shop_book.isbn; the live release uses it: shop.Book.isbn",
     ]
 
