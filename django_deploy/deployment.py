@@ -81,7 +81,7 @@ def deploy(
         except RolloutFailed as failure:
             if not (target.lock_wait and all(is_stale(error) for error in failure.errors)):
                 raise
-            message = "Another deployment ended while this one waited; the plan is made anew."
+            message = "Another deployment ended while this one waited; making a new plan."
             report(Event("warning", fields={"message": message, "remedy": ""}))
             once.forget()
 
@@ -150,7 +150,7 @@ def rollback(
 ) -> Outcome:
     """Make an earlier release live again on every host: by default the one before the live one.
 
-    Nothing is built or fetched: the release is there with its virtualenv. Where it cannot do with the
+    Nothing is built or fetched: the release is there with its virtualenv. Where it cannot use the
     database as it is, ``take_back`` is shown what would have to be taken back, and says whether to; None
     leaves the database as it is, whatever that means. ``skip_unreachable`` is as of ``deploy``.
     """
@@ -182,21 +182,21 @@ def rollback(
 
 def _decide(target: Target, release: str, take_back: Callable[[Sequence[Mapping[str, Any]]], bool]) -> Decide:
     """Refuses what cannot be taken back, or is not to be."""
-    why = f"{release} cannot do with the database as it is"
+    why = f"{release} cannot use the database as it is"
     command = f"manage.py deploy_rollback {target.name} {release}"
-    bear = f"To bear the errors: {command} --keep-migrations."
+    bear = f"To accept the errors: {command} --keep-migrations."
 
     def decide(reversals: Sequence[Mapping[str, Any]]) -> None:
         if irreversible := [line for reversal in reversals for line in reversal["irreversible"]]:
             raise DeployError(
-                f"{why}, and this cannot be taken back: {'; '.join(irreversible)}.",
-                remedy="Deploy code that can; or put back a backup of before:"
+                f"{why}, and this cannot be reversed: {'; '.join(irreversible)}.",
+                remedy="Deploy code that can; or restore an earlier backup:"
                 f" manage.py deploy_restore {target.name}.\n{bear}",
             )
         if not take_back(reversals):
             names = ", ".join(name for reversal in reversals for name in reversed(reversal["needed"]))
             raise DeployError(
-                f"{why}: these migrations would have to be taken back, with what that loses: {names}.",
+                f"{why}: these migrations would have to be reversed, which can lose data: {names}.",
                 remedy=f"To do that: {command} --reverse-migrations.\n{bear}",
             )
 

@@ -1,4 +1,4 @@
-"""All errors that a user can cause or mend.
+"""All errors that a user can cause or fix.
 
 ::
 

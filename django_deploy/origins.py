@@ -105,7 +105,7 @@ def _find_common_release(source: Target, sessions: Sequence[HostSession]) -> Map
         )
     if busy := [session.host.name for session in sessions if session.facts["unfinished"]]:
         raise DeployError(
-            f"A deployment to {source.name} is running, or was cut off ({', '.join(busy)}).",
+            f"A deployment to {source.name} is running, or was interrupted ({', '.join(busy)}).",
             remedy="Wait for its end, or deploy there again.",
         )
     first, *others = sessions

@@ -166,7 +166,7 @@ def _with_user(host: Host, target: Target) -> Host:
     user = host.user or ssh_config.read(host).user
     remedy = f'Name who the site shall belong to: "USER": "{_project(target)}".'
     if user == "root":
-        raise ConfigError(f"{host.name}: a site does not belong to root.", remedy=remedy)
+        raise ConfigError(f"{host.name}: a site must not belong to root.", remedy=remedy)
     if host.user is None and user == getpass.getuser():
         raise ConfigError(
             f"Neither HOSTS nor USER say who the site on {host.name} belongs to.", remedy=remedy
@@ -241,11 +241,11 @@ def _check_words(target: Target, host: Host) -> None:
     if not _PLAIN_PATH.fullmatch(str(target.root)):
         remedy = "Use letters, digits, '.', '_', '-' and '/'."
         raise ConfigError(
-            f"ROOT {str(target.root)!r} has signs that deploy_setup does not take.", remedy=remedy
+            f"ROOT {str(target.root)!r} has characters that deploy_setup does not accept.", remedy=remedy
         )
     if not _PLAIN_USER.fullmatch(host.user or ""):
         remedy = "Use letters, digits, '.', '_' and '-'."
-        raise ConfigError(f"{host.user!r} is no user that deploy_setup could make.", remedy=remedy)
+        raise ConfigError(f"{host.user!r} is not a user that deploy_setup can create.", remedy=remedy)
 
 
 def _own_keys(host: Host, administrator: str) -> tuple[Key, ...]:
@@ -329,7 +329,7 @@ def _carry_out(
     with ThreadPoolExecutor(len(plans)) as pool:
         futures = [pool.submit(_run, plan, shells[plan.host], files, report) for plan in plans]
         try:
-            gather(futures, "What was made before that stays. Mend it, then run deploy_setup again.")
+            gather(futures, "What was made before that stays. Fix it, then run deploy_setup again.")
         except KeyboardInterrupt:
             for shell in shells.values():
                 shell.close()

@@ -29,7 +29,7 @@ from .upkeep import ask_all, live_processes, one_release
 from .wording import size_text
 
 #: What visitors read meanwhile, and when programs may come again, in seconds.
-NOTICE = {"message": "We put back data from a backup and are here again in a moment.", "retry_after": 120}
+NOTICE = {"message": "We are restoring data from a backup and will be back in a moment.", "retry_after": 120}
 
 #: Of a host that we have lost, or left.
 GOES_ON = "What has begun is not stopped half-way: the host goes on with it."
@@ -80,8 +80,8 @@ class Loss:
             lines.append(f"  and {more} more tables")
         if not tables:
             lines.append("  no table has more or fewer rows than then")
-        lines.append("  changes of rows that were there then are lost as well; nobody can count them")
-        for names, what in ((since["newer"], "applied"), (since["older"], "taken back")):
+        lines.append("  changes of rows that were there then are lost as well; they cannot be counted")
+        for names, what in ((since["newer"], "applied"), (since["older"], "reversed")):
             if names:
                 lines.append(f"  migrations that were {what} since: {', '.join(names)}")
         return lines
@@ -93,8 +93,7 @@ class Loss:
         is_its_database = release and self.since["place"] == self.backup.place
         back = f"; or go back to what was live then: manage.py deploy_rollback {target} {release}"
         return {
-            "message": "the database does not have these migrations any more:"
-            f" {', '.join(self.since['newer'])}.",
+            "message": f"the database no longer has these migrations: {', '.join(self.since['newer'])}.",
             "remedy": "If the live release needs them, apply them again:"
             f" {again}{back if is_its_database else ''}.",
         }
@@ -238,7 +237,7 @@ def _can_show_page(session: HostSession) -> bool:
 
 
 def _end_maintenance(target: Target, sessions: Sequence[HostSession]) -> None:
-    remedy = f"The page is on still: manage.py deploy_maintenance {target.name} off."
+    remedy = f"The page is still on: manage.py deploy_maintenance {target.name} off."
     gather([session.request("maintain", notice=None) for session in sessions], remedy)
 
 
@@ -257,8 +256,8 @@ def _explain(
         if shown:
             text += " The maintenance page is on, and stays on."
         remedy = (
-            f"What was there before is the newest backup: manage.py deploy_restore {target.name} lists it,"
-            " and puts it back."
+            f"What was there before is the newest backup: manage.py deploy_restore {target.name} lists"
+            " it, and restores it."
         )
         return RolloutFailed(text, errors=errors, remedy=remedy)
     clock.interrupted = _with_page("The database is as before.", target, shown)

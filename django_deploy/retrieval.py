@@ -38,7 +38,7 @@ SUFFIXES = (".pgdump", ".sql.gz", ".sqlite3")
 #: Files that are named where several are meant, at most.
 NAMED = 5
 
-GO_ON = "Give the command again: it goes on where it broke off."
+GO_ON = "Run the command again: it resumes where it stopped."
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _copy_again(
     found: dict[str, Any] | None = session.request("find_copy", copy=begun["name"]).result()["copy"]
     if found is not None and (found["sha256"], found["size"]) == (begun["sha256"], begun["size"]):
         return found
-    message = "The host does not have the copy any more that was begun: another one is made."
+    message = "The host no longer has the copy that was begun: another one is made."
     report(Event("warning", session.host.name, fields={"message": message, "remedy": ""}))
     return None
 
@@ -226,7 +226,7 @@ def _fetch_copy(session: HostSession, copy: Mapping[str, Any], part: PartFile, r
     progress.tell()
     is_whole = fetch_copy(session, copy, part.path, progress.add)
     if not is_whole and begun:
-        message = f"What had come before of {part.path.name} was damaged: all of it is fetched again."
+        message = f"What had been fetched of {part.path.name} was damaged: all of it is fetched again."
         report(Event("warning", session.host.name, fields={"message": message, "remedy": ""}))
         part.empty()
         progress.again(copy["size"])
@@ -234,8 +234,8 @@ def _fetch_copy(session: HostSession, copy: Mapping[str, Any], part: PartFile, r
     if not is_whole:
         part.delete()
         _drop(session, copy, report)
-        message = "what has come is not what the host says that it sends: its sha256 is another"
-        raise HostError(session.host.name, message, remedy="Nothing was written. Give the command again.")
+        message = "what was fetched is not what the host says it sends: its sha256 differs"
+        raise HostError(session.host.name, message, remedy="Nothing was written. Run the command again.")
     progress.tell()
     return progress.sent
 
@@ -253,7 +253,7 @@ def _require_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < size:
         raise DeployError(
-            f"{folder.resolve()} has {size_text(free)} free, and {size_text(size)} are to come.",
+            f"{folder.resolve()} has {size_text(free)} free, and {size_text(size)} are needed.",
             remedy="Make room there, or name another place.",
         )
 
@@ -310,7 +310,7 @@ def _list(session: HostSession, report: Report) -> tuple[list[MediaFile], bool]:
         reply = session.request("list_media").result()
         for name, size, changed in reply["files"]:
             if not is_harmless(name) or name in found:
-                message = f"it lists a file that nobody can have: {name[:100]!r}."
+                message = f"it lists a file with an impossible name: {name[:100]!r}."
                 remedy = "That is not what was asked for: look at who else uses the host."
                 raise HostError(session.host.name, message, remedy=remedy)
             found[name] = MediaFile(name, size, changed)
@@ -411,5 +411,5 @@ def _require_all(session: HostSession, missed: Sequence[str]) -> None:
         raise HostError(
             session.host.name,
             f"these were changed or deleted while they were fetched: {_some(missed)}",
-            remedy="Everything else is here. Give the command again.",
+            remedy="Everything else is here. Run the command again.",
         )

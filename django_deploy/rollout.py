@@ -81,7 +81,7 @@ class Rollout:
 
     def _tell_unfinished(self, why: str, remedy: str = "") -> None:
         message = f"{self.release} is live, but its last migrations were not applied: {why}"
-        remedy = remedy or f"Mend it, and run this again: manage.py deploy {self.target.name}."
+        remedy = remedy or f"Fix it, and run this again: manage.py deploy {self.target.name}."
         self.clock.report(Event("warning", fields={"message": message, "remedy": remedy}))
 
     def _run_pipelined(self, stages: Sequence[Stage]) -> None:
@@ -164,7 +164,7 @@ class Rollout:
             unreverted=unreverted,
             phase=self.stage,
             remedy=f"Look with: manage.py deploy_status {self.target.name}."
-            " Then deploy again: that first mends what this deployment left.",
+            " Then deploy again: that first fixes what this deployment left.",
         )
 
     def _interrupt(self) -> Interrupted:
@@ -231,8 +231,8 @@ class Rollout:
             sentences.append(f"These migrations were applied and stay: {', '.join(applied)}.")
         if undone:
             sentences.append(
-                f"These were taken back and applied again: {', '.join(undone)};"
-                " what only they had a place for is lost."
+                f"These were reversed and applied again: {', '.join(undone)};"
+                " data that only they had room for, as in columns that they add, is lost."
             )
         return " ".join(sentences)
 
@@ -269,7 +269,7 @@ def _why_unfinished(error: DeployError) -> tuple[str, str]:
     torn: Any = error.details.get("torn") if isinstance(error, RequestFailed) else ()
     if not isinstance(error, HostError) or not torn:
         return str(error), ""
-    return f"a part of {', '.join(torn)} may have been: {error.host}: {error.message}", error.remedy
+    return f"{', '.join(torn)} may be partly applied: {error.host}: {error.message}", error.remedy
 
 
 def _has_succeeded(future: Future[Any]) -> bool:

@@ -177,7 +177,7 @@ def test_a_deployment_has_a_page(staff, layout):
     assert "Took 10 s, on this host" in text
     assert "prepare 0.0 s 4.0 s steps: migrate --noinput 5.0 s 2.0 s" in text
     assert "Name Before After What django 5.2.1 5.2.3 upgraded" in text
-    assert "shop.0002_b applied shop.0009_z taken back" in text
+    assert "shop.0002_b applied shop.0009_z reversed" in text
 
 
 def test_the_first_deployment_and_an_old_entry(staff, layout):

@@ -91,7 +91,7 @@ def test_a_backup_that_fails_stops_the_deployment(shop):
     shop.folder.unlink()
     aside.rename(shop.folder)
     assert err == (
-        f"CommandError: local: no backup is possible: {shop.folder} is no folder\n"
+        f"CommandError: local: no backup is possible: {shop.folder} is not a folder\n"
         "Move away what is there.\n"
         f"Nothing changed: the host serves {before}, as before.\n"
     )
@@ -166,8 +166,8 @@ def test_nothing_is_put_back_unasked(shop):
 
     assert (status, out) == (2, "")
     assert err == (
-        "CommandError: Nothing was put back: there is nobody to ask.\n"
-        "Say --yes, where what came after the backup may be lost.\n"
+        "CommandError: Nothing was restored: there is no terminal to ask at.\n"
+        "Say --yes if what came after the backup may be lost.\n"
     )
     assert shop.content() == content
 
@@ -202,13 +202,13 @@ def test_a_backup_is_put_back(shop):
     assert "1 row that came later would be lost; 1 row that went since would come back" in out
     assert "  migrations that were applied since: catalogue.0005_no_praise\n" in out
     assert (
-        "warning: the database does not have these migrations any more: catalogue.0005_no_praise."
+        "warning: the database no longer has these migrations: catalogue.0005_no_praise."
         " If the live release needs them, apply them again: manage.py deploy_run demo -- migrate;"
         " or go back to what was live then:"
         f" manage.py deploy_rollback demo {latest['release']}.\n"
     ) in out
     safe = shop.backups()[-1]
-    assert safe["before"] == f"putting back {latest['name']}"
+    assert safe["before"] == f"restoring {latest['name']}"
     assert shop.content(shop.folder / safe["file"]) == now
     shop.check()
     assert "restore" in shop.run("deploy_history", "demo")[1].splitlines()[0]

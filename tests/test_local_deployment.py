@@ -322,7 +322,7 @@ def test_the_sites_admin_tells_of_its_deployments(shop):
     text = re.sub(r"(\s|<[^>]*>)+", " ", ask(shop, "GET", newest, cookies).text)
     assert f"Release {shop.live}" in text
     assert f"Before it {before}" in text
-    assert re.search(r"bookshop 1\.0 1\.0 built anew", text), text
+    assert re.search(r"bookshop 1\.0 1\.0 rebuilt", text), text
     for phase in ("prepare", "preflight", "steps: migrate --noinput", "activate"):
         assert re.search(rf"{phase} [0-9.]+ s [0-9.]+ s", text), (phase, text)
 
@@ -390,8 +390,7 @@ def test_what_cannot_be_written_down_after_confirm_is_a_warning(shop):
     assert (status, err) == (0, "")
     [warning] = [event for event in map(json.loads, out.splitlines()) if event["event"] == "warning"]
     assert warning["message"] == (
-        f"{shop.live} is live, but something could not be written down:"
-        f" [Errno 21] Is a directory: '{history}'"
+        f"{shop.live} is live, but something could not be recorded: [Errno 21] Is a directory: '{history}'"
     )
     assert shop.mark() == "second edition"
     shop.check()
@@ -418,7 +417,8 @@ def test_a_folder_in_the_place_of_current_is_put_aside_though_nothing_else_chang
     assert (status, err) == (0, "")
     aside = shop.root / "current.aside-1"
     [warning] = [event for event in map(json.loads, out.splitlines()) if event["event"] == "warning"]
-    assert warning["message"] == f"{shop.root}/current was no link of ours: what was there is {aside} now"
+    link = f"{shop.root}/current"
+    assert warning["message"] == f"{link} was not made by django-deploy; it was renamed to {aside}"
     aside.rmdir()
     assert shop.live > before
     shop.check()
@@ -437,7 +437,7 @@ def test_a_failing_step_changes_nothing(shop):
         "CommandError: local: step 'explode' failed: CommandError: bang\n"
         "  | lighting the fuse\n"
         "  | CommandError: bang\n"
-        "Mend it and deploy again.\n"
+        "Fix it and deploy again.\n"
         f"Nothing changed: the host serves {before}, as before.\n"
     )
     assert (shop.live, shop.mark()) == (before, "first edition")
@@ -575,7 +575,7 @@ def test_a_template_that_was_broken(shop):
         "CommandError: local: templates are broken that the live release can use, or does not have\n"
         "  | (deploy.W004) The template catalogue/broken.html cannot be used: Unclosed tag on line 1: 'if'."
         " Looking for one of: elif, else, endif.\n"
-        "Mend them and deploy again. If they are for something else than Django, say SILENCED_SYSTEM_CHECKS ="
+        "Fix them and deploy again. If they are for something else than Django, say SILENCED_SYSTEM_CHECKS ="
         ' ["deploy.W004"].\n'
         f"Nothing changed: the host serves {before}, as before.\n"
     )
@@ -696,7 +696,7 @@ def test_ctrl_c_says_what_it_waits_for(shop):
             out, err = process.communicate(timeout=60)
 
     assert sorted(said) == [
-        "interrupted: every host reverts; Ctrl-C again leaves at once, and they revert alone\n",
+        "interrupted: every host reverts; press Ctrl-C again to exit at once; they revert by themselves\n",
         "local: waiting for the end of dawdle, which is not stopped half-way\n",
         "revert ...\n",
     ]
@@ -902,10 +902,10 @@ def test_status_names_a_deployment_that_was_cut_off(shop):
     status, out, err = shop.run("deploy_status", "demo")
 
     assert status == 1, out + err
-    assert f"  cut off     {cut}, in the phase switch; the next deployment mends it\n" in out
-    assert err == "CommandError: Cut off: local.\n"
-    mended = shop.deploy()
-    assert (mended["outcome"], mended["release"] > cut) == ("deployed", True)
+    assert f"  interrupted {cut}, in the phase switch; the next deployment fixes it\n" in out
+    assert err == "CommandError: Interrupted: local.\n"
+    fixed = shop.deploy()
+    assert (fixed["outcome"], fixed["release"] > cut) == ("deployed", True)
     assert shop.run("deploy_status", "demo")[0] == 0
     shop.check()
 

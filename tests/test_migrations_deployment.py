@@ -117,11 +117,11 @@ def test_a_column_that_the_live_release_uses_is_not_dropped(shop):
     assert status == 1
     assert "    - Remove field blurb from book: drops catalogue_book.blurb\n" in out
     assert err == (
-        "CommandError: local: the release that is live could not go on while these migrations are applied\n"
+        "CommandError: local: these migrations would break the live release\n"
         "  | catalogue.0004_no_blurb: Remove field blurb from book\n"
         "  |     drops catalogue_book.blurb; the live release uses it: catalogue.Book.blurb\n"
         'What is not needed any more goes after the switch with "MIGRATIONS": "phased".\n'
-        "To bear the errors that the live release shows until the switch: deploy --allow-breaking.\n"
+        "To accept the errors that the live release shows until the switch: deploy --allow-breaking.\n"
         f"Nothing changed: the host serves {before}, as before.\n"
     )
     assert (shop.live, shop.mark()) == (before, "first edition")
@@ -176,7 +176,7 @@ def test_a_migration_that_fails_after_confirm_leaves_the_release_live(shop):
     warning = next(event for event in events if "last migrations" in event.get("message", ""))
     assert warning["message"].startswith(f"{shop.live} is live, but its last migrations were not applied: ")
     assert "IntegrityError: UNIQUE constraint failed" in warning["message"]
-    assert warning["remedy"] == "Mend it, and run this again: manage.py deploy demo."
+    assert warning["remedy"] == "Fix it, and run this again: manage.py deploy demo."
     assert events[-1]["outcome"] == "deployed"
     shop.check()
 
@@ -206,8 +206,8 @@ def test_a_column_that_others_cannot_fill_is_refused_and_can_be_borne(shop):
     assert (
         "  |     adds catalogue_book.grade, which has no default in the database, so that others cannot"
         " insert; the live release uses it: catalogue.Book; and it cannot wait, as the new release needs it\n"
-        "Give the new field a db_default, or let it be null, and make the migration anew: one more behind"
-        " it does not help.\n"
+        "Give the new field a db_default, or let it be null, and recreate the migration: one more"
+        " after it does not help.\n"
     ) in err
     assert shop.live == before
 
@@ -245,7 +245,7 @@ def test_code_that_nobody_can_look_into_is_warned_of(shop):
 
     messages = [event["message"] for event in events if event["event"] == "warning"]
     assert (
-        "nobody can tell whether the live release bears these migrations:"
+        "it is unknown whether these migrations break the live release:"
         " catalogue.0007_sql: Raw SQL operation: SELECT 1"
     ) in messages
 

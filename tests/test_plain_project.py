@@ -193,7 +193,7 @@ class Site:
         file = self.project / name
         file.write_text(f"{file.read_text()}\n{text}\n")
 
-    def mend(self, err: str) -> None:
+    def fix(self, err: str) -> None:
         """Do what the error says: the lines for the settings, and those for ENV."""
         lines = [line.removeprefix("  | ") for line in err.splitlines() if line.startswith("  | ")]
         start = lines.index("  At the end of mysite.settings:")
@@ -239,10 +239,10 @@ def repository():
 
 @pytest.fixture(scope="module")
 def refusal(repository) -> tuple[int, str, str]:
-    """What the first deployment of all said; the repository is mended as it has asked for."""
+    """What the first deployment of all said; the repository is fixed as it has asked for."""
     done = repository.run("deploy", "demo")
     assert not (repository.root / "current").exists()
-    repository.mend(done[2])
+    repository.fix(done[2])
     repository.keep()
     return done
 
@@ -400,7 +400,7 @@ def test_an_app_with_the_name_of_an_installed_module(site):
     assert err == (
         "CommandError: On a server the project's own modules come after all that is installed, so these would"
         " be hidden: colorsys, which Python itself has, too; sqlparse, which sqlparse has, too.\n"
-        f"Rename them in {site.project}. What the site does not import, name in PROJECT_EXCLUDE.\n"
+        f"Rename them in {site.project}. Name in PROJECT_EXCLUDE what the site does not import.\n"
     )
     assert site.live == before
 

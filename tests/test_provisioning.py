@@ -32,7 +32,7 @@ def test_this_machine_needs_no_setup():
 
 def test_a_site_does_not_belong_to_root():
     assert refusal("root@web1") == (
-        'root@web1: a site does not belong to root.\nName who the site shall belong to: "USER": "shop".'
+        'root@web1: a site must not belong to root.\nName who the site shall belong to: "USER": "shop".'
     )
 
 
@@ -50,13 +50,13 @@ def test_nobody_says_whom_the_site_belongs_to():
         (
             "shop",
             "/srv/a&b",
-            "ROOT '/srv/a&b' has signs that deploy_setup does not take.\n"
+            "ROOT '/srv/a&b' has characters that deploy_setup does not accept.\n"
             "Use letters, digits, '.', '_', '-' and '/'.",
         ),
         (
             "EXAMPLE\\anna",
             "/srv/shop",
-            "'EXAMPLE\\\\anna' is no user that deploy_setup could make.\n"
+            "'EXAMPLE\\\\anna' is not a user that deploy_setup can create.\n"
             "Use letters, digits, '.', '_' and '-'.",
         ),
     ],

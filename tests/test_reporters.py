@@ -320,7 +320,7 @@ def test_lines_of_an_interruption():
         event("step.awaited", "web1", step="migrate --noinput"),
     ]
     assert lines_of(events) == [
-        "interrupted: every host reverts; Ctrl-C again leaves at once, and they revert alone",
+        "interrupted: every host reverts; press Ctrl-C again to exit at once; they revert by themselves",
         "revert ...",
         "web1: waiting for the end of migrate --noinput, which is not stopped half-way",
     ]
@@ -468,7 +468,7 @@ def test_the_view_while_it_runs():
 
 
 def test_a_reversal_is_no_step():
-    step = event("step.finished", "web1", step="take back shop.0002", seconds=0.1, result={})
+    step = event("step.finished", "web1", step="reverse shop.0002", seconds=0.1, result={})
 
     assert view(
         [event("phase.started", phase="steps"), step, event("phase.finished", phase="steps", seconds=1)]

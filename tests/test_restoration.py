@@ -31,7 +31,7 @@ def test_the_database_does_not_have_migrations_any_more(place, remedy):
     loss = Loss(BACKUP, {"place": place, "newer": ["shop.0002_b"], "older": [], "tables": []})
 
     assert loss.warning("staging") == {
-        "message": "the database does not have these migrations any more: shop.0002_b.",
+        "message": "the database no longer has these migrations: shop.0002_b.",
         "remedy": remedy,
     }
 

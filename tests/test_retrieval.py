@@ -145,7 +145,7 @@ def test_what_is_damaged_is_fetched_again(shop, output):
     events, _ = shop.fetch("database", "-o", str(output))
 
     [warning] = [event["message"] for event in events if event["event"] == "warning"]
-    assert warning == "What had come before of shop.dump.part was damaged: all of it is fetched again."
+    assert warning == "What had been fetched of shop.dump.part was damaged: all of it is fetched again."
     shown = [event["done"] for event in events if event["event"] == "fetch.progress"]
     assert shown == sorted(shown)
     assert shop.content(output) == shop.content()
@@ -159,7 +159,7 @@ def test_a_copy_that_is_gone_is_made_again(shop, output):
     events, _ = shop.fetch("database", "-o", str(output))
 
     [warning] = [event["message"] for event in events if event["event"] == "warning"]
-    assert warning == "The host does not have the copy any more that was begun: another one is made."
+    assert warning == "The host no longer has the copy that was begun: another one is made."
     assert shop.content(output) == shop.content()
     with closing(sqlite3.connect(shop.database)) as connection:
         connection.execute("DROP TABLE large")
@@ -188,7 +188,7 @@ def test_a_callable_that_fails_or_is_not_there(shop, output):
         "CommandError: local: no copy of the database could be made: ValueError: not today\n"
         "  | Traceback (most recent call last):\n"
     ), err
-    assert err.endswith("Mend it, and give the command again.\n")
+    assert err.endswith("Fix it, and run the command again.\n")
     _, err = shop.fetch(*words, "catalogue.nowhere.blur", status=1)
     assert err == (
         "CommandError: local: no copy of the database could be made: the live release has no"

@@ -20,8 +20,8 @@ OLD, NEW = "20261121T174500Z-1111111", "20261122T174500Z-3f9c2a1"
 NOTHING = f"Nothing changed: the host serves {OLD}, as before."
 AS_BEFORE = f"The host serves {OLD}, as before."
 IN_VAIN = (
-    f"{AS_BEFORE} These were taken back and applied again: shop.0003_c;"
-    " what only they had a place for is lost."
+    f"{AS_BEFORE} These were reversed and applied again: shop.0003_c;"
+    " data that only they had room for, as in columns that they add, is lost."
 )
 
 
@@ -64,7 +64,7 @@ def end(session):
     ("result", "said"),
     [
         pytest.param({"unapplied": []}, NOTHING, id="nothing"),
-        pytest.param({"unapplied": ["shop.0003_c"]}, IN_VAIN, id="taken back"),
+        pytest.param({"unapplied": ["shop.0003_c"]}, IN_VAIN, id="reversed"),
         pytest.param(
             {"applied": ["shop.0003_c"]},
             f"{AS_BEFORE} These migrations were applied and stay: shop.0003_c.",
@@ -86,7 +86,7 @@ def test_a_step_that_had_to_end_first_has_changed_what_it_changed(result, said):
 )
 def test_what_failed_has_changed_what_the_host_says(details, said):
     session = Session({})
-    error = RequestFailed("a", "could not take back shop.0002_b: no", type="StepFailed", details=details)
+    error = RequestFailed("a", "could not reverse shop.0002_b: no", type="StepFailed", details=details)
     session.asked.set_exception(error)
 
     assert end(session) == said
@@ -98,9 +98,9 @@ def test_what_failed_has_changed_what_the_host_says(details, said):
         (
             {"lines": ["Traceback"]},
             "a: it failed: no\n  | Traceback\nLook there.",
-            "Mend it, and run this again: manage.py deploy staging.",
+            "Fix it, and run this again: manage.py deploy staging.",
         ),
-        ({"torn": ["shop.0002_b"]}, "a part of shop.0002_b may have been: a: it failed: no", "Look there."),
+        ({"torn": ["shop.0002_b"]}, "shop.0002_b may be partly applied: a: it failed: no", "Look there."),
     ],
     ids=["as a whole", "in part"],
 )

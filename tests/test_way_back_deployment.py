@@ -95,16 +95,16 @@ def test_what_the_earlier_release_cannot_do_without_is_not_taken_back_unasked(sh
 
     assert status == 1, out
     assert (
-        f"local: {third} cannot do with sqlite {shop.database} as it is\n"
-        "  catalogue.0005_no_blurb, to be taken back\n"
+        f"local: {third} cannot use sqlite {shop.database} as it is\n"
+        "  catalogue.0005_no_blurb, to be reversed\n"
         f"    as it drops catalogue_book.blurb; the release {third} uses it: catalogue.Book.blurb\n"
         "    Remove field blurb from book: catalogue_book.blurb comes back without its values\n"
     ) in out
     assert err == (
-        f"CommandError: {third} cannot do with the database as it is: these migrations would have to be taken"
-        " back, with what that loses: catalogue.0005_no_blurb.\n"
+        f"CommandError: {third} cannot use the database as it is: these migrations would have to be"
+        " reversed, which can lose data: catalogue.0005_no_blurb.\n"
         f"To do that: manage.py deploy_rollback demo {third} --reverse-migrations.\n"
-        f"To bear the errors: manage.py deploy_rollback demo {third} --keep-migrations.\n"
+        f"To accept the errors: manage.py deploy_rollback demo {third} --keep-migrations.\n"
         f"Nothing changed: the host serves {fourth}, as before.\n"
     )
     assert shop.live == fourth
@@ -125,7 +125,7 @@ def test_it_is_taken_back_when_one_says_so(shop, releases):
     assert "blurb" in shop.columns()
     shop.check()
     [backup] = shop.backups()
-    assert backup["before"] == "taking back catalogue.0005_no_blurb"
+    assert backup["before"] == "reversing catalogue.0005_no_blurb"
     assert shop.content(shop.folder / backup["file"]) == content
 
 
@@ -136,7 +136,7 @@ def test_twice_goes_back_two_and_new_columns_do_not_hurt(shop, releases):
 
     assert (status, err) == (0, ""), out + err
     assert shop.live == second
-    assert f"local: {second} lives with sqlite {shop.database} as it is\n" in out
+    assert f"local: {second} works with sqlite {shop.database} as it is\n" in out
     assert "  stays as it is: catalogue.0004_grade\n" in out
     assert shop.applied()[-1] == "0004_grade"
     shop.check()
@@ -172,12 +172,12 @@ def test_a_release_that_fails_leaves_the_database_to_the_live_one(shop, releases
     aside.replace(gunicorn)
     assert status == 1, out + err
     assert err.endswith(
-        f"The host serves {fourth}, as before. These were taken back and applied again:"
-        " catalogue.0005_no_blurb; what only they had a place for is lost.\n"
+        f"The host serves {fourth}, as before. These were reversed and applied again:"
+        " catalogue.0005_no_blurb; data that only they had room for, as in columns that they add, is lost.\n"
     )
     assert (
-        "local: warning: taken back, and applied again: catalogue.0005_no_blurb."
-        " What only they had a place for is lost. A backup may have it: deploy_restore.\n"
+        "local: warning: reversed and applied again: catalogue.0005_no_blurb. Data that only they had"
+        " room for, as in columns that they add, is lost. A backup may have it: deploy_restore.\n"
     ) in out
     assert shop.live == fourth
     assert shop.applied()[-1] == "0005_no_blurb"
@@ -195,7 +195,7 @@ def test_nothing_is_taken_back_for_a_release_that_could_not_start(shop, releases
     assert status == 1, out + err
     assert "process 'web' could not start: there is no program gunicorn" in err
     assert err.endswith(f"Nothing changed: the host serves {fourth}, as before.\n")
-    assert "warning: taken back" not in out
+    assert "warning: reversed" not in out
     assert shop.applied()[-1] == "0005_no_blurb"
     shop.check()
 
@@ -226,15 +226,15 @@ def test_whoever_sits_at_a_terminal_is_asked(shop, releases):
     _, _, third, fourth = releases
 
     with shop.sit_at("deploy_rollback", "demo", third) as keyboard:
-        shown = keyboard.read_until("Take them back? [y/N]")
+        shown = keyboard.read_until("Reverse them? [y/N]")
         keyboard.type("n\n")
         assert keyboard.end() == 1
 
-    assert "catalogue.0005_no_blurb, to be taken back" in shown
+    assert "catalogue.0005_no_blurb, to be reversed" in shown
     assert (shop.live, shop.applied()[-1]) == (fourth, "0005_no_blurb")
 
     with shop.sit_at("deploy_rollback", "demo", third) as keyboard:
-        keyboard.read_until("Take them back? [y/N]")
+        keyboard.read_until("Reverse them? [y/N]")
         keyboard.type("y\n")
         assert keyboard.end() == 0
 
@@ -258,7 +258,7 @@ def test_before_a_backup_is_put_back_one_is_asked(shop, releases):
     content, name = shop.content(), shop.backups()[-1]["name"]
 
     with shop.sit_at("deploy_restore", "demo", name) as keyboard:
-        shown = keyboard.read_until("Put it back, and lose that? [y/N]")
+        shown = keyboard.read_until("Restore it, and lose that? [y/N]")
         keyboard.type("\n")
         assert keyboard.end() == 1
 
@@ -291,9 +291,9 @@ def test_it_is_taken_back_in_the_database_that_the_release_had(shop, releases):
     assert (status, err) == (0, ""), out + err
     assert (
         f"local: warning: the database 'default' of {third} is another one: sqlite {shop.database};"
-        " that of the live release is sqlite ****, and what was written there is not seen any more."
+        " that of the live release is sqlite ****, and data written there will no longer be used."
         " Their ENV differs in BOOKSHOP_DATABASE."
-        " To go back with the code alone, deploy it anew: manage.py deploy --revision.\n"
+        " To go back with the code alone, deploy it again: manage.py deploy --revision.\n"
     ) in out
     assert (shop.applied()[-1], shop.applied(other)[-1]) == ("0004_grade", "0005_no_blurb")
     assert shop.live == third
@@ -318,10 +318,10 @@ def test_what_cannot_be_taken_back_is_refused_with_its_name(shop, releases):
 
     assert status == 1, out
     assert err == (
-        f"CommandError: {fourth} cannot do with the database as it is, and this cannot be taken back:"
+        f"CommandError: {fourth} cannot use the database as it is, and this cannot be reversed:"
         " catalogue.0006_for_ever: Raw SQL operation: UPDATE catalogue_book SET year = year.\n"
-        "Deploy code that can; or put back a backup of before: manage.py deploy_restore demo.\n"
-        f"To bear the errors: manage.py deploy_rollback demo {fourth} --keep-migrations.\n"
+        "Deploy code that can; or restore an earlier backup: manage.py deploy_restore demo.\n"
+        f"To accept the errors: manage.py deploy_rollback demo {fourth} --keep-migrations.\n"
         f"Nothing changed: the host serves {live}, as before.\n"
     )
     assert shop.live == live
@@ -346,10 +346,10 @@ def test_what_could_not_be_taken_back_is_as_it_was(shop):
 
     assert status == 1, out
     assert err.startswith(
-        "CommandError: local: could not take back catalogue.0007_memo: ZeroDivisionError: division by zero\n"
+        "CommandError: local: could not reverse catalogue.0007_memo: ZeroDivisionError: division by zero\n"
     )
     assert err.endswith(f"Nothing changed: the host serves {live}, as before.\n")
-    assert "taken back, and applied again" not in out
+    assert "reversed and applied again" not in out
     assert shop.applied()[-1] == "0007_memo"
     shop.check()
 
@@ -363,18 +363,18 @@ def test_what_was_taken_back_before_is_told(shop):
     shop.deploy("--allow-breaking")
     live = shop.live
     in_vain = (
-        f"The host serves {live}, as before. These were taken back and applied again: catalogue.0008_note;"
-        " what only they had a place for is lost.\n"
+        f"The host serves {live}, as before. These were reversed and applied again: catalogue.0008_note;"
+        " data that only they had room for, as in columns that they add, is lost.\n"
     )
 
     status, out, err = shop.rollback(earlier, "--reverse-migrations")
 
     assert (status, shop.live) == (1, live), out
     assert err.endswith(f"\n{in_vain}")
-    assert "local: warning: taken back, and applied again: catalogue.0008_note. What only" in out
+    assert "local: warning: reversed and applied again: catalogue.0008_note. Data that only" in out
 
     with shop.start("deploy_rollback", "demo", memo, "--reverse-migrations") as process:
-        while process.stdout.readline() != "local: take back catalogue.0008_note ...\n":
+        while process.stdout.readline() != "local: reverse catalogue.0008_note ...\n":
             pass
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
@@ -396,8 +396,8 @@ def test_of_a_part_that_was_applied_after_confirm_the_way_back_warns(shop):
     assert (status, err) == (0, ""), out
     assert live != earlier
     assert (
-        "A part of catalogue.0009_torn may have been applied, which nothing takes back in sqlite ****."
-        " Look at its tables, take that part back by hand or from a backup,"
+        "catalogue.0009_torn may be partly applied, and sqlite **** cannot roll that"
+        " back. Look at its tables, undo that part by hand or from a backup,"
     ) in out
     assert shop.ask("SELECT type FROM sqlite_master WHERE name = 'by_year'") == [("index",)]
     assert shop.applied()[-1] == "0008_note"
@@ -405,6 +405,6 @@ def test_of_a_part_that_was_applied_after_confirm_the_way_back_warns(shop):
     _, out, _ = shop.rollback(earlier)
 
     assert (
-        f"local: warning: a part of catalogue.0009_torn may have been applied after {live} was confirmed;"
-        f" whether {earlier} lives with that is not known. Look at the tables;"
+        f"local: warning: catalogue.0009_torn may be partly applied since {live} was confirmed;"
+        f" it is not known whether {earlier} works with that. Look at the tables;"
     ) in out

@@ -284,7 +284,7 @@ def _ignored_by_vcs(
     beyond = tuple(name for name in lacking if _is_beyond(project.source, name))
     reasons = {
         "the VCS ignores": ignored_files(project.source, [name for name in lacking if name not in beyond]),
-        "lies outside of its repository": beyond,
+        "is outside its repository": beyond,
     }
     return tuple(
         f"The revision lacks what {reason}, which a deployment without --revision has:"

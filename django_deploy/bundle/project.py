@@ -37,7 +37,7 @@ def find_project(settings_module: str, distributions: Iterable[Distribution]) ->
         levels = settings_module.count(".") + (file.name == "__init__.py")
         raise BundleError(
             f"The settings module {settings_module} ({file}) belongs to no installed distribution,"
-            " and no manage.py lies beside it.",
+            " and there is no manage.py next to it.",
             remedy=propose_packaging(file.parents[levels], settings_module.partition(".")[0]),
         )
     return owner

@@ -75,7 +75,7 @@ def _download_newest(name: Tool, platform: HostPlatform, sources: Sources, folde
     except IndexFailure as error:
         raise BundleError(
             f"{name} cannot be fetched: {error}.",
-            remedy=f"Install {name} on the host, or mend the connection.",
+            remedy=f"Install {name} on the host, or fix the connection.",
         ) from None
     finally:
         index.close()

@@ -236,5 +236,5 @@ def _missing(lacking: Mapping[Pin, _Found], platform: HostPlatform) -> BundleErr
         "wheels are built from sdists."
     )
     if all(item.has_failed for item in lacking.values()):
-        remedy = "Mend the index or the way to it, and deploy again: what was fetched is kept."
+        remedy = "Fix the index or the connection to it, and deploy again: what was fetched is kept."
     return BundleError(f"There is no file of these distributions for {platform}:\n{lines}", remedy=remedy)

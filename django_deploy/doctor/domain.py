@@ -39,7 +39,7 @@ def check_name(domain: str, addresses: Collection[str]) -> Finding:
     if addresses and not set(found) & set(addresses):
         message = f"{domain} leads to {text}, and to none of the hosts ({', '.join(sorted(addresses))})"
         return warning(
-            "dns", message, "Right behind a load balancer or a CDN; else mend its A and AAAA records."
+            "dns", message, "Right behind a load balancer or a CDN; else fix its A and AAAA records."
         )
     return ok("dns", f"{domain} leads to {text}")
 
@@ -96,7 +96,7 @@ def _judge_days(domain: str, days: int) -> Finding:
     if days >= RENEWED_BEFORE:
         return ok("certificate", message)
     make = error if days < LATE_BEFORE else warning
-    return make("certificate", message, "Why was it not renewed? certbot renew, or the log of Caddy, tells.")
+    return make("certificate", message, "Why was it not renewed? Run certbot renew, or see the log of Caddy.")
 
 
 @contextmanager
@@ -129,9 +129,7 @@ def check_answer(domain: str, path: str, *, port: int = HTTPS) -> Finding:
     finally:
         connection.close()
     if status in (502, 504):
-        remedy = (
-            "The web server does not get through to the site: see what it logs (/var/log/nginx/error.log)."
-        )
+        remedy = "The web server does not reach the site: see what it logs (/var/log/nginx/error.log)."
         return error("answer", f"{address} answers with status {status}", remedy)
     if status == 400:
         return error("answer", f"{address} answers with status 400", f"Is {domain} in ALLOWED_HOSTS?")

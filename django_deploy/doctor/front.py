@@ -26,7 +26,7 @@ def check_permissions(subject: Subject) -> Finding:
     if server is None:
         name = subject.target.web or "nginx or Caddy"
         return not_checked("permissions", f"no {name} is seen running on this host")
-    who = f"{server['user']}, as whom {server['name']} runs,"
+    who = f"{server['user']}, the user of {server['name']},"
     hindrances = [part for part in subject.examination["way"] if not may_pass(server, part)]
     if not hindrances:
         what = "the sockets and static files" if subject.target.web else "the sockets"
@@ -79,7 +79,7 @@ def check_web_server(subject: Subject) -> Finding:
         message = f"{subject.target.web}, which WEB names, is not on this host; {name} is"
         return error("web server", message, f"manage.py deploy_setup {subject.target.name} installs it.")
     if trouble := _complaint(found["lines"]):
-        remedy = f"Mend it there, then as root: {_test_command(name)} && systemctl reload {name}"
+        remedy = f"Fix it there, then as root: {_test_command(name)} && systemctl reload {name}"
         return error("web server", f"{name} refuses its configuration: {trouble}", remedy)
     if _running_server(subject) is None:
         remedy = f"On the host, as root: systemctl start {name}; journalctl --unit {name} says why it ended."
@@ -103,7 +103,7 @@ def _not_named(subject: Subject, name: str, link: str) -> Finding:
     remedy = f"Where it passes requests on, say: {_directive(name, link)}"
     if subject.target.web != name:
         return warning("web server", message, remedy)
-    remedy = f"manage.py deploy_setup {subject.target.name} mends it. In a file of your own: {remedy}"
+    remedy = f"manage.py deploy_setup {subject.target.name} fixes it. In a file of your own: {remedy}"
     return error("web server", message, remedy)
 
 

@@ -24,18 +24,18 @@ def check_release(subject: Subject) -> Finding:
     facts, target = subject.facts, subject.target.name
     if facts["lock"]:
         by = facts["lock"].get("by", "somebody")
-        return warning("release", f"{by} deploys just now", "Look again when that has ended.")
+        return warning("release", f"{by} is deploying now", "Look again when that has finished.")
     if facts["unfinished"]:
         if facts["transaction"]["phase"] == CONFIRM:
-            message = f"{subject.live} is live, and what ran before it was left, cut off at the very end"
-            return warning("release", message, f"The next one clears it: manage.py deploy {target}")
-        message = f"a deployment of {facts['transaction']['release']} was cut off"
-        return error("release", message, f"The next one mends it: manage.py deploy {target}")
+            message = f"{subject.live} is live, but its deployment was interrupted at the very end"
+            return warning("release", message, f"The next one clears what is left: manage.py deploy {target}")
+        message = f"a deployment of {facts['transaction']['release']} was interrupted"
+        return error("release", message, f"The next one fixes it: manage.py deploy {target}")
     if subject.live is None:
         return warning("release", "nothing is live yet", f"manage.py deploy {target}")
     if not facts["linked"]:
-        message = f"{subject.target.root}: current, or a socket in run, is no link of ours"
-        return error("release", message, f"The next deployment mends it: manage.py deploy {target}")
+        message = f"{subject.target.root}: current, or a socket in run, is not a link that django-deploy made"
+        return error("release", message, f"The next deployment fixes it: manage.py deploy {target}")
     if facts["deferred"]:
         message = f"{subject.live} is live, and migrations wait: {', '.join(facts['deferred'])}"
         return warning("release", message, f"manage.py deploy {target}")
@@ -74,7 +74,7 @@ def _database_remedy(entry: Mapping[str, str]) -> str:
     if entry["error"].endswith("has no tables"):
         return "Is it the right one? The settings and ENV say which; migrate makes the tables, empty ones."
     if entry["error"].endswith("cannot be written"):
-        return "SQLite writes to the file and beside it: both must belong to whom the site runs as."
+        return "SQLite writes to the file and next to it: both must belong to the user that the site runs as."
     if entry["vendor"] == "sqlite":
         return "Where did the file go? migrate makes a new one, and an empty one."
     return "Does the server run, and do name, port, user and password in the settings and ENV still hold?"

@@ -41,7 +41,7 @@ def check_disk(subject: Subject) -> Finding:
     """Every file system that the site writes to, ROOT's first."""
     disks = subject.examination["disks"]
     if not disks:
-        return not_checked("disk", "the host does not tell what is free")
+        return not_checked("disk", "the host does not say what is free")
     found = [_judge_disk(disk, is_root=number == 0) for number, disk in enumerate(disks)]
     for make in (error, warning):
         if bad := [(path, text) for kind, path, text in found if kind is make]:
@@ -71,11 +71,11 @@ def _judge_disk(disk: Mapping[str, Any], *, is_root: bool) -> tuple[Any, str, st
 
 def _disk_remedy(path: str, text: str) -> str:
     if text == "mounted read-only":
-        return "Linux does that after an error of the disk: look at dmesg there, and have it looked at."
+        return "Linux does that after an error of the disk: look at dmesg there, and have it checked."
     if "inodes" in text:
         return f"On the host: du -x --inodes -d1 {quote(path)} | sort -n shows where the many files are."
     return (
-        f"On the host: du -xhd1 {quote(path)} | sort -h shows what takes the room. A lower KEEP_RELEASES"
+        f"On the host: du -xhd1 {quote(path)} | sort -h shows what takes up the space. A lower KEEP_RELEASES"
         " keeps fewer releases; journalctl --vacuum-size=200M, as root, shortens the journal."
     )
 
@@ -86,7 +86,7 @@ def check_folders(subject: Subject) -> Finding:
     if obstacle:
         return error("folders", obstacle["message"], obstacle["remedy"])
     if subject.facts["cleanup_failed"]:
-        remedy = f"Look whose it is: ls -la {quote(str(subject.target.root))}/releases"
+        remedy = f"See who owns it: ls -la {quote(str(subject.target.root))}/releases"
         return warning("folders", f"could not be cleared: {subject.facts['cleanup_failed']}", remedy)
     return ok("folders", f"{subject.target.root} can be written by {subject.facts['user']}")
 
@@ -155,7 +155,7 @@ def check_index(subject: Subject) -> Finding:
         )
         return error("index", f"{address} does not answer there: {answer['error']}", remedy)
     if status in (401, 403):
-        remedy = "Mend user and password in INDEX_URL."
+        remedy = "Fix user and password in INDEX_URL."
         return error("index", f"{address} refuses us there: status {status}", remedy)
     if status == 404:
         remedy = "Is INDEX_URL the address of a simple index (…/simple/)?"

@@ -98,8 +98,8 @@ def judge_report(report: list[dict[str, Any]]) -> Finding:
 def _describe(entry: Mapping[str, Any]) -> str:
     fixes = [version for flaw in entry["vulns"] for version in flaw.get("fix_versions", ())]
     ids = listed([_cve(flaw) for flaw in entry["vulns"]], FLAWS_SHOWN)
-    mended = f", mended in {', '.join(dict.fromkeys(fixes))}" if fixes else ""
-    return f"{entry['name']} {entry['version']} has {ids}{mended}"
+    fixed = f", fixed in {', '.join(dict.fromkeys(fixes))}" if fixes else ""
+    return f"{entry['name']} {entry['version']} has {ids}{fixed}"
 
 
 def _cve(flaw: Mapping[str, Any]) -> str:

@@ -288,7 +288,7 @@ class Program:
     def _restore_backup(self, message: dict[str, Any]) -> dict[str, Any]:
         """``backup``, ``target``, ``by``, ``keep``. Gives the name of the one made first, ``safe``."""
         transaction = self._open_transaction()
-        self._lock.show_phase("putting back a backup")
+        self._lock.show_phase("restoring a backup")
         return restoration.restore_backup(transaction.context, message)
 
     def _preflight(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -327,7 +327,7 @@ class Program:
     def _reverse(self, message: dict[str, Any]) -> dict[str, Any]:
         """``backup``. Takes back what ``plan_rollback`` has found."""
         transaction = self._open_transaction()
-        self._lock.show_phase("taking back migrations")
+        self._lock.show_phase("reversing migrations")
         return transaction.reverse(message)
 
     def _step(self, message: dict[str, Any]) -> dict[str, Any]:

@@ -213,7 +213,7 @@ class Backups:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except FileExistsError:
-            why = f"no backup is possible: {self.folder} is no folder"
+            why = f"no backup is possible: {self.folder} is not a folder"
             raise Failure(type, why, "Move away what is there.") from None
 
     def _has_dump(self, name: str) -> bool:
@@ -317,7 +317,7 @@ def _described(reply: dict[str, Any]) -> dict[str, Any]:
 def _check(reply: dict[str, Any], place: str, type: str = "BackupFailed") -> None:
     if reply["ok"]:
         return
-    what = "the backup" if type == "BackupFailed" else "putting back"
+    what = "the backup" if type == "BackupFailed" else "the restore"
     lines = str(reply["error"]).splitlines()
     raise Failure(
         type,
@@ -329,7 +329,7 @@ def _check(reply: dict[str, Any], place: str, type: str = "BackupFailed") -> Non
 
 
 def _remedy(reply: dict[str, Any]) -> str:
-    return reply.get("remedy") or "Mend it and deploy again."
+    return reply.get("remedy") or "Fix it and deploy again."
 
 
 def seal(file: Path) -> str:

@@ -34,6 +34,6 @@ class Context:
         except OSError as error:
             self.link.report(
                 "warning",
-                message=f"{what} something could not be written down: {error}",
-                remedy="Look at the host's disk. The next deployment puts it right.",
+                message=f"{what} something could not be recorded: {error}",
+                remedy="Look at the host's disk. The next deployment corrects it.",
             )

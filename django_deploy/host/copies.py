@@ -37,8 +37,8 @@ PATIENCE = 20.0
 #: Seconds between two looks at whether a deployment is under way.
 LOOK_INTERVAL = 1.0
 
-#: What a deployment does when it changes databases, as its lock says it.
-CHANGES_DATABASE = re.compile(r"running .*migrat|putting back|taking back|reverting")
+#: What a deployment does when it changes databases, as its lock says it; the last two in earlier versions.
+CHANGES_DATABASE = re.compile(r"running .*migrat|restoring|reversing|reverting|putting back|taking back")
 
 
 class Copies:
@@ -178,7 +178,7 @@ class Copies:
         raise Failure(
             "CopyFailed",
             f"no copy of the database could be made: {lines[0]}",
-            remedy or "Mend it, and give the command again.",
+            remedy or "Fix it, and run the command again.",
             lines=lines[1:] or reply.get("written", []),
         )
 
@@ -223,8 +223,8 @@ class Copies:
             except BlockingIOError:
                 self._link.stop_if_lost()
             if time.monotonic() > give_up:
-                message = "somebody else fetches a database there just now"
-                raise Failure("CopyFailed", message, "Give the command again when that copy is made.")
+                message = "somebody else is fetching a database there now"
+                raise Failure("CopyFailed", message, "Run the command again when that copy is made.")
             time.sleep(0.1)
 
     def _sweep(self) -> None:
@@ -313,8 +313,8 @@ class _Stop(threading.Event):
     def failure(self) -> Failure:
         return Failure(
             "CopyFailed",
-            f"the copy was given up, as the database is wanted: {describe(self._holder or {})}",
-            "Give the command again when that is done; or fetch a backup, which needs nothing of the"
+            f"the copy was stopped because the database is needed: {describe(self._holder or {})}",
+            "Run the command again when that is done; or fetch a backup, which needs nothing of the"
             " database: --backup.",
         )
 

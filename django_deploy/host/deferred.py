@@ -43,7 +43,7 @@ class DeferredMigrations:
         except Failure as failure:
             self._applied = failure.details.get("applied", self._applied)
             if torn := failure.details.get("torn"):
-                with self._context.tidying("a part of a migration may have been applied, but"):
+                with self._context.tidying("a migration may be partly applied, but"):
                     self._live.tear(torn)
             raise
         finally:

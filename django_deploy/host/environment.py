@@ -112,8 +112,8 @@ def _read(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        remedy = "Put it right on the host, or delete it and set the variables again with deploy_env."
+        remedy = "Correct it on the host, or delete it and set the variables again with deploy_env."
         raise Failure("HostUnfit", f"{path} cannot be read: {error}", remedy) from None
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
-        raise Failure("HostUnfit", f"{path} is no object of texts", "Put it right on the host.")
+        raise Failure("HostUnfit", f"{path} is not a JSON object of strings", "Correct it on the host.")
     return values

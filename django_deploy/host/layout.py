@@ -29,7 +29,7 @@ PREPARING, READY, LIVE, RETIRED, RENEWED, FAILED = STATES = (
 RESERVED_FILES, RESERVED_BYTES = 8, 16384
 
 #: What to do about a disk that Linux does not write to any more.
-READ_ONLY_REMEDY = "The host's disk is mounted read-only, as after an error of the disk: have it looked at."
+READ_ONLY_REMEDY = "The host's disk is mounted read-only, as after an error of the disk: have it checked."
 
 #: A release id: UTC time chosen by the deployer, and the start of the release's fingerprint.
 RELEASE_ID = re.compile(

@@ -36,7 +36,7 @@ class Media:
             )
         self.folder = Path(os.path.realpath(told))
         if not self.folder.is_dir():
-            raise Failure("MediaFailed", f"{told} is no folder", "No visitor has uploaded anything yet?")
+            raise Failure("MediaFailed", f"{told} is not a folder", "No visitor has uploaded anything yet?")
         self._left_out: list[str] = []
         self._unreadable: list[str] = []
         self._files = self._walk()

@@ -39,7 +39,7 @@ class Planned:
 
     ``early`` are the migrations that are applied before the switch; ``now`` are those of them that have to be
     named for that, as they bring the others along. ``deferred`` are applied after confirm. ``is_lossy`` says
-    that one of them takes something away, or does what nobody can look into. When one of ``torn`` fails, a
+    that one of them removes something, or has an unknown effect. When one of ``torn`` fails, a
     part of it may stay.
     """
 
@@ -91,8 +91,8 @@ class Planned:
         if failed in self.torn:
             failure.details["torn"] = [failed]
             failure.remedy = (
-                f"A part of {failed} may have been applied, which nothing takes back in {self.place}. Look at"
-                f" its tables, take that part back by hand or from a backup, and deploy again."
+                f"{failed} may be partly applied, and {self.place} cannot roll that back."
+                f" Look at its tables, undo that part by hand or from a backup, and deploy again."
             )
 
 
@@ -152,7 +152,7 @@ class Migrations:
             except Failure as failure:
                 reply = {"ok": False, "error": failure.message}
             if not reply["ok"]:
-                text = f"whether the release fits to the database is not known: {reply['error']}"
+                text = f"it is not known whether the release fits the database: {reply['error']}"
                 self._link.report("warning", message=text, remedy="")
             elif reply["plan"]:
                 plans.append((command, {**reply["plan"], "ahead": []}))
@@ -171,7 +171,7 @@ class Migrations:
         else:
             # Nothing may be borne that nobody knows: whose database it is, and what a backup is to have.
             message = f"the migrations cannot be planned: {reply['error']}"
-            raise Failure("MigrationsRefused", message, "Mend it and deploy again.")
+            raise Failure("MigrationsRefused", message, "Fix it and deploy again.")
 
     def _judge(self, plans: Sequence[tuple[list[str], dict[str, Any]]]) -> dict[str, Any]:
         policy = self._message["policy"]
@@ -266,7 +266,7 @@ class Migrations:
             )
 
     def _warn_of(self, opaque: Sequence[str]) -> None:
-        message = f"nobody can tell whether the live release bears these migrations: {'; '.join(opaque)}"
+        message = f"it is unknown whether these migrations break the live release: {'; '.join(opaque)}"
         self._link.report("warning", message=message, remedy="Read them before you deploy.")
 
     # Running
@@ -350,11 +350,11 @@ def _refuse(refusals: Sequence[Refusal], policy: str) -> None:
     if policy == REFUSE:
         remedies.append('What is not needed any more goes after the switch with "MIGRATIONS": "phased".')
     remedies.append(
-        "To bear the errors that the live release shows until the switch: deploy --allow-breaking."
+        "To accept the errors that the live release shows until the switch: deploy --allow-breaking."
     )
     raise Failure(
         "MigrationsRefused",
-        "the release that is live could not go on while these migrations are applied",
+        "these migrations would break the live release",
         "\n".join(remedies),
         lines=[line for refusal in refusals for line in refusal.lines()],
         operations=[

@@ -91,7 +91,7 @@ class Rehearsal:
         migrations = Migrations(self._layout, self._link, steps.keep_open, message["target"])
         migrations.plan(lambda request: steps.ask(request, PREFLIGHT_TIMEOUT), message)
         for command, why in migrations.unplanned.items():
-            text = f"what {' '.join(command)} would do is not known: {why}"
+            text = f"it is not known what {' '.join(command)} would do: {why}"
             remedy = "The deployment asks again when its turn comes, and ends there if it gets no answer."
             self._link.report("warning", message=text, remedy=remedy)
 
@@ -125,6 +125,6 @@ def _take(descriptor: int, patience: float) -> None:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= until:
-                what = "another deploy --plan, or deploy that will ask, is at work there"
+                what = "another deploy --plan, or a deploy that will ask, is running there"
                 raise Failure("Locked", what, "Try again in a minute.") from None
         time.sleep(0.1)

@@ -31,11 +31,11 @@ _MACHINERY = re.compile(
 
 #: What to do about a template that Django cannot read.
 TEMPLATE_REMEDY = (
-    "Mend them and deploy again. If they are for something else than Django, say SILENCED_SYSTEM_CHECKS ="
+    "Fix them and deploy again. If they are for something else than Django, say SILENCED_SYSTEM_CHECKS ="
     ' ["deploy.W004"].'
 )
 
-MEND = "Mend it and deploy again."
+FIX = "Fix it and deploy again."
 
 
 class ReleaseSteps:
@@ -165,9 +165,9 @@ class ReleaseSteps:
         )
         remedy = "It was ended with all that it had started. Give it a longer TIMEOUT in STEPS, or None."
         lines = failure.details.get("lines", [])
-        return self._failure(why, lines, failure.details, remedy if is_late else MEND)
+        return self._failure(why, lines, failure.details, remedy if is_late else FIX)
 
-    def _failure(self, why: str, lines: list[str], details: dict[str, Any], remedy: str = MEND) -> Failure:
+    def _failure(self, why: str, lines: list[str], details: dict[str, Any], remedy: str = FIX) -> Failure:
         return Failure(
             "StepFailed",
             f"step {self.name!r} failed: {why}",

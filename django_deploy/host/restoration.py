@@ -31,7 +31,7 @@ def restore_backup(context: Context, message: dict[str, Any]) -> dict[str, Any]:
         safe = backups.make(
             context.steps.ask_until_lost,
             backup["alias"],
-            before=f"putting back {backup['name']}",
+            before=f"restoring {backup['name']}",
             target=message["target"],
             keep=message["keep"],
             spared=backup["name"],

@@ -85,7 +85,7 @@ class Serving:
         after = f" within {times[name]:g} s" if name in times else ""
         self._link.report(
             "warning",
-            message=f"process {name!r} of {id} did not stop{after} and was killed: what it was at is lost",
+            message=f"process {name!r} of {id} did not stop{after} and was killed: what it was doing is lost",
             remedy="Give it a longer STOP_TIMEOUT, or let it stop on SIGTERM.",
         )
 
@@ -187,8 +187,8 @@ class Serving:
         if aside := self._layout.put_aside(link):
             self._link.report(
                 "warning",
-                message=f"{link} was no link of ours: what was there is {aside} now",
-                remedy="Look what it is; nothing of the site's is in it.",
+                message=f"{link} was not made by django-deploy; it was renamed to {aside}",
+                remedy="Look at what it is; the site does not use it.",
             )
         self._layout.point(link, to)
 

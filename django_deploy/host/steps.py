@@ -45,7 +45,7 @@ REMEDIES = (
     ),
     (
         re.compile(r"\b(?:KeyError|ImproperlyConfigured): "),
-        "Mend it and deploy again. What settings read from the environment, the target's ENV gives them.",
+        "Fix it and deploy again. Settings that are read from the environment come from the target's ENV.",
     ),
 )
 
@@ -57,7 +57,7 @@ def suggest_remedy(lines: Sequence[str]) -> str:
             match = pattern.search(line)
             if match:
                 return remedy.format(*match.groups())
-    return "Mend it and deploy again."
+    return "Fix it and deploy again."
 
 
 _EFFECT: Shape = {

@@ -68,7 +68,7 @@ class Transaction:
     # Begin
 
     def begin(self, expect_live: Optional[str]) -> dict[str, Any]:
-        """Mend what a killed program left, then check that the host is as the plan saw it."""
+        """Fix what a killed program left, then check that the host is as the plan saw it."""
         self._recover()
         live = self._layout.live()
         if live != expect_live:
@@ -288,9 +288,9 @@ class Transaction:
         if live and (names := ", ".join(self._layout.release(live).begun)):
             self._link.report(
                 "warning",
-                message=f"a part of {names} may have been applied after {live} was confirmed; whether"
-                f" {release.id} lives with that is not known",
-                remedy="Look at the tables; take that part back by hand or with a backup: deploy_restore.",
+                message=f"{names} may be partly applied since {live} was confirmed; it"
+                f" is not known whether {release.id} works with that",
+                remedy="Look at the tables; undo that part by hand or with a backup: deploy_restore.",
             )
 
     def _check_that_it_starts(self, release: Release) -> None:
@@ -305,7 +305,7 @@ class Transaction:
         """Take back what was planned; from here on, undoing applies it again."""
         self._link.stop_if_lost()
         if self._way_back is None or self._migrations is None:
-            raise Failure("BadRequest", "nothing was planned to be taken back")
+            raise Failure("BadRequest", "no migrations were planned to be reversed")
         self._journal.note(self._journal.phase, reversed=self._way_back.moves())
         try:
             names = self._way_back.reverse(self._migrations, message["backup"])
@@ -327,7 +327,10 @@ class Transaction:
             failure.remedy = f"On the host: {live.path / 'manage.py'} migrate"
             return failure
         if names:
-            message = f"taken back, and applied again: {names}. What only they had a place for is lost"
+            message = (
+                f"reversed and applied again: {names}. Data that only they had room for, as in columns that"
+                " they add, is lost"
+            )
             self._link.report("warning", message=message, remedy="A backup may have it: deploy_restore.")
         return None
 

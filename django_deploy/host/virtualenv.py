@@ -195,7 +195,7 @@ def _install_remedy(output: str) -> str:
         return "It builds some wheels itself: for that it needs a compiler and the headers of its Python."
     if "no module named" in text and "venv" in text:
         return "The host's Python lacks its venv module: install it, or set INSTALLER to 'uv'."
-    return "The lines above say why. Mend it and deploy again."
+    return "The lines above say why. Fix it and deploy again."
 
 
 def verify(release: Release, expected: Mapping[str, Sequence[str]]) -> None:
@@ -325,4 +325,4 @@ def describe_python(python: str) -> dict[str, Any]:
     try:
         return decode(lines[-1].encode())
     except ProtocolError:
-        return {"error": f"{python} is no Python: {lines[-1][:200]}"}
+        return {"error": f"{python} is not Python: {lines[-1][:200]}"}

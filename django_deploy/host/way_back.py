@@ -79,9 +79,9 @@ class Reversal:
         if failed in self.torn:
             failure.details["torn"] = [failed]
             failure.remedy = (
-                f"A part of {failed} may have been taken back, which nothing applies again in {self.place}."
-                " Look at its tables, apply that part again by hand or put back a backup, and roll back"
-                " again."
+                f"{failed} may be partly reversed, and {self.place} cannot undo that. Look"
+                " at its tables, apply that part again by hand or restore a backup,"
+                " and roll back again."
             )
 
 
@@ -136,8 +136,8 @@ class WayBack:
         self._link.report(
             "warning",
             message=f"the database {database!r} of {self._release.id} is another one: {own.place}; that of"
-            f" the live release is {other.place}, and what was written there is not seen any more",
-            remedy=f"{why}To go back with the code alone, deploy it anew: manage.py deploy --revision.",
+            f" the live release is {other.place}, and data written there will no longer be used",
+            remedy=f"{why}To go back with the code alone, deploy it again: manage.py deploy --revision.",
         )
 
     def _look_at(self, reversal: Reversal, files: Files, ask: Ask) -> None:
@@ -160,8 +160,8 @@ class WayBack:
         release, other = files.elsewhere
         own = self._release.id
         return (
-            f"{release}, which has the files, uses {other}, and {own} uses {place}: take it back there by"
-            f" hand, or deploy the code of {own} anew"
+            f"{release}, which has the files, uses {other}, and {own} uses {place}: reverse it there"
+            f" by hand, or deploy the code of {own} again"
         )
 
     def _losses(self, reversal: Reversal) -> list[dict[str, Any]]:
@@ -194,7 +194,7 @@ class WayBack:
         ]
         if opaque:
             message = (
-                f"nobody can tell whether {self._release.id} lives with what these did: {'; '.join(opaque)}"
+                f"it is not known whether {self._release.id} works with what these did: {'; '.join(opaque)}"
             )
             self._link.report("warning", message=message, remedy="")
 
@@ -321,7 +321,7 @@ class WayBack:
             return ask(request, timeout, self._link.lost)
 
         if backup is not None:
-            before = f"taking back {', '.join(reversal.needed[:3])}"
+            before = f"reversing {', '.join(reversal.needed[:3])}"
             migrations.dump(ask_until_lost, reversal.database, before, backup["keep"])
 
     def moves(self) -> list[dict[str, Any]]:
@@ -348,7 +348,7 @@ class WayBack:
                         self._move(ask, database, names, backwards=False)
             except (Failure, OSError) as error:
                 left = ", ".join(self._look_again(owner, database, names))
-                raise Failure("StepFailed", f"taken back, and not applied again: {left}: {error}") from None
+                raise Failure("StepFailed", f"reversed, and not applied again: {left}: {error}") from None
             applied += names
         return applied
 
@@ -361,10 +361,10 @@ class WayBack:
             return list(names)
 
     def _move(self, ask: Ask, database: str, names: Sequence[str], *, backwards: bool) -> None:
-        step = f"{'take back' if backwards else 'apply again'} {', '.join(names)}"
+        step = f"{'reverse' if backwards else 'apply again'} {', '.join(names)}"
         self._link.report("step.started", step=step)
         request = {"do": "move", "database": database, "migrations": list(names), "backwards": backwards}
-        remedy = "Mend it, and roll back again."
+        remedy = "Fix it, and roll back again."
         try:
             reply = ask(request, None)
         except Failure as failure:

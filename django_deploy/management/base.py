@@ -98,7 +98,7 @@ class DeployCommand(ColoredCommand):
         parser.add_argument(
             "--skip-unreachable",
             action="store_true",
-            help="Go on without hosts at whose address nothing answers.",
+            help="Continue without hosts at whose address nothing answers.",
         )
         self.add_wait_argument(parser)
 
@@ -275,7 +275,7 @@ def _seconds(wait: float) -> float:
 
 
 def _reference(error: DeployError, argv: Sequence[str]) -> str:
-    """Its id, the phase that it ended, and what to type once it is mended, if it does not say so itself."""
+    """Its id, the phase that it ended, and what to type once it is fixed, if it does not say so itself."""
     phase = f" in phase {error.phase}" if error.phase else ""
     has_words = "manage.py" in str(error) or error.exit_status != DeployError.exit_status
     again = shlex.join([Path(argv[0]).name, *argv[1:]]) if phase and not has_words else ""

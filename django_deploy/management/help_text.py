@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 #: Instead of a dozen lines that every command of Django's has.
-COMMON = "Beside Django's own: --settings, --verbosity, --traceback, --no-color …"
+COMMON = "Besides Django's own: --settings, --verbosity, --traceback, --no-color …"
 
 
 def with_examples(examples: str, *, are_mixed: bool = True) -> Callable[..., CommandParser]:

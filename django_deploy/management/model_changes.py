@@ -26,7 +26,7 @@ def check() -> None:
     except Exception as error:  # a migration is a module, and may raise anything at all
         is_told = isinstance(error, (BadMigrationError, NodeNotFoundError))
         why = str(error) if is_told else f"{type(error).__name__}: {error}"
-        remedy = "Mend it. All of the traceback: manage.py showmigrations"
+        remedy = "Fix it. All of the traceback: manage.py showmigrations"
         raise DeployError(f"The migrations cannot be loaded: {why}", remedy=remedy) from None
     labels -= {label for label in labels & loader.unmigrated_apps if not _has_tables(label)}
     for app, names in loader.detect_conflicts().items():

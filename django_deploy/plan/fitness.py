@@ -82,7 +82,7 @@ def problems_of(
         distributions = bundle.distributions
         needs = "; ".join(f"{name} {distributions[name]}: {wanted}" for name, wanted in bundle.refused)
         remedy = "Name another interpreter in PYTHON, or install versions here that this one can run."
-        return [HostError(host.name, f"Python {version} there is not right for {needs}.", remedy=remedy)]
+        return [HostError(host.name, f"Python {version} on the host does not fit {needs}.", remedy=remedy)]
     if bundle.missing and not bundle.added:
         needs = ", ".join(f"{name} (for {requirer})" for requirer, name in bundle.missing)
         remedy = "Install them here and name them in INCLUDE, or unset STRICT_ENVIRONMENT."

@@ -181,9 +181,7 @@ def _step_line(step: Step) -> str:
 def _backup_lines(target: Target) -> list[str]:
     if not target.backup or not any(step.is_migration for step in target.steps):
         return []
-    when = {"contract": " takes something away, or does what nobody can look into"}.get(
-        str(target.backup), " is pending"
-    )
+    when = {"contract": " removes something, or has an unknown effect"}.get(str(target.backup), " is pending")
     return [
         f"  backup: of each database for which a migration{when}, ahead of it; {target.keep_backups} are kept"
     ]

@@ -166,7 +166,7 @@ def web_piece(
 
 
 def _still_sound(server: Server) -> str:
-    """What was refused before is no fault of ours, and not ours to mend."""
+    """What was refused before is no fault of ours, and not ours to fix."""
     message = f"{server.name} refuses its own configuration already, before anything is changed in it."
     return f"judge || stop {quote(message)}"
 
@@ -195,7 +195,7 @@ go_on() {{
 }}
 if ! go_on; then
     journalctl --unit {name} --lines 10 --output cat --no-pager
-    (give_up '{name} does not go on with this configuration') || true
+    (give_up '{name} does not work with this configuration') || true
     go_on || true
     exit 1
 fi"""
@@ -214,6 +214,6 @@ def _may_enter(site: Site, server: Server) -> str:
     return f"""\
 for folder in {" ".join(_entered(site))}; do
     as {server.user} test -x "$folder" ||
-        stop "{server.user}, as whom {server.name} runs, cannot enter $folder. See which part of the way" \
+        stop "{server.user}, the user of {server.name}, cannot enter $folder. See which part of the way" \
             "lacks an x: namei -m $folder; and as root, for that: chmod o+x"
 done"""

@@ -67,18 +67,18 @@ def _files_in_the_way(site: Site, facts: Facts) -> Iterator[tuple[str, str]]:
     links = {str(link): file for link, file in site_links(site).items()}
     for path in sorted(facts.occupied & {*links}):
         yield (
-            f"{path} is somebody's, and no link to {links[path]}.",
-            f"Move it away, as root: mv {path} {links[path]}.own. To go on with it, leave out WEB.",
+            f"{path} was made by somebody else, and is not a link to {links[path]}.",
+            f"Move it away, as root: mv {path} {links[path]}.own. To keep using it, leave out WEB.",
         )
     for path in sorted(facts.occupied - {*links}):
         yield (
-            f"{path} is somebody's, and a file that TLS names would be put there.",
+            f"{path} was made by somebody else, and a file that TLS names would be put there.",
             f'Have TLS name that one, "host:{path}"; or move it away, as root: mv {path} {path}.own',
         )
     for file in sorted(facts.others - facts.occupied):
         yield (
             f"{file} has {site.web} serve {site.domain} already, and is not of {site.root}.",
-            "Take the name out of it there, or choose another DOMAIN. To go on with it, leave out WEB.",
+            "Take the name out of it there, or choose another DOMAIN. To keep using it, leave out WEB.",
         )
 
 

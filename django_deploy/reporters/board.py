@@ -168,7 +168,7 @@ class Board:
     def _take_step(self, event: Event) -> None:
         step = str(event.fields.get("step", "?"))
         name = step.split(" ")[0]
-        is_command = not step.startswith(("take back ", "apply again "))  # a reversal is a phase of its own
+        is_command = not step.startswith(("reverse ", "apply again "))  # a reversal is a phase of its own
         if is_command and name not in self.steps:
             self.steps.append(name)
             self.notes["steps"] = ", ".join(self.steps)

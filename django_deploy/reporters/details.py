@@ -37,7 +37,7 @@ def _migration_lines(event: Event) -> Iterator[str]:
 def _reversal_lines(event: Event) -> Iterator[str]:
     """Of ``reversal.planned``: what is taken back, why, and what that loses; what stays."""
     for migration in event.fields.get("migrations", ()):
-        yield f"  {migration.get('name')}, to be taken back"
+        yield f"  {migration.get('name')}, to be reversed"
         for reason in migration.get("reasons", ()):
             yield f"    as it {reason}"
         for loss in migration.get("losses", ()):
@@ -51,7 +51,7 @@ def _reversal_lines(event: Event) -> Iterator[str]:
 
 def _operation_lines(operation: Mapping[str, Any]) -> Iterator[str]:
     does = "; ".join(operation.get("does", ())) or "leaves the database as it is"
-    ending = "" if operation.get("reversible") else "; cannot be taken back"
+    ending = "" if operation.get("reversible") else "; cannot be reversed"
     yield f"    {_SIGNS.get(operation.get('category', ''), '?')} {operation.get('words')}: {does}{ending}"
     if operation.get("hint"):
         yield f"      {operation['hint']}"

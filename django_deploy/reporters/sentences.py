@@ -70,7 +70,7 @@ def _outcome(words: _Words) -> str:
             if release
             else "The environment is noted for the first deployment"
         ),
-        "restored": f"The backup is put back; {is_live}, as before ({words['seconds']})",
+        "restored": f"The backup is restored; {is_live}, as before ({words['seconds']})",
         "unchanged": f"Nothing to do: {is_live} already ({words['seconds']})",
         "declined": "Nothing was changed",
         "set up": f"Ready to be deployed to: set up {took}",
@@ -107,7 +107,7 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
     "plan.ready": lambda w: "planned",
     "setup.planned": lambda w: f"{count('part', w['to_do'])} missing",
     "lock.waiting": lambda w: f"waiting for another deployment to end: {w['holder']}",
-    "recovered": lambda w: f"mended what an earlier deployment left: {w['release']} {w['action']}",
+    "recovered": lambda w: f"cleaned up what an earlier deployment left: {w['release']} {w['action']}",
     "upload.progress": lambda w: f"sent {w['done']} of {w['total']}",
     "install.started": lambda w: (
         f"installing {count('distribution', w['distributions'])} with {w['installer']}"
@@ -119,14 +119,14 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
     "changes.found": lambda w: f"what else changes on {w['hosts']}:",
     "migrations.planned": lambda w: f"{count('migration', w['migrations'])} of {w['place']}",
     "reversal.planned": lambda w: (
-        f"{w['release']} lives with {w['place']} as it is"
+        f"{w['release']} works with {w['place']} as it is"
         if w["migrations"] == "0"
-        else f"{w['release']} cannot do with {w['place']} as it is"
+        else f"{w['release']} cannot use {w['place']} as it is"
     ),
     "backup.started": lambda w: f"backing up {w['place']}, at most about {w['bytes']} ...",
     "backup.finished": lambda w: f"backed up {w['place']}: {w['name']}, {w['bytes']}, in {w['seconds']}",
-    "restore.started": lambda w: f"putting back {w['name']} into {w['place']} ...",
-    "restore.finished": lambda w: f"put back {w['name']} in {w['seconds']}",
+    "restore.started": lambda w: f"restoring {w['name']} into {w['place']} ...",
+    "restore.finished": lambda w: f"restored {w['name']} in {w['seconds']}",
     "copy.started": lambda w: f"copying {w['place']}, at most about {w['bytes']} ...",
     "anonymize.started": lambda w: f"anonymizing the copy with {w['callable']} ...",
     "anonymize.finished": lambda w: f"anonymized the copy with {w['callable']} in {w['seconds']}",
@@ -144,7 +144,7 @@ _SENTENCES: Mapping[str, Callable[[_Words], str]] = {
     "switched": lambda w: f"serves {w['release']}",
     "confirmed": lambda w: f"confirmed {w['release']}",
     "interrupted": lambda w: (
-        "interrupted: every host reverts; Ctrl-C again leaves at once, and they revert alone"
+        "interrupted: every host reverts; press Ctrl-C again to exit at once; they revert by themselves"
     ),
     "reverted": lambda w: f"reverted: serves {w['live'] or 'nothing'}, as before",
     "pruned": lambda w: f"removed {count('old release', w['releases'])}",

@@ -31,7 +31,7 @@ ACTIONS = {
     "rollback": "Rolled back",
     "restart": "Restarted",
     "environment": "Environment changed",
-    "restore": "Backup put back",
+    "restore": "Backup restored",
     "migrate": "Migrations after the switch",
 }
 
@@ -49,7 +49,7 @@ class Change:
         if self.before is None or self.after is None:
             return "added" if self.before is None else "removed"
         if self.before == self.after:
-            return "built anew"
+            return "rebuilt"
         return {True: "downgraded", False: "upgraded", None: "changed"}[is_downgrade(self.before, self.after)]
 
 
@@ -136,7 +136,7 @@ def read_history() -> History:
 
 
 def _why_not_readable(folder: Path, error: OSError) -> str:
-    problem = f"The history in {folder} cannot be read by {_user(os.geteuid())}, as whom the site runs: "
+    problem = f"The history in {folder} cannot be read by {_user(os.geteuid())}, the user of the site: "
     problem += error.strerror or str(error)
     try:
         owner = _user(folder.stat().st_uid)

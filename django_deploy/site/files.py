@@ -27,7 +27,7 @@ class Misplaced:
     """A setting by which the site would write inside of its release, or nowhere: then ``path`` is None.
 
     ``setting`` is as Python writes it (``DATABASES["default"]["NAME"]``), ``loss`` is what would come of
-    it. ``variable`` is the environment variable that mends it and ``instead`` its value; ``lines`` are for
+    it. ``variable`` is the environment variable that fixes it and ``instead`` its value; ``lines`` are for
     the settings module, where it takes others.
     """
 
@@ -71,7 +71,7 @@ def _apart(found: Iterable[Misplaced]) -> Iterator[Misplaced]:
 
 
 def describe_misplaced(found: list[Misplaced]) -> list[str]:
-    """What is wrong, a line for each, and then the lines that mend it all."""
+    """What is wrong, a line for each, and then the lines that fix it all."""
     if not found:
         return []
     lines = [line for item in found for line in item.settings_lines()]

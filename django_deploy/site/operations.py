@@ -49,7 +49,7 @@ def judge_operation(
 
 def judge_reversal(operation: Operation) -> Judged:
     """An operation that is taken back: what that means for code that runs is anybody's guess."""
-    what = "takes back what the migration had done"
+    what = "undoes what the migration had done"
     return Judged(words(operation), _is_reversible(operation), (Effect(OPAQUE, what, is_needed=True),))
 
 
@@ -85,7 +85,7 @@ class Reading:
     def effects(self) -> Iterator[Effect]:
         read = _READERS.get(type(self.operation).__name__)
         if read is None or not type(self.operation).__module__.startswith("django."):
-            yield Effect(OPAQUE, "cannot be looked into", is_needed=True)
+            yield Effect(OPAQUE, "has an unknown effect", is_needed=True)
         else:
             yield from read(self)
 
@@ -238,8 +238,8 @@ class Reading:
         """Code that does not know the column cannot insert rows any more; reading goes on."""
         what = f"adds {table}.{column}, which has no default in the database, so that others cannot insert"
         remedy = (
-            "Give the new field a db_default, or let it be null, and make the migration anew: one more behind"
-            " it does not help."
+            "Give the new field a db_default, or let it be null, and recreate the migration: one more"
+            " after it does not help."
         )
         return Effect(CONTRACT, what, table, mark=column, is_needed=True, remedy=remedy)
 
@@ -422,9 +422,9 @@ class Reading:
     def run(self) -> Iterator[Effect]:
         is_here = router.allow_migrate(self.connection.alias, self.app_label, **self.operation.hints)
         if isinstance(self.operation, RunPython):
-            is_nothing, what = self.operation.code is RunPython.noop, "runs code that cannot be looked into"
+            is_nothing, what = self.operation.code is RunPython.noop, "runs code with an unknown effect"
         else:
-            is_nothing, what = not self.operation.sql, "runs SQL that cannot be looked into"
+            is_nothing, what = not self.operation.sql, "runs SQL with an unknown effect"
         if is_here and not is_nothing:
             yield Effect(OPAQUE, what, is_needed=True)
 

@@ -140,7 +140,7 @@ def _run(executor: MigrationExecutor, steps: list[tuple[Migration, bool]]) -> No
 
 def _tell(action: str, migration: Migration | None = None, fake: bool = False) -> None:
     if action in ("apply_success", "unapply_success"):
-        what = "Applied" if action == "apply_success" else "Took back"
+        what = "Applied" if action == "apply_success" else "Reversed"
         print(f"{what} {migration}", flush=True)
 
 
@@ -194,7 +194,7 @@ def _told(
     reading = Reading(operation, app_label, before, connection)
     tell = _LOSSES.get(type(operation).__name__)
     if tell is not _code and any(effect.category == OPAQUE for effect in reading.effects()):
-        return [("cannot be looked into", None)]
+        return [("has an unknown effect", None)]
     return (list(tell(reading)) if tell else []) or [("", None)]
 
 
@@ -292,7 +292,7 @@ def _code(reading: Reading) -> Iterator[Told]:
     is_python = isinstance(operation, RunPython)
     is_nothing = operation.reverse_code is RunPython.noop if is_python else not operation.reverse_sql
     if not is_nothing:
-        yield "runs code that cannot be looked into", None
+        yield "runs code with an unknown effect", None
 
 
 def _counted(

@@ -254,7 +254,7 @@ def _print_error(error: Exception, *, with_traceback: bool) -> None:
 def _short(error: Exception) -> str:
     text = "".join(traceback.format_exception_only(error)).strip()
     if isinstance(error, EOFError):
-        return f"{text}. The command asked a question, and nobody is there: tell it --noinput"
+        return f"{text}. The command asked a question, and nobody can answer: use --noinput"
     return text
 
 

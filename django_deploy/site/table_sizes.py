@@ -45,7 +45,7 @@ def _rounded(rows: int) -> str:
 
 
 _HINTS = {
-    ("postgresql", "rewrite"): "they are written anew, and meanwhile nobody can read or write the table",
+    ("postgresql", "rewrite"): "they are rewritten, and meanwhile nobody can read or write the table",
     ("postgresql", "scan"): "they are all read, and meanwhile nobody can read or write the table",
     (
         "postgresql",
@@ -53,5 +53,5 @@ _HINTS = {
     ): "nobody can write to it until the index is made (AddIndexConcurrently lets them)",
     ("mysql", "rewrite"): "the table is copied, and meanwhile nobody can write to it",
     ("mysql", "scan"): "the table is copied, and meanwhile nobody can write to it",
-    ("mysql", "index"): "the index is made beside those who write, and waits for their transactions",
+    ("mysql", "index"): "the index is made while others write, and waits for their transactions",
 }

@@ -106,7 +106,7 @@ class RootShell:
     def _password(self) -> str:
         password = self.prompts.password(self.host.name)
         if password is None:
-            message = f"sudo asks for the password of {self.host.user}, and there is nobody to ask"
+            message = f"sudo asks for the password of {self.host.user}, and there is no terminal to ask at"
             remedy = "Run it at a terminal, or log in as root: --login root"
             raise AdministrationRefused(self.host.name, message, remedy=remedy)
         return password

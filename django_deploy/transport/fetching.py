@@ -32,7 +32,7 @@ MAX_LOCK = 32 * 1024 * 1024
 
 #: What helps where a host's file is damaged.
 ANEW = "Deploy there again."
-AGAIN = "Give the command again."
+AGAIN = "Run the command again."
 
 
 def fetch_lock(session: HostSession, release: str) -> str:
@@ -135,7 +135,7 @@ def _wait(session: HostSession, future: Future[Reply], what: str) -> Reply:
     try:
         return future.result(PIECE_TIMEOUT)
     except FutureTimeout:
-        message = f"no more of {what} has come for {PIECE_TIMEOUT:g} s."
+        message = f"no more of {what} has arrived for {PIECE_TIMEOUT:g} s."
         raise HostError(session.host.name, message, remedy="Look at the host, and try again.") from None
 
 

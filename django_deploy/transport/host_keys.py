@@ -70,7 +70,7 @@ def _is_certified(login: Login, key: PublicKey, entries: Sequence[Entry]) -> boo
     if complaint := host_certificates.complaint(certificate, login.certified_name):
         where = f"by the authority of {line.file}:{line.line}"
         message = f"the host's certificate, {where}, is not accepted: {complaint}"
-        remedy = "Whoever keeps the authority has to sign the host's key anew (ssh-keygen -s … -h)."
+        remedy = "Whoever keeps the authority has to sign the host's key again (ssh-keygen -s … -h)."
         raise HostKeyError(login.host.name, message, remedy=remedy)
     return True
 
@@ -97,7 +97,7 @@ def _refuse_revoked(login: Login, key: PublicKey) -> None:
         is_revoked = known_hosts.is_revoked(file, key.blob)
     except (OSError, ValueError) as error:
         message = f"the RevokedHostKeys of your ssh_config cannot be used: {error}"
-        raise HostKeyError(login.host.name, message, remedy=f"Mend {file}.") from error
+        raise HostKeyError(login.host.name, message, remedy=f"Fix {file}.") from error
     if is_revoked:
         raise _revoked(login, key, str(file))
 
@@ -115,7 +115,7 @@ def _changed(login: Login, key: PublicKey, line: Entry) -> HostKeyError:
     )
     forget = shlex.join(["ssh-keygen", "-f", str(line.file), "-R", login.known_names[0]])
     remedy = (
-        "Was the host installed anew? If not, somebody else may be answering in its place.\n"
+        "Was the host reinstalled? If not, somebody else may be answering in its place.\n"
         f"Once you are sure: {forget}\nand then: {login.command()}"
     )
     return HostKeyError(login.host.name, message, remedy=remedy)

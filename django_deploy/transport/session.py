@@ -326,7 +326,7 @@ class HostSession:
         if self._has_answered:
             detail = f"\n{last}" if last else ""
             return ConnectionLost(
-                self.host.name, why + detail, remedy="The host puts itself back; deploy again."
+                self.host.name, why + detail, remedy="The host reverts by itself; deploy again."
             )
         if status == 127:
             return ConnectionFailed(

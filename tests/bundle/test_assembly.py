@@ -167,7 +167,7 @@ def test_requirement_that_is_not_installed_is_refused(workshop, edited):
         answer = workshop.bundle()
 
     assert answer["error"] == (
-        "The environment is not what its sources require by now: acme-flit 1.0 requires acme-new>=2, which "
+        "The environment is not what its sources now require: acme-flit 1.0 requires acme-new>=2, which "
         "is not installed here; acme-flit 1.0 requires django<2, but "
         f"{workshop.run(workshop.python, '-m', 'django', '--version').strip()} is installed here."
     )
@@ -180,7 +180,7 @@ def test_requirement_that_was_left_out_is_refused(workshop, edited):
         answer = workshop.bundle()
 
     assert answer["error"] == (
-        "The environment is not what its sources require by now: "
+        "The environment is not what its sources now require: "
         "acme-flit 1.0 requires acme-uv, which is installed here but was left out."
     )
 
@@ -206,7 +206,7 @@ def test_settings_without_a_project(workshop, tmp_path):
 
     assert answer["error"] == (
         f"The settings module loose.settings ({settings.resolve()}) belongs to no installed distribution,"
-        " and no manage.py lies beside it."
+        " and there is no manage.py next to it."
     )
     assert answer["remedy"].startswith(
         f"Put this into {tmp_path.resolve()}/pyproject.toml and run `pip install -e .`"

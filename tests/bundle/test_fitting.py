@@ -138,7 +138,8 @@ def test_what_cannot_be_found_is_named(index, tmp_path):
         fit(redis(), OLD, Sources(index_url=index.url), cache=tmp_path)
 
     assert caught.value.message.startswith(
-        "Python 3.11.2 needs async-timeout>=4 beside what is installed here, and no version of it is found:\n"
+        "Python 3.11.2 needs async-timeout>=4 in addition to what is installed here,"
+        " and no version of it is found:\n"
     )
     assert caught.value.remedy == ("Deploy from Python 3.11.2, or install it here and name it in INCLUDE.")
 

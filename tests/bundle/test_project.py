@@ -70,7 +70,7 @@ def test_project_that_is_no_distribution(tmp_path, monkeypatch, settings):
 
     assert caught.value.message == (
         f"The settings module {module} ({file}) belongs to no installed distribution,"
-        " and no manage.py lies beside it."
+        " and there is no manage.py next to it."
     )
     assert 'include = ["accounts*", "blog*", "site_under_test*"]\n' in caught.value.remedy
 

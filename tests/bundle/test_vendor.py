@@ -75,7 +75,7 @@ OTHER_VERSIONS = (
     "Install versions here that have wheels for it, or deploy from a machine like the host: there "
     "wheels are built from sdists."
 )
-MEND = "Mend the index or the way to it, and deploy again: what was fetched is kept."
+FIX = "Fix the index or the connection to it, and deploy again: what was fetched is kept."
 
 
 def problem(run, *pins: Pin, remedy: str = OTHER_VERSIONS, **options: object) -> str:
@@ -220,7 +220,7 @@ def test_damaged_download_is_refused(shelf, run, tmp_path):
     path = make_wheel(shelf.folder, "acme-x")
     shelf.add("acme-x", path, sha256="0" * 64)
 
-    assert problem(run, shelf.pin("acme-x"), remedy=MEND) == (
+    assert problem(run, shelf.pin("acme-x"), remedy=FIX) == (
         "acme-x 1.0: acme_x-1.0-py3-none-any.whl is damaged: its sha256 is not what was announced"
     )
     assert not list((tmp_path / "cache").rglob("*.whl"))
@@ -230,7 +230,7 @@ def test_download_that_breaks_off_is_told(shelf, run, index):
     pin = shelf.wheels("acme-x", "py3-none-any")
     index.breaks_off = True
 
-    message = problem(run, pin, remedy=MEND)
+    message = problem(run, pin, remedy=FIX)
 
     assert message.startswith(
         f"acme-x 1.0: http://{index.address}/files/acme_x-1.0-py3-none-any.whl cannot be"
@@ -243,7 +243,7 @@ def test_digest_that_the_index_does_not_tell_is_the_locks(shelf, run, index):
     index.add_html("acme-x", '<a href="/files/acme_x-1.0-py3-none-any.whl">acme</a>')
 
     assert run(pin)[0].sha256 == pin.hashes[0]
-    assert problem(run, replace(pin, hashes=("0" * 64,)), remedy=MEND) == (
+    assert problem(run, replace(pin, hashes=("0" * 64,)), remedy=FIX) == (
         "acme-x 1.0: acme_x-1.0-py3-none-any.whl is damaged: its sha256 is not what was announced"
     )
 

@@ -25,7 +25,7 @@ def test_name():
         "dns",
         "warning",
         "127.0.0.1 leads to 127.0.0.1, and to none of the hosts (10.0.0.7, 10.0.0.8)",
-        "Right behind a load balancer or a CDN; else mend its A and AAAA records.",
+        "Right behind a load balancer or a CDN; else fix its A and AAAA records.",
     )
 
 
@@ -83,7 +83,7 @@ def test_certificate(authority, port, days, outcome, left):
     found = domain.check_certificate(LOOPBACK, port=port, context=context, now=time.time() - days * DAY)
 
     assert (found.outcome, found.message) == (outcome, f"127.0.0.1: good for {left} more days")
-    why = "Why was it not renewed? certbot renew, or the log of Caddy, tells."
+    why = "Why was it not renewed? Run certbot renew, or see the log of Caddy."
     assert found.remedy == ("" if outcome == "ok" else why)
 
 
@@ -161,7 +161,7 @@ def site(authority):
         (
             502,
             "error",
-            "The web server does not get through to the site: see what it logs (/var/log/nginx/error.log).",
+            "The web server does not reach the site: see what it logs (/var/log/nginx/error.log).",
         ),
     ],
 )

@@ -30,7 +30,7 @@ def test_folder_that_does_not_let_it_in():
     assert found == Finding(
         "permissions",
         "error",
-        "www-data, as whom nginx runs, may not enter /srv/shop (mode 0750)",
+        "www-data, the user of nginx, may not enter /srv/shop (mode 0750)",
         "On the host, as its owner or as root: chmod o+x /srv/shop",
     )
 
@@ -57,7 +57,7 @@ def test_socket_that_takes_nothing():
     assert found == Finding(
         "permissions",
         "error",
-        f"www-data, as whom nginx runs, may not write to /srv/shop/run/web.{LIVE}.sock (mode 0755)",
+        f"www-data, the user of nginx, may not write to /srv/shop/run/web.{LIVE}.sock (mode 0755)",
         "Have the web process make a socket that others may write to (gunicorn: --umask 0).",
     )
 
@@ -144,7 +144,7 @@ def test_the_server_of_the_target_does_not_name_the_sockets(name, directive):
         "web server",
         "error",
         f"{name} runs, and no file that it reads names /srv/shop/run/web.sock",
-        "manage.py deploy_setup staging mends it. In a file of your own: Where it passes requests on, say:"
+        "manage.py deploy_setup staging fixes it. In a file of your own: Where it passes requests on, say:"
         f" {directive}",
     )
 
@@ -194,7 +194,7 @@ def test_configuration_that_is_refused(name, line, trouble, test):
         "web server",
         "error",
         f"{name} refuses its configuration: {trouble}",
-        f"Mend it there, then as root: {test} && systemctl reload {name}",
+        f"Fix it there, then as root: {test} && systemctl reload {name}",
     )
 
 

@@ -18,26 +18,26 @@ from .subjects import FACTS, LIVE, SOCKET, bare, subject
         (
             {"lock": {"by": "anna@laptop"}},
             "warning",
-            "anna@laptop deploys just now",
-            "Look again when that has ended.",
+            "anna@laptop is deploying now",
+            "Look again when that has finished.",
         ),
         (
             {"unfinished": True, "transaction": {"release": LIVE, "phase": "activate"}},
             "error",
-            f"a deployment of {LIVE} was cut off",
-            "The next one mends it: manage.py deploy staging",
+            f"a deployment of {LIVE} was interrupted",
+            "The next one fixes it: manage.py deploy staging",
         ),
         (
             {"unfinished": True, "transaction": {"release": LIVE, "phase": "confirm"}},
             "warning",
-            f"{LIVE} is live, and what ran before it was left, cut off at the very end",
-            "The next one clears it: manage.py deploy staging",
+            f"{LIVE} is live, but its deployment was interrupted at the very end",
+            "The next one clears what is left: manage.py deploy staging",
         ),
         (
             {"linked": False},
             "error",
-            "/srv/shop: current, or a socket in run, is no link of ours",
-            "The next deployment mends it: manage.py deploy staging",
+            "/srv/shop: current, or a socket in run, is not a link that django-deploy made",
+            "The next deployment fixes it: manage.py deploy staging",
         ),
         (
             {"deferred": ["shop.0002_drop"]},
@@ -55,9 +55,9 @@ def test_the_environment():
     message = "2 by the settings, 1 set on the host"
     assert live_site.check_environment(subject()) == Finding("environment", "ok", message)
 
-    failure = RequestFailed("web1", "environment.json cannot be read", type="HostUnfit", remedy="Mend it.")
+    failure = RequestFailed("web1", "environment.json cannot be read", type="HostUnfit", remedy="Fix it.")
     assert live_site.check_environment(subject(environment=failure)) == Finding(
-        "environment", "error", "environment.json cannot be read", "Mend it."
+        "environment", "error", "environment.json cannot be read", "Fix it."
     )
 
 
@@ -101,7 +101,7 @@ def test_database():
         "database",
         "error",
         "sqlite /x: /x, or its folder, cannot be written",
-        "SQLite writes to the file and beside it: both must belong to whom the site runs as.",
+        "SQLite writes to the file and next to it: both must belong to the user that the site runs as.",
     )
     assert database(vendor="sqlite", place="sqlite /x", open_file="/srv/my shop/x") == Finding(
         "database",

@@ -52,14 +52,14 @@ def test_other_disks_count_as_well():
         "disk",
         "error",
         "/var: 0 B free of 40.00 GB",
-        "On the host: du -xhd1 /var | sort -h shows what takes the room. A lower KEEP_RELEASES keeps fewer"
-        " releases; journalctl --vacuum-size=200M, as root, shortens the journal.",
+        "On the host: du -xhd1 /var | sort -h shows what takes up the space. A lower KEEP_RELEASES keeps"
+        " fewer releases; journalctl --vacuum-size=200M, as root, shortens the journal.",
     )
 
 
 def test_host_that_does_not_tell_of_its_disks():
     assert machine.check_disk(subject(examination={"disks": []})) == Finding(
-        "disk", "not checked", "the host does not tell what is free"
+        "disk", "not checked", "the host does not say what is free"
     )
 
 
@@ -77,7 +77,7 @@ def test_folders():
         "folders",
         "warning",
         "could not be cleared: releases/x: Permission denied",
-        "Look whose it is: ls -la /srv/shop/releases",
+        "See who owns it: ls -la /srv/shop/releases",
     )
 
 

@@ -41,7 +41,7 @@ def test_django_is_behind():
     assert security.judge_report(report) == Finding(
         "security releases",
         "error",
-        "Django 5.2.1 has CVE-2025-48432, mended in 4.2.22, 5.2.2",
+        "Django 5.2.1 has CVE-2025-48432, fixed in 4.2.22, 5.2.2",
         BEHIND,
     )
 
@@ -127,7 +127,7 @@ def database(monkeypatch):
 
 def test_what_pip_audit_knows(database):
     assert security.check_security({"django": "5.2.1", "gunicorn": "23.0.0"}, PYPI) == Finding(
-        "security releases", "error", "django 5.2.1 has CVE-2025-48432, mended in 5.2.2", BEHIND
+        "security releases", "error", "django 5.2.1 has CVE-2025-48432, fixed in 5.2.2", BEHIND
     )
     assert security.check_security({"django": "5.2.2", "gunicorn": "23.0.0"}, PYPI) == Finding(
         "security releases", "ok", "none is missing for 2 distributions"

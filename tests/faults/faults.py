@@ -60,7 +60,7 @@ class Fault:
         """While the deployment is held in the phase."""
 
     def lift(self, scene: Scene) -> None:
-        """The deployer has ended: what the fault did to the world is mended, but nothing of ours."""
+        """The deployer has ended: what the fault did to the world is fixed, but nothing of ours."""
 
     def outcome(self, phase: str) -> str:
         return NEW if phase in ("confirm", "drain") else OLD
@@ -86,7 +86,7 @@ def elsewhere(phases: Sequence[str], why: str) -> dict[str, str]:
 
 
 SERVED = "Nothing changed: the host serves {old}, as before.\n"
-LINK = "CommandError: {host}: the link to the host %s\nThe host puts itself back; deploy again.\n" + SERVED
+LINK = "CommandError: {host}: the link to the host %s\nThe host reverts by itself; deploy again.\n" + SERVED
 #: How it is: the watchdog of links and that of sessions wait for the same time.
 SILENT = "broke: ({address}|the host program) has been silent for 15 s"
 CUT = "broke: {address} cut the connection"
@@ -337,9 +337,9 @@ class ReadOnly(Disk):
             return super().says(scene)
         return (
             "CommandError: {host}: Read-only file system: .*\n"
-            "The host's disk is mounted read-only, as after an error of the disk: have it looked at.\n"
+            "The host's disk is mounted read-only, as after an error of the disk: have it checked.\n"
             "Not reverted, as far as can be seen: {host} \\(unknown\\).\n"
-            "Look with: manage.py deploy_status staging. Then deploy again: that first mends what this"
+            "Look with: manage.py deploy_status staging. Then deploy again: that first fixes what this"
             " deployment left.\n"
         )
 
@@ -418,7 +418,7 @@ class CurrentIsAFolder(Fault):
         aside = current.with_name("current.aside-1")
         warnings = [event["message"] for event in result.all("warning")]
         path = f"{scene.site.machine.root}/current"
-        assert f"{path} was no link of ours: what was there is {path}.aside-1 now" in warnings
+        assert f"{path} was not made by django-deploy; it was renamed to {path}.aside-1" in warnings
         assert (aside / "notes.txt").read_text() == "somebody's own"
         shutil.rmtree(aside)
 
@@ -444,7 +444,7 @@ class LiveFolderDeleted(Fault):
         if scene.phase.name != "steps":
             return ""
         failed = "CommandError: {host}: step 'migrate nothing' failed: .*\n"
-        return f"{failed}(  \\| .*\n)*Mend it and deploy again.\n{SERVED}"
+        return f"{failed}(  \\| .*\n)*Fix it and deploy again.\n{SERVED}"
 
     def leaves(self, phase: str) -> bool:
         return phase != "steps"
@@ -530,7 +530,7 @@ class UvKilled(Fault):
 
     def says(self, scene: Scene) -> str:
         failed = f"CommandError: {{host}}: {self.program} could not install the release \\(exit -9\\)\n"
-        return f"{failed}(  \\| .*\n)*The lines above say why. Mend it and deploy again.\n{SERVED}"
+        return f"{failed}(  \\| .*\n)*The lines above say why. Fix it and deploy again.\n{SERVED}"
 
 
 class PipKilled(UvKilled):

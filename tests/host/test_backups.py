@@ -258,7 +258,7 @@ def test_it_is_told_into_what_a_backup_is_put(backups, link, reply, place):
     failure = {"ok": False, "error": "no", "damaged": False}
 
     backups.restore(Site(identify=reply), backup)
-    with pytest.raises(Failure, match=f"putting back of sqlite {place} failed: no"):
+    with pytest.raises(Failure, match=f"the restore of sqlite {place} failed: no"):
         backups.restore(Site(identify=reply, restore=failure), backup)
 
     told = [fields["place"] for kind, fields in link.events if kind.startswith("restore.")]

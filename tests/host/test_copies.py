@@ -106,7 +106,7 @@ def test_one_is_made_at_a_time(copies, backups, monkeypatch):
     with copies._alone(), pytest.raises(Failure) as caught:
         copies.make("default", backup, None)
 
-    assert caught.value.message == "somebody else fetches a database there just now"
+    assert caught.value.message == "somebody else is fetching a database there now"
 
 
 def test_without_a_live_release(copies, layout):
@@ -124,7 +124,9 @@ def test_without_a_live_release(copies, layout):
     [
         ("running migrate --noinput", True),
         ("running the migrations that waited", True),
-        ("taking back migrations", True),
+        ("reversing migrations", True),
+        ("restoring a backup", True),
+        ("taking back migrations", True),  # an earlier version of django-deploy
         ("putting back a backup", True),
         ("running collectstatic --noinput", False),
         ("preparing", False),
@@ -143,7 +145,7 @@ def test_who_changes_the_database_goes_first(copies, layout, link, monkeypatch, 
 
     if gives_way:
         assert stop.failure().message == (
-            "the copy was given up, as the database is wanted: another deployment is running: ann@laptop,"
+            "the copy was stopped because the database is needed: another deployment is running: ann@laptop,"
             f" since 00:00:00 UTC, {phase}"
         )
     lock.release()

@@ -105,7 +105,7 @@ def test_where_there_are_none(layout):
     (layout.shared / "media").rmdir()
     with pytest.raises(Failure) as caught:
         Media(layout)
-    assert caught.value.message == f"{layout.shared}/media is no folder"
+    assert caught.value.message == f"{layout.shared}/media is not a folder"
 
     say(layout, media_root=None)
     with pytest.raises(Failure) as caught:

@@ -122,7 +122,7 @@ def test_nobody_uses_a_database_in_which_there_is_nothing(migrations, link):
 
 
 def test_a_command_for_one_app_is_not_cut_in_two(migrations):
-    with pytest.raises(Failure, match="the release that is live could not go on"):
+    with pytest.raises(Failure, match="these migrations would break the live release"):
         migrations.plan(
             Site(migration("shop.0002", DROP), is_for_all=False).ask, {**MESSAGE, "policy": "phased"}
         )
@@ -173,7 +173,7 @@ def test_opaque_operations_are_warned_of_where_nobody_can_be_asked(migrations, l
         assert migrations.plan(site.ask, {**MESSAGE, "asks": asks})["opaque"] == ["shop.0002: Operation 1"]
 
     assert link.warnings() == [
-        "nobody can tell whether the live release bears these migrations: shop.0002: Operation 1"
+        "it is unknown whether these migrations break the live release: shop.0002: Operation 1"
     ]
 
 
@@ -182,7 +182,7 @@ def test_a_database_that_an_earlier_step_makes(migrations, link):
     site = Site(migration("shop.0002", DROP), errors=["no such folder"])
 
     assert migrations.plan(site.ask, MESSAGE) == {"opaque": [], "deferred": []}
-    with pytest.raises(Failure, match="the release that is live could not go on"):
+    with pytest.raises(Failure, match="these migrations would break the live release"):
         migrations.plan_late(site.ask, COMMAND)
 
     migrations.plan_late(site.ask, COMMAND)
@@ -232,16 +232,16 @@ def test_what_can_never_be_planned_is_refused(migrations, link):
 def test_a_part_of_a_migration_may_stay_where_it_fails(migrations, applied, is_torn):
     plan = [migration("shop.0002", ADD), {**migration("shop.0003", ADD, ADD), "is_whole": False}]
     migrations.plan(Site(*plan).ask, MESSAGE)
-    failure = Failure("StepFailed", "step 'migrate' failed", "Mend it.", applied=applied)
+    failure = Failure("StepFailed", "step 'migrate' failed", "Fix it.", applied=applied)
 
     migrations.find(COMMAND).tell_what_is_torn(failure)
 
     assert failure.details.get("torn") == (["shop.0003"] if is_torn else None)
     assert failure.remedy == (
-        "A part of shop.0003 may have been applied, which nothing takes back in postgresql shop on db1. Look"
-        " at its tables, take that part back by hand or from a backup, and deploy again."
+        "shop.0003 may be partly applied, and postgresql shop on db1 cannot roll that back."
+        " Look at its tables, undo that part by hand or from a backup, and deploy again."
         if is_torn
-        else "Mend it."
+        else "Fix it."
     )
 
 
@@ -252,7 +252,7 @@ def test_so_may_it_of_one_that_waited_for_confirm(migrations):
         migration("shop.0004", DROP, needs=["shop.0003"]),
     ]
     migrations.plan(Site(*plan).ask, {**MESSAGE, "policy": "phased"})
-    failure = Failure("StepFailed", "step 'migrate' failed", "Mend it.", applied=[])
+    failure = Failure("StepFailed", "step 'migrate' failed", "Fix it.", applied=[])
 
     step = migrations.find(COMMAND).deferred_step({"command": COMMAND, "isolated": False})
     Planned.of_deferred(step).tell_what_is_torn(failure)
@@ -269,7 +269,7 @@ def test_so_may_it_of_one_that_waited_for_confirm(migrations):
 
 
 def test_what_an_earlier_version_let_wait_may_be_torn_unseen():
-    failure = Failure("StepFailed", "step 'migrate' failed", "Mend it.", applied=[])
+    failure = Failure("StepFailed", "step 'migrate' failed", "Fix it.", applied=[])
 
     Planned.of_deferred(
         {"command": COMMAND, "database": "default", "migrations": ["shop.0003"]}

@@ -22,7 +22,7 @@ def layout(tmp_path):
 def test_one_at_a_time(layout):
     with (
         _alone(layout),
-        pytest.raises(Failure, match="another deploy --plan, or deploy that will ask, is at work there"),
+        pytest.raises(Failure, match="another deploy --plan, or a deploy that will ask, is running there"),
         _alone(layout),
     ):
         pass

@@ -11,7 +11,7 @@ MISSING_MODULE = (
     " (pyproject.toml), or look at PROJECT_EXCLUDE; else it is not installed here, or EXCLUDE leaves it out."
 )
 MISSING_SETTING = (
-    "Mend it and deploy again. What settings read from the environment, the target's ENV gives them."
+    "Fix it and deploy again. Settings that are read from the environment come from the target's ENV."
 )
 
 MISSING_FOLDER_OF_LOGS = (
@@ -34,14 +34,14 @@ MISSING_FOLDER_OF_LOGS = (
             "ROOT_URLCONF 'mysite.urls' cannot be loaded: ModuleNotFoundError: No module named 'home'",
             MISSING_MODULE,
         ),
-        ("ModuleNotFoundError: No module named 'mysite.nothing'", "Mend it and deploy again."),
+        ("ModuleNotFoundError: No module named 'mysite.nothing'", "Fix it and deploy again."),
         ("ValueError: Unable to configure handler 'file'", MISSING_FOLDER_OF_LOGS),
         ("KeyError: 'SECRET_KEY'", MISSING_SETTING),
         (
             "django.core.exceptions.ImproperlyConfigured: Set the SECRET_KEY environment variable",
             MISSING_SETTING,
         ),
-        ("ZeroDivisionError: division by zero", "Mend it and deploy again."),
+        ("ZeroDivisionError: division by zero", "Fix it and deploy again."),
     ],
 )
 def test_remedy_of_a_release_that_does_not_start(last_line: str, remedy: str) -> None:
@@ -51,4 +51,4 @@ def test_remedy_of_a_release_that_does_not_start(last_line: str, remedy: str) ->
 
 
 def test_remedy_without_any_output() -> None:
-    assert suggest_remedy([]) == "Mend it and deploy again."
+    assert suggest_remedy([]) == "Fix it and deploy again."

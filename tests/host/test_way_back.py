@@ -144,8 +144,8 @@ def test_what_only_a_release_of_another_database_has_the_files_of_is_not_taken_b
     [reversal] = way_back.reversals
     assert (reversal.owner, reversal.needed) == (None, ["shop.0002_new"])
     assert reversal.irreversible == [
-        f"shop.0002_new: {THIRD}, which has the files, uses {THERE}, and {RELEASE} uses {HERE}: take it back"
-        f" there by hand, or deploy the code of {RELEASE} anew"
+        f"shop.0002_new: {THIRD}, which has the files, uses {THERE}, and {RELEASE} uses {HERE}: reverse it"
+        f" there by hand, or deploy the code of {RELEASE} again"
     ]
 
 
@@ -195,8 +195,8 @@ def test_that_the_site_will_use_another_database_is_told(way_back):
             "warning",
             {
                 "message": f"the database 'default' of {RELEASE} is another one: {HERE}; that of the live"
-                f" release is {THERE}, and what was written there is not seen any more",
-                "remedy": "Their ENV differs in DB. To go back with the code alone, deploy it anew:"
+                f" release is {THERE}, and data written there will no longer be used",
+                "remedy": "Their ENV differs in DB. To go back with the code alone, deploy it again:"
                 " manage.py deploy --revision.",
             },
         )
@@ -258,7 +258,7 @@ def test_what_was_taken_back_is_applied_again(begun):
     assert begun.apply_again(begun.moves()) == ["shop.0002_b", "shop.0003_c"]
 
     assert begun.site.pending == set()
-    assert steps(begun) == ["take back shop.0002_b, shop.0003_c", "apply again shop.0002_b, shop.0003_c"]
+    assert steps(begun) == ["reverse shop.0002_b, shop.0003_c", "apply again shop.0002_b, shop.0003_c"]
 
 
 @pytest.mark.parametrize(
@@ -270,8 +270,8 @@ def test_a_failure_tells_what_was_taken_back_before(begun, cannot, unapplied):
     with pytest.raises(Failure) as caught:
         begun.reverse(begun.migrations, None)
 
-    assert caught.value.message == "could not take back shop.0002_b, shop.0003_c: IntegrityError: no"
-    assert caught.value.remedy == "Mend it, and roll back again."
+    assert caught.value.message == "could not reverse shop.0002_b, shop.0003_c: IntegrityError: no"
+    assert caught.value.remedy == "Fix it, and roll back again."
     assert caught.value.details == {"unapplied": unapplied}
     assert begun.moves() == moved(*unapplied)
 
@@ -285,8 +285,8 @@ def test_a_part_of_one_may_be_taken_back_where_it_fails(begun):
 
     assert caught.value.details == {"unapplied": ["shop.0003_c"], "torn": ["shop.0002_b"]}
     assert caught.value.remedy == (
-        f"A part of shop.0002_b may have been taken back, which nothing applies again in {HERE}. Look at its"
-        " tables, apply that part again by hand or put back a backup, and roll back again."
+        f"shop.0002_b may be partly reversed, and {HERE} cannot undo that. Look at its"
+        " tables, apply that part again by hand or restore a backup, and roll back again."
     )
 
 
@@ -312,7 +312,7 @@ def test_whoever_died_at_it_does_not_say_what_he_did(begun):
         begun.reverse(begun.migrations, None)
 
     assert caught.value.message == (
-        "could not take back shop.0002_b, shop.0003_c: manage.py ended with status -9"
+        "could not reverse shop.0002_b, shop.0003_c: manage.py ended with status -9"
     )
     assert caught.value.details == {"exit": -9, "lines": ["Killed"], "unapplied": ["shop.0003_c"]}
 
@@ -334,6 +334,6 @@ def test_what_cannot_be_applied_again_is_named(begun):
         begun.apply_again(moved("shop.0002_b", "shop.0003_c"))
 
     assert caught.value.message == (
-        "taken back, and not applied again: shop.0003_c: could not apply again shop.0002_b, shop.0003_c:"
+        "reversed, and not applied again: shop.0003_c: could not apply again shop.0002_b, shop.0003_c:"
         " IntegrityError: no"
     )

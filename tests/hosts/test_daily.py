@@ -334,7 +334,7 @@ def test_database_is_fetched_over_a_link_that_breaks(host: Machine, bookshop: Bo
     bookshop.run("deploy_run", "--", "shell", "--no-imports", "-c", SHRINK)
 
     assert lost.status == 1, lost
-    assert lost.err.endswith("\nGive the command again: it goes on where it broke off.\n"), lost
+    assert lost.err.endswith("\nRun the command again: it resumes where it stopped.\n"), lost
     finished = result.one("fetch.finished")
     assert 0 < begun < finished["bytes"]
     assert finished["sent"] == finished["bytes"] - begun

@@ -26,13 +26,13 @@ CLOCK = Path(__file__).parents[1] / "faults/clock.c"
 
 
 @contextmanager
-def broken(*fault: Any, mended: tuple[Any, ...]) -> Iterator[None]:
-    """``fault`` and ``mended`` are a function and its arguments."""
+def broken(*fault: Any, repaired: tuple[Any, ...]) -> Iterator[None]:
+    """``fault`` and ``repaired`` are a function and its arguments."""
     fault[0](*fault[1:])
     try:
         yield
     finally:
-        mended[0](*mended[1:])
+        repaired[0](*repaired[1:])
 
 
 def examine(bookshop: Bookshop, *words: str) -> tuple[int, dict[str, Any], list[str]]:
@@ -87,7 +87,7 @@ def test_database_that_all_may_read(host: Machine, bookshop: Bookshop) -> None:
     """It was made for its owner only; one of an earlier version may be open."""
     file = "/srv/site/shared/database.sqlite3"
     modes = host.run("sh", "-c", f"stat -c '%a %U' {file}*").stdout
-    with broken(host.run, "chmod", "644", file, mended=(host.run, "sh", "-c", f"chmod o= {file}*")):
+    with broken(host.run, "chmod", "644", file, repaired=(host.run, "sh", "-c", f"chmod o= {file}*")):
         _, found, red = examine(bookshop)
 
     assert set(modes.splitlines()) == {"600 deploy"}
@@ -110,14 +110,14 @@ def test_nothing_is_changed(host: Machine, bookshop: Bookshop) -> None:
 
 def test_folder_that_the_web_server_may_not_enter(host: Machine, bookshop: Bookshop) -> None:
     with broken(
-        host.run, "chmod", "700", "/srv/site/run", mended=(host.run, "chmod", "755", "/srv/site/run")
+        host.run, "chmod", "700", "/srv/site/run", repaired=(host.run, "chmod", "755", "/srv/site/run")
     ):
         assert host.run("curl", "-s", "http://localhost/").stdout.count("502")
         _, found, red = examine(bookshop)
 
     assert red == ["permissions"]
     assert found["permissions"]["message"] == (
-        "www-data, as whom nginx runs, may not enter /srv/site/run (mode 0700)"
+        "www-data, the user of nginx, may not enter /srv/site/run (mode 0700)"
     )
     assert found["permissions"]["remedy"] == ("On the host, as its owner or as root: chmod o+x /srv/site/run")
 
@@ -129,19 +129,19 @@ def test_folder_of_another_user(host: Machine, bookshop: Bookshop) -> None:
     _, found, red = examine(bookshop)
     remedy = found["folders"]["remedy"]
     host.run("sh", "-c", remedy.removeprefix("On the host, as root: "), user="root")
-    _, mended, _ = examine(bookshop)
+    _, fixed, _ = examine(bookshop)
 
     assert red == ["folders"]
     assert found["folders"]["message"] == f"cannot write to {folder}: Permission denied"
     assert remedy == f"On the host, as root: chown deploy: {folder}"
-    assert mended["folders"]["outcome"] == "ok"
+    assert fixed["folders"]["outcome"] == "ok"
 
 
 def test_lingering_is_off(host: Machine, bookshop: Bookshop) -> None:
     def linger(word: str) -> None:
         host.run("loginctl", f"{word}-linger", "deploy", user="root")
 
-    with broken(linger, "disable", mended=(linger, "enable")):
+    with broken(linger, "disable", repaired=(linger, "enable")):
         _, found, red = examine(bookshop)
 
     assert red[0] == "lingering"
@@ -160,7 +160,7 @@ def test_clock_is_wrong(host: Machine, bookshop: Bookshop) -> None:
     def set_clock(text: str) -> None:
         host.put("/etc/environment", text, owner="root")
 
-    with broken(set_clock, "LD_PRELOAD=/tmp/clock.so\nCLOCK_WRONG_BY=-300\n", mended=(set_clock, "")):
+    with broken(set_clock, "LD_PRELOAD=/tmp/clock.so\nCLOCK_WRONG_BY=-300\n", repaired=(set_clock, "")):
         _, found, red = examine(bookshop)
 
     assert red == ["clock"]
@@ -174,21 +174,21 @@ def test_configuration_of_nginx_is_broken(host: Machine, bookshop: Bookshop) -> 
     def write(text: str) -> None:
         host.put(path, text, owner="root")
 
-    with broken(write, "server {\n    lisssten 81;\n}\n", mended=(host.chroot, "rm", path)):
+    with broken(write, "server {\n    lisssten 81;\n}\n", repaired=(host.chroot, "rm", path)):
         _, found, red = examine(bookshop)
 
     assert red == ["web server"]
     assert found["web server"]["message"] == (
         f'nginx refuses its configuration: unknown directive "lisssten" in {path}:2'
     )
-    assert found["web server"]["remedy"] == "Mend it there, then as root: nginx -t && systemctl reload nginx"
+    assert found["web server"]["remedy"] == "Fix it there, then as root: nginx -t && systemctl reload nginx"
 
 
 def test_nginx_does_not_run(host: Machine, bookshop: Bookshop) -> None:
     def systemctl(word: str) -> None:
         host.run("systemctl", word, "nginx", user="root")
 
-    with broken(systemctl, "stop", mended=(systemctl, "start")):
+    with broken(systemctl, "stop", repaired=(systemctl, "start")):
         _, found, red = examine(bookshop)
 
     assert red == ["web server"]
@@ -202,7 +202,7 @@ def test_index_is_out_of_the_hosts_reach(host: Machine, bookshop: Bookshop, inde
     def change(word: str) -> None:
         ip("-n", host.name, "rule", word, *rule)
 
-    with broken(change, "add", mended=(change, "delete")):
+    with broken(change, "add", repaired=(change, "delete")):
         _, found, red = examine(bookshop)
 
     assert red == ["index"]
@@ -212,7 +212,7 @@ def test_index_is_out_of_the_hosts_reach(host: Machine, bookshop: Bookshop, inde
 def test_database_is_gone(host: Machine, bookshop: Bookshop) -> None:
     place, unit = "/srv/site/shared/database.sqlite3", f"site-*-worker@{live(host)}.service"
     host.systemctl("stop", unit)  # it would make a new one
-    with broken(host.run, "mv", place, f"{place}.away", mended=(host.run, "mv", f"{place}.away", place)):
+    with broken(host.run, "mv", place, f"{place}.away", repaired=(host.run, "mv", f"{place}.away", place)):
         _, found, red = examine(bookshop)
         host.run("touch", place)
         _, empty, red_again = examine(bookshop)
@@ -231,7 +231,7 @@ def test_disk_is_full(host: Machine, bookshop: Bookshop) -> None:
     def empty() -> None:
         host.run("umount", "/tmp", user="root")
 
-    with broken(fill, mended=(empty,)):
+    with broken(fill, repaired=(empty,)):
         _, found, red = examine(bookshop)
 
     assert red[0] == "disk"
@@ -241,7 +241,7 @@ def test_disk_is_full(host: Machine, bookshop: Bookshop) -> None:
 
 def test_process_does_not_run(host: Machine, bookshop: Bookshop) -> None:
     unit = f"site-*-worker@{live(host)}.service"
-    with broken(host.systemctl, "stop", unit, mended=(bookshop.run, "deploy_restart")):
+    with broken(host.systemctl, "stop", unit, repaired=(bookshop.run, "deploy_restart")):
         _, found, red = examine(bookshop)
 
     assert red == ["processes"]
@@ -258,7 +258,7 @@ def test_python_was_replaced(host: Machine, bookshop: Bookshop) -> None:
     def lead_to(place: str) -> None:
         host.run("ln", "-sfn", place, f"{venv}/bin/python")
 
-    with broken(lead_to, "/usr/bin/python3.10", mended=(lead_to, python)):
+    with broken(lead_to, "/usr/bin/python3.10", repaired=(lead_to, python)):
         _, found, red = examine(bookshop)
 
     assert red[0] == "python"
@@ -295,7 +295,7 @@ def test_host_key_has_changed(host: Machine, bookshop: Bookshop) -> None:
     ]
     write = bookshop.laptop.known_hosts.write_text
 
-    with broken(write, "\n".join([*lines, ""]), mended=(write, known)):
+    with broken(write, "\n".join([*lines, ""]), repaired=(write, known)):
         _, found, red = examine(bookshop)
 
     assert red == ["host key"]
@@ -320,7 +320,7 @@ def test_unit_that_does_not_start_with_the_host(host: Machine, bookshop: Booksho
     unit = next(name for name in host.run("ls", wants).stdout.split() if "-worker@" in name)
 
     with broken(
-        host.run, "mv", f"{wants}/{unit}", "/tmp", mended=(host.run, "mv", f"/tmp/{unit}", f"{wants}/")
+        host.run, "mv", f"{wants}/{unit}", "/tmp", repaired=(host.run, "mv", f"/tmp/{unit}", f"{wants}/")
     ):
         _, found, red = examine(bookshop)
 
@@ -332,7 +332,7 @@ def test_unit_that_does_not_start_with_the_host(host: Machine, bookshop: Booksho
 def test_environment_that_cannot_be_read(host: Machine, bookshop: Bookshop) -> None:
     file = "/srv/site/.deploy/environment.json"
     write = ("sh", "-c", f"printf '{{' > {file}")
-    with broken(host.chroot, *write, mended=(host.chroot, "rm", file)):
+    with broken(host.chroot, *write, repaired=(host.chroot, "rm", file)):
         status, found, red = examine(bookshop)
 
         assert (status, red[0]) == (1, "folders")
@@ -344,5 +344,5 @@ def test_environment_that_cannot_be_read(host: Machine, bookshop: Bookshop) -> N
     assert (status, red[0]) == (1, "environment")
     assert found["environment"]["message"].startswith(f"{file} cannot be read: ")
     assert found["environment"]["remedy"] == (
-        "Put it right on the host, or delete it and set the variables again with deploy_env."
+        "Correct it on the host, or delete it and set the variables again with deploy_env."
     )

@@ -68,7 +68,7 @@ def address_of(link: Proxy) -> str:
 def broken(link: Proxy, how: str) -> str:
     """How the error begins."""
     why = f"the link to the host broke: {address_of(link)} {how}"
-    return f"CommandError: {name_of(link)}: {why}\nThe host puts itself back; deploy again.\n"
+    return f"CommandError: {name_of(link)}: {why}\nThe host reverts by itself; deploy again.\n"
 
 
 def name_of(link: Proxy) -> str:
@@ -89,7 +89,7 @@ def test_link_breaks_for_good(host: Machine, bookshop: Bookshop, link: Proxy) ->
     assert result.err == broken(link, "cut the connection") + (
         f"Not reverted, as far as can be seen: {name_of(link)} (unknown).\n"
         "Look with: manage.py deploy_status staging."
-        " Then deploy again: that first mends what this deployment left.\n"
+        " Then deploy again: that first fixes what this deployment left.\n"
     )
 
 
@@ -201,11 +201,11 @@ def test_deployer_and_host_program_are_killed(host: Machine, bookshop: Bookshop)
             deployer.signal(signal.SIGSTOP)
             kill_host_program(host)
             deployer.kill()
-        mended = bookshop.deploy("--json")
+        fixed = bookshop.deploy("--json")
 
-    assert mended.status == 0, mended
-    assert mended.one("recovered")["action"] == "undone"
-    assert_serves(host, mended.release)
+    assert fixed.status == 0, fixed
+    assert fixed.one("recovered")["action"] == "undone"
+    assert_serves(host, fixed.release)
 
 
 def test_host_program_of_the_first_is_killed_while_the_second_activates(
@@ -224,7 +224,7 @@ def test_host_program_of_the_first_is_killed_while_the_second_activates(
     assert result.status == 1, result
     assert result.err == (
         f"CommandError: deploy@{first.address}: the link to the host ended\n"
-        "The host puts itself back; deploy again.\n"
+        "The host reverts by itself; deploy again.\n"
         f"Nothing changed: every host serves {old}, as before.\n"
     )
     for machine in pair:

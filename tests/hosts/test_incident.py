@@ -197,7 +197,7 @@ def test_a_column_goes_that_the_old_code_reads(server: Machine, bookshop: Booksh
     # The old code cannot do without the column: going back says so, and changes nothing.
     result = bookshop.run("deploy_rollback")
     assert result.status == 1, result
-    assert f"{old} cannot do with postgresql shop on this machine as it is" in result.out
+    assert f"{old} cannot use postgresql shop on this machine as it is" in result.out
     assert "catalogue_book.blurb comes back without its values" in result.out
     assert "--reverse-migrations" in result.err
     assert_serves(server, new)
@@ -344,7 +344,9 @@ def test_what_is_fetched_does_not_hold_up_a_migration(server: Machine, bookshop:
     server.run("mv", "/root/pg_dump", "/usr/bin/pg_dump", user="root")
 
     assert given_up.status == 1, given_up
-    assert "the copy was given up, as the database is wanted: another deployment is running: " in given_up.err
+    assert (
+        "the copy was stopped because the database is needed: another deployment is running:" in given_up.err
+    )
     assert ", running migrate --noinput\n" in given_up.err, given_up
     assert given_up.ids == ("copy-failed",)
     assert copies(server) == []

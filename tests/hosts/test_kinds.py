@@ -59,9 +59,9 @@ def test_one_package_and_no_pyproject(project: Callable[..., Project]) -> None:
     ):
         assert f"\n{line}" in refused.err
     said = [line.removeprefix("  |     ") for line in refused.err.splitlines()]
-    [mend] = [line for line in said if line.startswith('DATABASES["default"]["NAME"] = ')]
+    [fix] = [line for line in said if line.startswith('DATABASES["default"]["NAME"] = ')]
     [value] = [line for line in said if line.startswith('"DATABASE_DEFAULT"')]
-    wiki.replace("wiki/settings.py", "\nDEPLOY_TARGETS", f"\n{mend}\nDEPLOY_TARGETS")
+    wiki.replace("wiki/settings.py", "\nDEPLOY_TARGETS", f"\n{fix}\nDEPLOY_TARGETS")
     wiki.replace("wiki/settings.py", '"ENV": {', '"ENV": {' + value)
     first = wiki.deployed()
     assert "<p>pages: 1</p>" in wiki.read("/?write")

@@ -75,7 +75,7 @@ def test_worker_that_does_not_stop(host: Machine, bookshop: Bookshop) -> None:
     killed = [(p["name"], p["state"]) for p in status["processes"] if p["release"] == old]
     assert killed == [("worker", "killed")]
     assert result.status == 0, result
-    warning = f"process 'worker' of {old} did not stop within 1.5 s and was killed: what it was at is lost"
+    warning = f"process 'worker' of {old} did not stop within 1.5 s and was killed: what it was doing is lost"
     assert warning in [event["message"] for event in result.all("warning")]
     assert_serves(host, result.release)
     assert new != result.release
@@ -101,8 +101,8 @@ def test_singleton_that_does_not_stop(host: Machine, bookshop: Bookshop) -> None
 
     assert result.status == 0, result
     assert (
-        f"warning: process 'worker' of {old} did not stop within 1 s and was killed: what it was at is lost."
-        " Give it a longer STOP_TIMEOUT, or let it stop on SIGTERM.\n"
+        f"warning: process 'worker' of {old} did not stop within 1 s and was killed: what it was doing is"
+        " lost. Give it a longer STOP_TIMEOUT, or let it stop on SIGTERM.\n"
     ) in result.out
     bookshop.target["PROCESSES"]["worker"] = WORKER
     bookshop.deployed()

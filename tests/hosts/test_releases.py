@@ -1,4 +1,4 @@
-"""Releases that are no good: the site goes on as before, and the error says what to mend."""
+"""Releases that are no good: the site goes on as before, and the error says what to fix."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_failing_migration(host: Machine, bookshop: Bookshop) -> None:
     result = bookshop.deploy()
 
     message = "step 'migrate --noinput' failed: RuntimeError: book 7 has no author"
-    lines = ["  | RuntimeError: book 7 has no author", "Mend it and deploy again."]
+    lines = ["  | RuntimeError: book 7 has no author", "Fix it and deploy again."]
     assert_reverted(result, host, old, message, *lines)
     bookshop.write("catalogue/migrations/0003_authors.py", MIGRATION.replace("raise", "return"))
     assert_serves(host, bookshop.deployed())
@@ -66,7 +66,7 @@ def test_release_that_fails_its_preflight(host: Machine, bookshop: Bookshop) -> 
     result = bookshop.deploy()
 
     message = "the new release does not start: its checks found errors"
-    assert_reverted(result, host, old, message, "Mend it and deploy again.")
+    assert_reverted(result, host, old, message, "Fix it and deploy again.")
     assert (
         "  | WSGI_APPLICATION 'bookshop.wsgi.application' cannot be loaded:"
         " ModuleNotFoundError: No module named 'bookshop.nothing' ("

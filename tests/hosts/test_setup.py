@@ -230,7 +230,7 @@ def test_site_that_caddy_does_not_read(bare: BareMachine, bookshop: Bookshop) ->
     socket = f"{bare.root}/run/web.sock"
     assert ill["outcome"] == "error"
     assert ill["message"] == f"caddy runs, and no file that it reads names {socket}"
-    assert str(ill["remedy"]).startswith("manage.py deploy_setup staging mends it. ")
+    assert str(ill["remedy"]).startswith("manage.py deploy_setup staging fixes it. ")
     assert finding()["message"] == message
     assert Browser(bare, caddys_authority(bare)).get("/").status == 200
 
@@ -309,7 +309,7 @@ def test_configuration_that_nginx_refuses(bare: BareMachine, bookshop: Bookshop,
     assert f"deploy@{bare.address}: {DOMAIN}, served by nginx: failed with exit status 1\n" in result.err
     assert "[emerg]" in result.err and "key values mismatch" in result.err
     assert "  | nginx refuses this configuration: what was there before is back.\n" in result.err
-    assert result.err.endswith("What was made before that stays. Mend it, then run deploy_setup again.\n")
+    assert result.err.endswith("What was made before that stays. Fix it, then run deploy_setup again.\n")
     assert snapshot(bare) == files
     assert browser.get("/").status == 200
 
@@ -375,7 +375,7 @@ def test_caddyfile_of_somebody_else(bare: BareMachine, bookshop: Bookshop) -> No
     assert refused.err.endswith("\nNothing was changed.\n")
     assert result.status == 1, result
     assert "address already in use" in result.err
-    assert "  | caddy does not go on with this configuration: what was there before is back.\n" in result.err
+    assert "  | caddy does not work with this configuration: what was there before is back.\n" in result.err
     assert bare.run("ls", "/etc/caddy/sites", user="root").stdout == ""
     assert bare.read("/etc/caddy/Caddyfile") == CADDYFILE
     assert bare.enter("systemctl", "is-active", "caddy", user="root") == "active\n"
@@ -428,12 +428,12 @@ def test_files_in_the_way(bare: BareMachine, bookshop: Bookshop, certificate: Pa
     )
     host, other = f"deploy@{bare.address}: ", "/etc/nginx/sites-enabled/zz-oldshop"
     assert result.err == (
-        f"CommandError: {host}{link} is somebody's, and no link to {file}.\n"
-        f"Move it away, as root: mv {link} {file}.own. To go on with it, leave out WEB.\n"
-        f"{host}{key} is somebody's, and a file that TLS names would be put there.\n"
+        f"CommandError: {host}{link} was made by somebody else, and is not a link to {file}.\n"
+        f"Move it away, as root: mv {link} {file}.own. To keep using it, leave out WEB.\n"
+        f"{host}{key} was made by somebody else, and a file that TLS names would be put there.\n"
         f'Have TLS name that one, "host:{key}"; or move it away, as root: mv {key} {key}.own\n'
         f"{host}{other} has nginx serve {DOMAIN} already, and is not of {bare.root}.\n"
-        "Take the name out of it there, or choose another DOMAIN. To go on with it, leave out WEB.\n"
+        "Take the name out of it there, or choose another DOMAIN. To keep using it, leave out WEB.\n"
         "Nothing was changed.\n"
     )
     assert snapshot_of_system(bare) == files
@@ -451,7 +451,7 @@ def test_files_in_the_way(bare: BareMachine, bookshop: Bookshop, certificate: Pa
     bare.run("chmod", "755", releases)
 
     assert result.status == 1, result
-    message = f"www-data, as whom nginx runs, cannot enter {releases}. See which part of the way lacks an x:"
+    message = f"www-data, the user of nginx, cannot enter {releases}. See which part of the way lacks an x:"
     assert f"  | {message} namei -m {releases}; and as root, for that: chmod o+x\n" in result.err
     assert "Nothing to do: set up already" in set_up(bookshop)
 
@@ -590,7 +590,7 @@ def test_password_without_a_terminal(bare_machine: BareMachines, bookshop: Books
     assert result.status == 1
     assert result.err == (
         f"CommandError: admin@{bare.address}: "
-        "sudo asks for the password of admin, and there is nobody to ask\n"
+        "sudo asks for the password of admin, and there is no terminal to ask at\n"
         "Run it at a terminal, or log in as root: --login root\n"
     )
 

@@ -29,7 +29,7 @@ NAMES = {
 
 MISSED = (
     "local: these were changed or deleted while they were fetched: cover\n"
-    "Everything else is here. Give the command again."
+    "Everything else is here. Run the command again."
 )
 
 
@@ -67,7 +67,7 @@ def test_media_files(lying, folder, tmp_path, lie):
     said = str(caught.value)
     if lie in NAMES:
         assert said == (
-            f"local: it lists a file that nobody can have: {NAMES[lie]}.\n"
+            f"local: it lists a file with an impossible name: {NAMES[lie]}.\n"
             "That is not what was asked for: look at who else uses the host."
         )
     elif lie.startswith("sends "):
@@ -97,8 +97,8 @@ SAID = {
     [
         (
             "copies other bytes",
-            "local: what has come is not what the host says that it sends: its sha256 is another\n"
-            "Nothing was written. Give the command again.",
+            "local: what was fetched is not what the host says it sends: its sha256 differs\n"
+            "Nothing was written. Run the command again.",
         ),
         ("copies less", "local: the copy of sqlite \x1b]0;owned"),
         ("copies 100 TB", "{folder} has "),

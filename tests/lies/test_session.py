@@ -143,7 +143,7 @@ def test_an_error_is_shortened(lying):
         ("gives nothing", "shop.whl is damaged there."),
         ("gives what is no base64", "shop.whl is damaged there."),
         ("gives a number", "shop.whl is damaged there."),
-        ("beats instead", "no more of shop.whl has come for 0.5 s."),
+        ("beats instead", "no more of shop.whl has arrived for 0.5 s."),
     ],
 )
 def test_files_that_are_others(lying, tmp_path, monkeypatch, lie, what):

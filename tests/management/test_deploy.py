@@ -387,7 +387,7 @@ STEP_FAILED = RequestFailed("web1", "the step failed.", type="StepFailed")
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
-        (DeployError("It failed.", remedy="Mend it."), 1, "It failed.\nMend it."),
+        (DeployError("It failed.", remedy="Fix it."), 1, "It failed.\nFix it."),
         (ConfigError("It is wrong."), 2, "It is wrong."),
         (
             RolloutFailed("web1 serves old.", errors=[STEP_FAILED]),

@@ -138,10 +138,10 @@ def test_a_deployment_is_running():
 def test_a_deployment_that_was_cut_off():
     cut = HostStatus("web1", left_open={"release": "r5", "phase": "switch"})
 
-    assert run(cut, error="Cut off: web1.") == (
+    assert run(cut, error="Interrupted: web1.") == (
         "web1\n"
         "  live        nothing yet\n"
-        "  cut off     r5, in the phase switch; the next deployment mends it\n"
+        "  interrupted r5, in the phase switch; the next deployment fixes it\n"
     )
 
 
@@ -159,7 +159,7 @@ def test_every_trouble_is_in_the_end():
     silent = HostStatus("web2", error="web2: gone.")
     behind = HostStatus("web3", live="r3", behind="r4", left_open={"release": "r5", "phase": "start"})
 
-    run(GOOD, silent, behind, error="Without an answer: web2. Behind: web3. Cut off: web3. " + DOWN)
+    run(GOOD, silent, behind, error="Without an answer: web2. Behind: web3. Interrupted: web3. " + DOWN)
 
 
 def test_a_host_without_a_release():

@@ -78,7 +78,7 @@ def test_a_command_that_asks_is_told_that_nobody_is_there(steps):
 
     assert reply["error"] == (
         "EOFError: EOF when reading a line. "
-        "The command asked a question, and nobody is there: tell it --noinput"
+        "The command asked a question, and nobody can answer: use --noinput"
     )
 
 

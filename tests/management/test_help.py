@@ -35,7 +35,7 @@ def test_help_fits_one_screen(text):
 
 
 def test_options_of_all_commands_are_named_in_one_line(text):
-    assert "\nBeside Django's own: --settings, --verbosity, --traceback, --no-color …\n" in text
+    assert "\nBesides Django's own: --settings, --verbosity, --traceback, --no-color …\n" in text
     assert "--force-color" not in text
 
 

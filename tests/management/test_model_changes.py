@@ -80,7 +80,7 @@ def test_migrations_that_cannot_be_loaded(migrations):
     assert error.startswith(
         "The migrations cannot be loaded: Migration testapp.0002_note_is_read dependencies"
     )
-    assert error.endswith("\nMend it. All of the traceback: manage.py showmigrations")
+    assert error.endswith("\nFix it. All of the traceback: manage.py showmigrations")
 
 
 def test_a_migration_that_is_no_python(migrations, tmp_path):
@@ -91,7 +91,7 @@ def test_a_migration_that_is_no_python(migrations, tmp_path):
 
     assert error == (
         "The migrations cannot be loaded: SyntaxError: invalid syntax (0002_broken.py, line 1)\n"
-        "Mend it. All of the traceback: manage.py showmigrations"
+        "Fix it. All of the traceback: manage.py showmigrations"
     )
 
 

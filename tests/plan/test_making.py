@@ -555,7 +555,7 @@ def test_a_host_whose_python_is_too_old_is_refused():
         plan(bundle=bundle)
 
     (error,) = caught.value.errors
-    assert error.message == "Python 3.11.2 there is not right for shop 1.0: >=3.11.5,<4."
+    assert error.message == "Python 3.11.2 on the host does not fit shop 1.0: >=3.11.5,<4."
     assert error.remedy == (
         "Name another interpreter in PYTHON, or install versions here that this one can run."
     )

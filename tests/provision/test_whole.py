@@ -374,7 +374,7 @@ def test_certificates_of_somebody_else():
 
     assert [*obstacles(site, replace(DEBIAN, occupied=frozenset({file})))] == [
         (
-            f"{file} is somebody's, and a file that TLS names would be put there.",
+            f"{file} was made by somebody else, and a file that TLS names would be put there.",
             f'Have TLS name that one, "host:{file}"; or move it away, as root: mv {file} {file}.own',
         )
     ]
@@ -386,8 +386,8 @@ def test_a_file_in_the_place_of_our_link():
 
     assert [*obstacles(site, replace(DEBIAN, occupied=frozenset({link}), others=frozenset({link})))] == [
         (
-            f"{link} is somebody's, and no link to {file}.",
-            f"Move it away, as root: mv {link} {file}.own. To go on with it, leave out WEB.",
+            f"{link} was made by somebody else, and is not a link to {file}.",
+            f"Move it away, as root: mv {link} {file}.own. To keep using it, leave out WEB.",
         )
     ]
 
@@ -399,7 +399,7 @@ def test_a_domain_that_another_file_has():
     assert [*obstacles(site, replace(DEBIAN, others=frozenset({file})))] == [
         (
             f"{file} has nginx serve shop.example.com already, and is not of /srv/shop.",
-            "Take the name out of it there, or choose another DOMAIN. To go on with it, leave out WEB.",
+            "Take the name out of it there, or choose another DOMAIN. To keep using it, leave out WEB.",
         )
     ]
 

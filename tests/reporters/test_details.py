@@ -14,7 +14,7 @@ DROP = {
     "reversible": False,
     "does": ["drops shop_book.isbn"],
     "tables": ["shop_book"],
-    "hint": "shop_book has about 2.3 million rows: they are written anew",
+    "hint": "shop_book has about 2.3 million rows: they are rewritten",
     "unsafe": ["drops shop_book.isbn; the live release uses it: shop.Book.isbn"],
 }
 ADD = {"words": "Change Meta options on book", "category": "expand", "reversible": True, "does": []}
@@ -36,8 +36,8 @@ def test_each_operation_is_told():
         "web1: 1 migration of db1",
         "  shop.0008_no_isbn, after confirm",
         "    + Change Meta options on book: leaves the database as it is",
-        "    - Remove field isbn from book: drops shop_book.isbn; cannot be taken back",
-        "      shop_book has about 2.3 million rows: they are written anew",
+        "    - Remove field isbn from book: drops shop_book.isbn; cannot be reversed",
+        "      shop_book has about 2.3 million rows: they are rewritten",
         "      unsafe now: drops shop_book.isbn; the live release uses it: shop.Book.isbn",
     ]
 
@@ -54,7 +54,7 @@ def test_what_a_host_leaves_out():
     assert lines(is_live=True, migrations=[{"operations": [{}]}]) == [
         "web1: 1 migration of db1",
         "  None, None",
-        "    ? None: leaves the database as it is; cannot be taken back",
+        "    ? None: leaves the database as it is; cannot be reversed",
     ]
 
 

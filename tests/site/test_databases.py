@@ -284,7 +284,7 @@ FILL = {
     ),
 }
 WAITS = {
-    "postgresql": "they are written anew, and meanwhile nobody can read or write the table",
+    "postgresql": "they are rewritten, and meanwhile nobody can read or write the table",
     "mysql": "the table is copied, and meanwhile nobody can write to it",
 }
 

@@ -100,7 +100,7 @@ def test_kinds_of_changes():
     pairs = [(None, "1"), ("1", None), ("1", "2"), ("2", "1"), ("1", "1"), ("odd", "1")]
 
     assert [Change("x", *pair).kind for pair in pairs] == [
-        *("added", "removed", "upgraded", "downgraded", "built anew", "changed"),
+        *("added", "removed", "upgraded", "downgraded", "rebuilt", "changed"),
     ]
 
 
@@ -175,7 +175,7 @@ def test_a_folder_that_the_sites_user_may_not_read(foreign_root, stranger):
 
     owner = foreign_root.root.owner()
     assert found.problem == (
-        f"The history in {foreign_root.private} cannot be read by {stranger}, as whom the site runs:"
+        f"The history in {foreign_root.private} cannot be read by {stranger}, the user of the site:"
         f" Permission denied. It is {owner}'s. What it says: manage.py deploy_history TARGET."
     )
 

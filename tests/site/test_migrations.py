@@ -47,8 +47,8 @@ OPERATIONS = {
         )
     ],
     4: [
-        ("opaque", True, "runs code that cannot be looked into"),
-        ("opaque", False, "runs SQL that cannot be looked into"),
+        ("opaque", True, "runs code with an unknown effect"),
+        ("opaque", False, "runs SQL with an unknown effect"),
     ],
     5: [
         ("expand", True, "widens library_book.title from varchar(200) to varchar(300)"),

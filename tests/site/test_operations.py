@@ -282,14 +282,14 @@ CONTRACT = [
 ]
 
 OPAQUE = [
-    (migrations.RunPython(do_nothing), "runs code that cannot be looked into"),
-    (migrations.RunSQL("SELECT 1"), "runs SQL that cannot be looked into"),
-    (migrations.RunSQL([("SELECT %s", [1])]), "runs SQL that cannot be looked into"),
-    (Unknown(), "cannot be looked into"),
-    (Kept("book", "title"), "cannot be looked into"),
+    (migrations.RunPython(do_nothing), "runs code with an unknown effect"),
+    (migrations.RunSQL("SELECT 1"), "runs SQL with an unknown effect"),
+    (migrations.RunSQL([("SELECT %s", [1])]), "runs SQL with an unknown effect"),
+    (Unknown(), "has an unknown effect"),
+    (Kept("book", "title"), "has an unknown effect"),
     (
         migrations.SeparateDatabaseAndState([migrations.RunSQL("SELECT 1")]),
-        "runs SQL that cannot be looked into",
+        "runs SQL with an unknown effect",
     ),
 ]
 

@@ -219,7 +219,7 @@ def test_the_order_of_rows_is_lost(shelf, after):
 def test_an_operation_of_somebody_else_cannot_be_looked_into(after):
     losses = after([], ['OurAddField("book", "memo", models.TextField(null=True))'])
 
-    assert losses == [("Add field memo to book", "cannot be looked into", None)]
+    assert losses == [("Add field memo to book", "has an unknown effect", None)]
 
 
 def test_what_is_dropped_comes_back_empty(shelf):

@@ -82,7 +82,7 @@ def test_a_certificate_that_does_not_hold(certified, options, why):
     assert error.message.startswith(
         f"the host's certificate, by the authority of {client.known_hosts}:1, is not accepted: {why}"
     )
-    assert error.remedy.startswith("Whoever keeps the authority has to sign the host's key anew")
+    assert error.remedy.startswith("Whoever keeps the authority has to sign the host's key again")
 
 
 def test_a_certificate_of_another_authority_is_a_plain_key(certified, opened):

@@ -99,7 +99,7 @@ def test_changed(ssh_server, tmp_path, checking):
         f"but {file}:1 has ssh-ed25519 {other.get_fingerprint()}"
     )
     assert error.remedy == (
-        "Was the host installed anew? If not, somebody else may be answering in its place.\n"
+        "Was the host reinstalled? If not, somebody else may be answering in its place.\n"
         f"Once you are sure: ssh-keygen -f {file} -R '[127.0.0.1]:{host.port}'\n"
         f"and then: ssh -F {ssh_server.config} -p {host.port} {host.user}@127.0.0.1"
     )

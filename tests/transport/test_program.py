@@ -100,7 +100,7 @@ def test_it_fits_into_one_argument_and_leaves_room_for_the_hello():
 def test_its_size_is_as_documented():
     text = (Path(__file__).parents[2] / "docs" / "explanation.rst").read_text()
 
-    (documented,) = re.findall(r"some (\d+) kB packed", text)
+    (documented,) = re.findall(r"some (\d+) kB compressed", text)
 
     assert len(shlex.join(program.command(HELLO))) == pytest.approx(1000 * int(documented), rel=0.1)
 

@@ -220,7 +220,7 @@ def _start_of_directory(copy: Path) -> int:
         tail = source.read()
     end = tail[-_END.size :]
     if len(end) < _END.size or not end.startswith(_END_SIGNATURE):
-        raise DocumentError("it is not a zip file, or was cut off")
+        raise DocumentError("it is not a zip file, or is incomplete")
     _, disk, _, here, total, length, start, comment = _END.unpack(end)
     is_odd = disk or here != total or comment or tail.startswith(_END_OF_ZIP64)
     if is_odd or length > MAX_DIRECTORY or start + length + _END.size != size:

@@ -71,7 +71,7 @@ def load_signing_key(key: str, ask: AskPassphrase = lambda path: None) -> Signin
     if private is None and not is_text and (passphrase := ask(path)) is not None:
         private = _load(content, passphrase.encode())
         if private is False:
-            raise BundleError(f"{name}: the passphrase is not right.")
+            raise BundleError(f"{name}: the passphrase is wrong.")
     if private is None:
         raise BundleError(
             f"{name} has a passphrase.", remedy="Sign at a terminal, or with a key without one."
@@ -151,7 +151,7 @@ def verify_file(copy: Path, file: Path, trusted_keys: Sequence[str]) -> str:
     except SignatureError as error:
         raise BundleError(
             f"{place} is not a signature of a bundle: {error}.",
-            remedy="Get it anew from where the bundle is from; deploy_bundle with SIGNING_KEY writes it.",
+            remedy="Get it again from where the bundle came from; deploy_bundle with SIGNING_KEY writes it.",
         ) from None
     if public not in trusted:
         raise BundleError(
@@ -182,7 +182,7 @@ def _parse(content: bytes) -> tuple[bytes, bytes]:
         raise SignatureError("it has a format that is not known here")
     fields = _fields(blob[len(_MAGIC) + 4 :])
     if len(fields) != 5:
-        raise SignatureError("it was cut off")
+        raise SignatureError("it is incomplete")
     public, namespace, _, hashed_with, signature = fields
     if namespace != NAMESPACE:
         raise SignatureError(f"it was made for {namespace[:40].decode('ascii', 'replace')!r}")
@@ -213,7 +213,7 @@ def _read_public_keys(key: str) -> Iterator[bytes]:
         if len(fields) != 2 or fields[0] != _ALGORITHM or len(fields[1]) != 32:
             raise BundleError(
                 f"TRUSTED_KEYS: {line[:60]!r} is not a public Ed25519 key.",
-                remedy="Write the line of the .pub file beside the private key, or the path of that file.",
+                remedy="Write the line of the .pub file next to the private key, or the path of that file.",
             )
         yield blob
 

@@ -105,7 +105,7 @@ def _not_resolved(requirements: Sequence[str], platform: HostPlatform, output: s
     python = ".".join(map(str, platform.version))
     lines = "\n".join(f"  {line}" for line in output.strip().splitlines()[-10:])
     return BundleError(
-        f"Python {python} needs {', '.join(requirements)} beside what is installed here, and no version of it"
-        f" is found:\n{lines}",
+        f"Python {python} needs {', '.join(requirements)} in addition to what is installed here,"
+        f" and no version of it is found:\n{lines}",
         remedy=f"Deploy from Python {python}, or install it here and name it in INCLUDE.",
     )

@@ -102,7 +102,7 @@ def read_contents(folder: Path, rules: Rules) -> Contents:
     except OSError as error:
         raise BundleError(
             f"{error.filename or folder} cannot be read: {error.strerror}.",
-            remedy="Let it be readable, or name it in PROJECT_EXCLUDE.",
+            remedy="Make it readable, or name it in PROJECT_EXCLUDE.",
         ) from None
     _refuse_names([file.name for file in files])
     left_out = (f"{_shown(name)}{f' ({why})' if why else ''}" for name, why in walk.left_out.items())
@@ -257,7 +257,7 @@ class _Walk:
         real = os.path.realpath(entry.path)
         if self._folder.startswith(f"{real.rstrip('/')}/"):
             raise BundleError(
-                f"{name} is a link to {real}, and the project lies in there.",
+                f"{name} is a link to {real}, and the project is inside it.",
                 remedy="Name the link in PROJECT_EXCLUDE.",
             )
         return "" if real.startswith(f"{self._folder}/") else name

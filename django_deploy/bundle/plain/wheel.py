@@ -278,5 +278,5 @@ def refuse_hidden_modules(hidden: Iterable[tuple[str, str]], folder: Path) -> No
         raise BundleError(
             "On a server the project's own modules come after all that is installed, so these would be"
             f" hidden: {'; '.join(names)}.",
-            remedy=f"Rename them in {folder}. What the site does not import, name in PROJECT_EXCLUDE.",
+            remedy=f"Rename them in {folder}. Name in PROJECT_EXCLUDE what the site does not import.",
         )

@@ -152,7 +152,7 @@ def _remedy(file: Path, *, has_more: bool) -> str:
         install = f"Uninstall what the file does not have, or name it where the file is made from. {install}"
     made_by = _MADE_BY.search(file.read_text(encoding="utf-8", errors="replace")[:_HEAD])
     if made_by:
-        return f"{install}; `{made_by[1]}` makes the file anew."
+        return f"{install}; `{made_by[1]}` recreates the file."
     if file.suffix == ".txt":
         return f"{install}; `pip freeze > {file}` the file to the environment."
-    return f"{install}; or make the file anew."
+    return f"{install}; or recreate the file."

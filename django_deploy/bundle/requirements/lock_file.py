@@ -149,7 +149,7 @@ def _read_pylock(file: Path, extras: Collection[str]) -> Iterator[Entry]:
         raise BundleError(f"{file} is not a lock file (PEP 751): {error}.") from None
     except PylockSelectError as error:
         raise BundleError(
-            f"{file.name} is not for this interpreter: {error}.", remedy="Make it anew, for this one too."
+            f"{file.name} is not for this interpreter: {error}.", remedy="Recreate it, for this one too."
         ) from None
     decided = {"extras": chosen, "dependency_groups": frozenset(lock.default_groups or ())}
     for number, package in enumerate(lock.packages, 1):
@@ -180,7 +180,7 @@ def _entry_of(package: Package, place: str, folder: Path) -> Entry:
         reference, is_editable = _reference_of(package, folder)
         return Entry(place, package.name, reference=reference, is_editable=is_editable)
     if package.version is None:
-        raise BundleError(f"{place}: {package.name} has no version.", remedy="Make the lock file anew.")
+        raise BundleError(f"{place}: {package.name} has no version.", remedy="Recreate the lock file.")
     hashes = {sha256.lower() for item in files if (sha256 := item.hashes.get("sha256"))}
     return Entry(place, package.name, specifier=f"=={package.version}", hashes=tuple(sorted(hashes)))
 

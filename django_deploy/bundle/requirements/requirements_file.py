@@ -149,7 +149,7 @@ class _Reader:
         elif name in ("--requirement", "--constraint"):
             if "://" in value:
                 raise BundleError(
-                    f"{place}: {value} is not on this machine.", remedy="Put the file beside the other."
+                    f"{place}: {value} is not on this machine.", remedy="Put the file next to the other."
                 )
             included = file.parent / value
             if _CONTROL.search(value):

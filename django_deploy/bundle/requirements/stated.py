@@ -176,7 +176,8 @@ def _refuse_incomplete(lock: LockFile, missing: Sequence[tuple[str, str]]) -> No
         needs = ", ".join(f"{name} (for {requirer})" for requirer, name in missing)
         remedy = "Compile it with pip-compile, which adds what is required, or write it with `pip freeze`."
         raise BundleError(
-            f"{lock.name} lacks what is required by what it names: {needs}. Hosts install nothing else.",
+            f"{lock.name} does not list everything that its distributions require: {needs}."
+            " Hosts install nothing else.",
             remedy=remedy,
         )
 

@@ -106,8 +106,8 @@ def check_secrets(wheel: Path, allowed: Patterns | None = None) -> None:
         raise BundleError(
             f"{wheel.name} would carry {', '.join(unwanted)} to the servers.",
             remedy="Move such files out of the package, or exclude them in the project's build settings. "
-            "Secrets of the site belong into the target's ENV. What the site only reads, name in"
-            " PROJECT_INCLUDE.",
+            "Secrets of the site belong in the target's ENV. Name in PROJECT_INCLUDE"
+            " what the site only reads.",
         )
 
 

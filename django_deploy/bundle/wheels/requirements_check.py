@@ -57,12 +57,12 @@ def check_requirements(
         )
     if problems and file:
         raise BundleError(
-            f"{file} is not what the sources require by now: {'; '.join(problems)}.",
+            f"{file} is not what the sources now require: {'; '.join(problems)}.",
             remedy=f"Bring {file} up to date, and the environment with it.",
         )
     if problems:
         raise BundleError(
-            f"The environment is not what its sources require by now: {'; '.join(problems)}.",
+            f"The environment is not what its sources now require: {'; '.join(problems)}.",
             remedy="Install them again with `pip install -e`, so that the environment follows.",
         )
 

@@ -53,7 +53,7 @@ class Command(DeployCommand):
         parser.add_argument(
             "--allow-breaking",
             action="store_true",
-            help="Apply migrations that the live release cannot bear.",
+            help="Apply migrations even if they break the live release.",
         )
         self.add_host_arguments(parser)
         origins = parser.add_mutually_exclusive_group()
@@ -181,7 +181,7 @@ class Command(DeployCommand):
         """Asks once about all operations of migrations that nobody can look into."""
 
         def ask(operations: Sequence[str]) -> bool:
-            about = ["Nobody can tell whether the live release bears these migrations:"]
+            about = ["It is unknown whether these migrations break the live release:"]
             about += [f"  {line}" for line in operations]
             return terminal.confirm("Did you read them, and are they to be run?", default=False, about=about)
 

@@ -31,8 +31,9 @@ class Command(DeployCommand):
 
     help = (
         "Lists the names of the variables that the site has from the target's ENV, and of those that are "
-        "set on its hosts; never a value. --set and --unset change the latter: the live release is started "
-        "with them beside the old processes, and takes over when it is healthy. Exit status as of 'deploy'."
+        "set on its hosts; never a value. --set and --unset change the latter: the live release is "
+        "started with them next to the old processes, and takes over when it is healthy. Exit status as of "
+        "'deploy'."
     )
     create_parser = with_examples(EXAMPLES)
 

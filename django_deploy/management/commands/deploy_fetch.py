@@ -43,8 +43,8 @@ class Command(DeployCommand):
     """Fetches a dump of a database, or the media files, of a live site to this machine."""
 
     help = (
-        "Fetches a dump of a database of the live site, or its media files, to this machine. What breaks "
-        "off goes on where it was when the command is given again. Deployments are not held up."
+        "Fetches a dump of a database of the live site, or its media files, to this machine. Run the "
+        "command again to resume an interrupted transfer. Deployments are not held up."
     )
     create_parser = with_examples(EXAMPLES)
 

@@ -20,10 +20,10 @@ EXAMPLES = """
 
 
 class Command(DeployCommand):
-    """Starts the processes of the live release anew; no request is lost."""
+    """Starts the processes of the live release again; no request is lost."""
 
     help = (
-        "Starts all processes of the live release anew, beside the running ones, and moves the traffic when "
+        "Starts all processes of the live release again next to the running ones, and moves the traffic when "
         "they are healthy: no request is lost. Nothing is built, sent or migrated. One PROCESS without a "
         "socket is stopped and started, an instance at a time. Exit status as of 'deploy'."
     )

@@ -28,14 +28,14 @@ class Command(DeployCommand):
     help = (
         "Without BACKUP, lists the backups of the target's databases. With one, shows what would be lost, "
         "asks, makes a backup of what is there, and makes the database what it was; visitors see the "
-        "maintenance page meanwhile. Exit status 1 when nothing was put back."
+        "maintenance page meanwhile. Exit status 1 when nothing was restored."
     )
     create_parser = with_examples(EXAMPLES)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("target", help="A key of DEPLOY_TARGETS.")
         parser.add_argument("backup", nargs="?", help="Its name, as it is listed.")
-        parser.add_argument("--yes", action="store_true", help="Do not ask before it is put back.")
+        parser.add_argument("--yes", action="store_true", help="Do not ask before it is restored.")
         parser.add_argument("--json", action="store_true", help="Print one event a line, as JSON.")
         self.add_hosts_argument(parser)
         self.add_wait_argument(parser)
@@ -60,8 +60,8 @@ class Command(DeployCommand):
             terminal = self.terminal(reporter, json=json)
             if not (yes or terminal.is_interactive):
                 raise ConfigError(
-                    "Nothing was put back: there is nobody to ask.",
-                    remedy="Say --yes, where what came after the backup may be lost.",
+                    "Nothing was restored: there is no terminal to ask at.",
+                    remedy="Say --yes if what came after the backup may be lost.",
                 )
             outcome = restoration.restore(
                 chosen,
@@ -71,13 +71,13 @@ class Command(DeployCommand):
                 confirm=lambda loss: self.confirm(loss, reporter, terminal, yes=yes),
             )
         if outcome.outcome == "declined":
-            raise DeployError("Nothing was put back, as you wished.")
+            raise DeployError("Nothing was restored, as you wished.")
         return None
 
     def confirm(self, loss: Loss, reporter: Reporter, terminal: Terminal, *, yes: bool) -> bool:
         """Shows what would be lost; whoever sits at a terminal is asked, unless with ``--yes``."""
         reporter.show(loss.lines())
-        return yes or terminal.confirm("Put it back, and lose that?", default=False)
+        return yes or terminal.confirm("Restore it, and lose that?", default=False)
 
     def list_backups(self, target: Target, *, json: bool, options: dict[str, Any]) -> None:
         from django_deploy import restoration

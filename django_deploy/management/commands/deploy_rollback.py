@@ -24,8 +24,8 @@ class Command(DeployCommand):
 
     help = (
         "Makes an earlier release live again on all hosts of a target. It is started from what is on "
-        "the hosts: nothing is built or sent. Migrations that it cannot do with are taken back if you say "
-        "so. Exit status as of 'deploy'."
+        "the hosts: nothing is built or sent. Migrations that it cannot work with are reversed if "
+        "you say so. Exit status as of 'deploy'."
     )
     create_parser = with_examples(EXAMPLES, are_mixed=False)
 
@@ -36,17 +36,17 @@ class Command(DeployCommand):
         way.add_argument(
             "--reverse-migrations",
             action="store_true",
-            help="Take back the migrations that the release cannot do with, without asking.",
+            help="Reverse the migrations that the release cannot work with, without asking.",
         )
         way.add_argument(
             "--keep-migrations",
             action="store_true",
-            help="Leave the database as it is, even if the release cannot do with it.",
+            help="Leave the database as it is, even if the release cannot use it.",
         )
         parser.add_argument(
             "--allow-breaking",
             action="store_true",
-            help="Going forward: apply its migrations even if the live release cannot go on with them.",
+            help="Going forward: apply its migrations even if they break the live release.",
         )
         parser.add_argument("--json", action="store_true", help="Print one event a line, as JSON.")
         self.add_view_arguments(parser)
@@ -91,8 +91,8 @@ class Command(DeployCommand):
 
         def ask(reversals: Sequence[Mapping[str, Any]]) -> bool:
             names = [name for reversal in reversals for name in reversed(reversal["needed"])]
-            about = ["These migrations have to be taken back, with what that loses:"]
+            about = ["These migrations have to be reversed, which loses what is listed above:"]
             about += [f"  {name}" for name in names]
-            return is_wanted or terminal.confirm("Take them back?", default=False, about=about)
+            return is_wanted or terminal.confirm("Reverse them?", default=False, about=about)
 
         return ask

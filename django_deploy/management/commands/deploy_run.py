@@ -61,7 +61,7 @@ class Command(DeployCommand):
         parser.usage = "%(prog)s [--hosts PATTERN | --role ROLE | --all]\n       target [-- COMMAND ...]"
         parser.add_argument("target", help="A key of DEPLOY_TARGETS.")
         parser.add_argument(
-            "words", nargs="*", metavar="COMMAND", help="Behind a --: the command (default: shell)."
+            "words", nargs="*", metavar="COMMAND", help="After a --: the command (default: shell)."
         )
         where = parser.add_mutually_exclusive_group()
         where.add_argument("--hosts", metavar="PATTERN", help="On the hosts of these names, as of 'deploy'.")

@@ -38,9 +38,9 @@ class Command(DeployCommand):
 
     help = (
         "Shows for each host of a target: the live release, its age and revision, who deployed it, who "
-        "deploys just now, the state of its processes, and the releases that deploy_rollback can go back "
+        "is deploying now, the state of its processes, and the releases that deploy_rollback can go back "
         "to. Exit status 1 when a host does not answer, is behind the others, has a process that is down "
-        "or a deployment that was cut off."
+        "or an interrupted deployment."
     )
     create_parser = with_examples(EXAMPLES)
 
@@ -130,7 +130,7 @@ class Command(DeployCommand):
             "behind": status.behind,
             "locked": status.lock,
             "maintenance on": status.maintenance is not None,
-            "cut off": _is_cut_off(status),
+            "interrupted": _is_cut_off(status),
         }
         marked = [mark for mark, is_so in marks.items() if is_so]
         marked += [f"{self._line(name)} not running" for name in _down(status)]
@@ -170,8 +170,8 @@ class Command(DeployCommand):
             yield f"  {self.style.WARNING(f'left        {text}')}"
         elif status.left_open:
             release, phase = (self._line(status.left_open[key]) for key in ("release", "phase"))
-            text = f"{release}, in the phase {phase}; the next deployment mends it"
-            yield f"  {self.style.ERROR(f'cut off     {text}')}"
+            text = f"{release}, in the phase {phase}; the next deployment fixes it"
+            yield f"  {self.style.ERROR(f'interrupted {text}')}"
 
     def _processes(self, status: HostStatus, now: float) -> Iterator[str]:
         label = "processes"
@@ -204,7 +204,7 @@ def _troubles(found: Sequence[HostStatus]) -> Iterator[str]:
     kinds = {
         "Without an answer": [host.host for host in found if host.error],
         "Behind": [host.host for host in found if host.behind],
-        "Cut off": [host.host for host in found if _is_cut_off(host)],
+        "Interrupted": [host.host for host in found if _is_cut_off(host)],
         "Not running": [f"{name} on {host.host}" for host in found for name in _down(host)],
     }
     for kind, names in kinds.items():

@@ -44,7 +44,7 @@ class Command(ColoredCommand):
         self.outcome = Outcome()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--group", metavar="NAME", help="group that the files shall belong to")
+        parser.add_argument("--group", metavar="NAME", help="group that the files are to belong to")
         parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
 
     def handle(self, *, group: str | None, dry_run: bool, **options: Any) -> None:

@@ -299,14 +299,14 @@ def test_something_else(tmp_path, content):
     file = tmp_path / "some.bundle"
     file.write_bytes(content)
 
-    assert refusal(file, tmp_path / "cache") == "it is not a zip file, or was cut off."
+    assert refusal(file, tmp_path / "cache") == "it is not a zip file, or is incomplete."
 
 
 def test_every_cut(written, tmp_path):
     content = written.read_bytes()
     for size in range(0, len(content), 97):
         written.write_bytes(content[:size])
-        assert refusal(written, tmp_path / "cache") == "it is not a zip file, or was cut off."
+        assert refusal(written, tmp_path / "cache") == "it is not a zip file, or is incomplete."
 
 
 def test_every_flipped_byte(written, tmp_path):

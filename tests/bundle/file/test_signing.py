@@ -133,7 +133,7 @@ def test_keys_that_cannot_sign(keys, tmp_path):
             load_signing_key(key)
         assert caught.value.message == message
 
-    with pytest.raises(BundleError, match=r"locked: the passphrase is not right\."):
+    with pytest.raises(BundleError, match=r"locked: the passphrase is wrong\."):
         load_signing_key(str(keys / "locked"), lambda path: "wrong")
 
 

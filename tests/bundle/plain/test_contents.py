@@ -281,7 +281,7 @@ def test_link_to_a_folder_around_the_project(project):
         read_contents(project, Rules())
 
     assert caught.value.message == (
-        f"static/all is a link to {project.parent.resolve()}, and the project lies in there."
+        f"static/all is a link to {project.parent.resolve()}, and the project is inside it."
     )
     assert caught.value.remedy == "Name the link in PROJECT_EXCLUDE."
     assert "static/all" not in names(project, exclude=patterns("static/all"))
@@ -339,7 +339,7 @@ def test_unreadable_file(project):
         read_contents(project, Rules())
 
     assert caught.value.message == f"{project.resolve() / 'README.md'} cannot be read: Permission denied."
-    assert caught.value.remedy == "Let it be readable, or name it in PROJECT_EXCLUDE."
+    assert caught.value.remedy == "Make it readable, or name it in PROJECT_EXCLUDE."
 
 
 def test_size(project):

@@ -272,7 +272,7 @@ def test_module_that_an_installed_distribution_has_too(folder, tmp_path):
         "blog, which acme-blog has, too."
     )
     assert caught.value.remedy == (
-        f"Rename them in {folder}. What the site does not import, name in PROJECT_EXCLUDE."
+        f"Rename them in {folder}. Name in PROJECT_EXCLUDE what the site does not import."
     )
 
 

@@ -183,7 +183,7 @@ def test_remedy_is_the_command_that_made_the_file(refusal, tmp_path, head, comma
 
     file = tmp_path / "requirements.txt"
     assert error.remedy == (
-        f"`pip install -r {file}` brings the environment to the file; `{command}` makes the file anew."
+        f"`pip install -r {file}` brings the environment to the file; `{command}` recreates the file."
     )
 
 
@@ -193,5 +193,5 @@ def test_remedy_for_pylock(refusal, tmp_path):
     file = tmp_path / "pylock.toml"
     assert (
         error.remedy == "Uninstall what the file does not have, or name it where the file is made from. "
-        f"`pip install -r {file}` brings the environment to the file; or make the file anew."
+        f"`pip install -r {file}` brings the environment to the file; or recreate the file."
     )

@@ -149,7 +149,7 @@ def test_wheel_that_requires_more_than_the_file_has(workshop, write, tmp_path):
         folder.write_text(before)
 
     assert answer["error"] == (
-        "requirements.txt is not what the sources require by now: acme-flit 1.0 requires asgiref>=3.8,"
+        "requirements.txt is not what the sources now require: acme-flit 1.0 requires asgiref>=3.8,"
         " but 3.7.2 is in requirements.txt; acme-flit 1.0 requires six, which is not in requirements.txt."
     )
 

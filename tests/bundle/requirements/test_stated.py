@@ -169,7 +169,7 @@ def test_incomplete_file_is_refused(choose):
     error = failure(choose, "a[x]==1.0\n", distributions)
 
     assert error.message == (
-        "requirements.txt lacks what is required by what it names: b (for a), c (for a[x])."
+        "requirements.txt does not list everything that its distributions require: b (for a), c (for a[x])."
         " Hosts install nothing else."
     )
     assert error.remedy == (
@@ -181,7 +181,8 @@ def test_what_the_project_requires_must_be_in_the_file(choose):
     distributions = environment_of(site='a|b; extra == "x"', a="", b="")
 
     assert failure(choose, "b==1.0\n", distributions).message == (
-        "requirements.txt lacks what is required by what it names: a (for site). Hosts install nothing else."
+        "requirements.txt does not list everything that its distributions require: a (for site)."
+        " Hosts install nothing else."
     )
     assert "b (for site[x])" in failure(choose, "a==1.0\n", distributions, extras=["x"]).message
 

@@ -37,7 +37,7 @@ def test_extras_that_are_asked_for_count():
     with pytest.raises(BundleError) as of_wheel:
         check_requirements([cache, built_wheel("site", "x[files]", 'x[cache]; python_version < "3"')], [], [])
 
-    message = "The environment is not what its sources require by now: x 1.0 requires {}."
+    message = "The environment is not what its sources now require: x 1.0 requires {}."
     assert of_target.value.message == message.format('redis; extra == "cache", which is not installed here')
     assert of_wheel.value.message == message.format('boto3; extra == "files", which is not installed here')
 
