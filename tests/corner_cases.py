@@ -13,11 +13,12 @@ INSTALLATIONS = "bundle/test_installations.py"
 ENVIRONMENT = "bundle/test_environment.py"
 SELECTION = "bundle/test_selection.py"
 WHEELS = "bundle/wheels/test_builder.py"
+CHECKED = "bundle/wheels/test_requirements_check.py"
 ASSEMBLY = "bundle/test_assembly.py"
 MAKING = "plan/test_making.py"
 FITTING = "bundle/test_fitting.py"
 LOCK = "bundle/index/test_lock.py"
-TOOLS = "bundle/test_tools.py"
+PLATFORMS = "bundle/test_platforms.py"
 COMPILED = "bundle/wheels/test_compiled.py"
 INSTALLER = "host/test_installer.py"
 CONTENTS = "bundle/plain/test_contents.py"
@@ -101,11 +102,11 @@ CHOICE = {
     "markers by platform": f"{SELECTION}::test_markers_of_a_host_are_those_that_packaging_knows",
     "host with another minor version of Python": f"{FITTING}::test_younger_python_on_a_host_may_need_less",
     "host with a Python that is too old": f"{MAKING}::test_a_host_whose_python_is_too_old_is_refused",
-    "host with free-threaded Python": f"{TOOLS}::test_tags_of_free_threaded_python",
-    "host with musl": f"{TOOLS}::test_tags_of_musl",
+    "host with free-threaded Python": f"{PLATFORMS}::test_tags_of_free_threaded_python",
+    "host with musl": f"{PLATFORMS}::test_tags_of_musl",
     "stale metadata of an editable: new requirement": (
         f"{ASSEMBLY}::test_requirement_that_is_not_installed_is_refused "
-        f"{WHEELS}::test_extras_that_are_asked_for_count"
+        f"{CHECKED}::test_extras_that_are_asked_for_count"
     ),
     "stale metadata of an editable: new version": f"{WHEELS}::test_new_version_of_the_sources",
 }

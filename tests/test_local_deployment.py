@@ -469,7 +469,9 @@ def test_one_sick_worker_of_two_gets_no_visitors(shop, tmp_path):
     status, _out, err = shop.run("deploy", "demo")
 
     assert status == 1
-    assert f"{shop.root}/run/web.sock:/healthz/ answered status 500 from one of its workers; expected" in err
+    # As that of a worker, if it was the other one that answered first.
+    said = rf"{shop.root}/run/web\.sock:/healthz/ answered status 500( from one of its workers)?; expected"
+    assert re.search(said, err), err
     assert err.endswith(f"Nothing changed: the host serves {before}, as before.\n")
     shop.check()
 
