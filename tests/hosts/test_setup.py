@@ -226,7 +226,7 @@ def test_site_that_caddy_does_not_read(bare: BareMachine, bookshop: Bookshop) ->
     message = f"caddy runs, and its configuration is sound: {file}"
     assert (well["outcome"], well["message"]) == ("ok", message)
     assert closed["outcome"] == "error"
-    assert closed["message"] == f"caddy, as whom caddy runs, may not enter {media} (mode 0700)"
+    assert closed["message"] == f"caddy, the user of caddy, may not enter {media} (mode 0700)"
     socket = f"{bare.root}/run/web.sock"
     assert ill["outcome"] == "error"
     assert ill["message"] == f"caddy runs, and no file that it reads names {socket}"
