@@ -286,7 +286,8 @@ def _read(key: str, path: str) -> bytes:
         message = f"{path}, which TLS[{key!r}] names, cannot be read: {error.strerror}."
         raise ConfigError(message, remedy=remedy) from None
     if not begin.search(content) or len(content) > LARGEST_FILE:
-        raise ConfigError(f"{path}, which TLS[{key!r}] names, is no {what} in PEM form.")
+        message = f"{path}, which TLS[{key!r}] names, is no {what} in PEM form."
+        raise ConfigError(message, remedy="Are CERTIFICATE and KEY swapped, or is the file in another form?")
     if key == "CERTIFICATE" and b"PRIVATE KEY-----" in content:
         raise ConfigError(
             f"{path}, which TLS['CERTIFICATE'] names, holds a private key: all could read it there.",

@@ -80,6 +80,10 @@ TLS = {"CERTIFICATE": "{folder}/shop.pem", "KEY": "{folder}/shop.key"}
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcC\n-----END EC PRIVATE KEY-----\n"
 
+SWAPPED = "Are CERTIFICATE and KEY swapped, or is the file in another form?"
+NO_CERTIFICATE = f"shop.pem, which TLS['CERTIFICATE'] names, is no certificate in PEM form.\n{SWAPPED}"
+NO_KEY = f"shop.key, which TLS['KEY'] names, is no private key in PEM form.\n{SWAPPED}"
+
 
 def files(folder):
     keys = {name: path.format(folder=folder) for name, path in TLS.items()}
@@ -116,9 +120,9 @@ def test_a_certificate_that_cannot_be_read(tmp_path):
 @pytest.mark.parametrize(
     ("certificate", "key", "said"),
     [
-        ("\x30\x02", KEY, "shop.pem, which TLS['CERTIFICATE'] names, is no certificate in PEM form."),
-        (KEY, CERTIFICATE, "shop.pem, which TLS['CERTIFICATE'] names, is no certificate in PEM form."),
-        (CERTIFICATE, CERTIFICATE, "shop.key, which TLS['KEY'] names, is no private key in PEM form."),
+        ("\x30\x02", KEY, NO_CERTIFICATE),
+        (KEY, CERTIFICATE, NO_CERTIFICATE),
+        (CERTIFICATE, CERTIFICATE, NO_KEY),
         (
             CERTIFICATE + KEY,
             KEY,

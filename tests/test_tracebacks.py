@@ -14,6 +14,7 @@ DJANGO = [
     "           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^",
 ]
 OWN = [f'  File "{VENV}/site-packages/shop/models.py", line 7, in <module>', "    1 / 0", "    ~~^~~"]
+SYNTAX = [f'  File "{VENV}/site-packages/shop/models.py", line 7', "    if"]
 HEAD, END = "Traceback (most recent call last):", "ZeroDivisionError: division by zero"
 
 
@@ -25,6 +26,7 @@ HEAD, END = "Traceback (most recent call last):", "ZeroDivisionError: division b
         ([HEAD, *OWN, END], [HEAD, *OWN, END]),
         ([HEAD, *DJANGO, *OWN, END], [HEAD, "  ... 2 frames of Django and Python", *OWN, END]),
         ([HEAD, *OWN, *DJANGO[:2], END], [HEAD, *OWN, "  ... 1 frame of Django and Python", END]),
+        ([*DJANGO[2:], *SYNTAX], ["  ... 1 frame of Django and Python", *SYNTAX]),
         (DJANGO[2:], ["  ... 1 frame of Django and Python"]),
         (
             [f"web: {line}" for line in [HEAD, *DJANGO, *OWN, END]],

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from . import commands, environment, launch
+from .frames import FRAME, MACHINERY
 from .layout import Layout, Release
 from .link import Link
 from .protocol import Failure
@@ -22,12 +23,8 @@ PREFLIGHT_TIMEOUT = 300.0
 #: Where managers look for programs: systemd's (systemd.exec), and a login's.
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-#: The last line of a traceback, its frames, and the files in which nobody looks for a mistake of his own.
+#: The last line of a traceback.
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|ImproperlyConfigured)\b")
-_FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
-_MACHINERY = re.compile(
-    r"^<|/site-packages/django/|/lib/python3[^/]*/(?!site-packages/)|/(?:manage|launch)\.py$"
-)
 
 #: What to do about a template that Django cannot read.
 TEMPLATE_REMEDY = (
@@ -217,8 +214,8 @@ def _last_words(lines: list[str]) -> str:
     """What a traceback ends with, and where in the site's own code that was; empty where there is none."""
     if not lines or not _RAISED.match(lines[-1]):
         return ""
-    places = [found for line in lines if (found := _FRAME.match(line))]
-    own = [f"{found['file']}:{found['line']}" for found in places if not _MACHINERY.search(found["file"])]
+    places = [found for line in lines if (found := FRAME.match(line))]
+    own = [f"{found['file']}:{found['line']}" for found in places if not MACHINERY.search(found["file"])]
     return f"{lines[-1]} ({own[-1]})" if own else lines[-1]
 
 

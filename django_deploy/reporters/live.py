@@ -17,7 +17,7 @@ from django_deploy.reporters.flow import Flow, movement
 from django_deploy.reporters.plain import Reporter, Stream
 from django_deploy.reporters.secrets import Secrets
 from django_deploy.reporters.sentences import sentence
-from django_deploy.reporters.text import count, duration, wrapped
+from django_deploy.reporters.text import count, cut, duration, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -111,8 +111,7 @@ class _View:
         return min(max(map(len, names), default=0), max(self._width // 3, 12))
 
     def _host(self, name: str, row: Row, name_width: int) -> Text:
-        shown = name if len(name) <= name_width else f"{name[: name_width - 1]}…"
-        line = self._line("     ", self._glyph(row.state), f" {shown:{name_width}}  ")
+        line = self._line("     ", self._glyph(row.state), f" {cut(name, name_width):{name_width}}  ")
         if row.doing in _WITH_BAR and row.flow:
             self._add_bar(line, row.flow.part)
             self._add_movement(line, [row.flow])

@@ -6,9 +6,9 @@ import pytest
 
 from django_deploy.host import history
 from django_deploy.host.layout import Layout
+from tests.release_record import RECORD
 
 ID = "20261122T174500Z-3f9c2a1"
-RECORD = {"settings_module": "s", "processes": [], "manager": "systemd", "restart": [], "health": None}
 
 
 @pytest.fixture

@@ -12,16 +12,7 @@ from django_deploy.host import history
 from django_deploy.host.layout import FAILED, LIVE, RETIRED, Layout
 from django_deploy.host.pruning import prune
 from django_deploy.host.store import YOUNG, Store
-
-RECORD = {
-    "settings_module": "shop.settings",
-    "processes": [],
-    "manager": "systemd",
-    "restart": [],
-    "health": None,
-    "tools": {},
-    "wheels": [],
-}
+from tests.release_record import RECORD
 
 
 @pytest.fixture
@@ -34,7 +25,7 @@ def add(layout, hour, state, **record):
     release = layout.release(f"20261122T{hour:02}0000Z-3f9c2a1")
     release.path.mkdir()
     release.mark(state)
-    (release.path / "release.json").write_text(json.dumps({**RECORD, **record}))
+    (release.path / "release.json").write_text(json.dumps({**RECORD, "tools": {}, "wheels": [], **record}))
     if state == LIVE:
         layout.point(layout.current, f"releases/{release.id}")
     return release.id

@@ -6,16 +6,10 @@ import pytest
 
 from django_deploy.host.layout import Layout
 from django_deploy.host.transaction_journal import Journal, read_journal
+from tests.release_record import RECORD
 
 ID = "20261122T174500Z-3f9c2a1"
 OLD = "20261122T164500Z-1111111"
-RECORD = {
-    "settings_module": "shop.settings",
-    "processes": [],
-    "manager": "systemd",
-    "restart": [],
-    "health": None,
-}
 
 
 @pytest.fixture

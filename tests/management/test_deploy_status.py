@@ -227,7 +227,7 @@ def test_what_is_watched_fits_the_screen_with_its_last_line_free(monkeypatch):
         "web0   nothing yet",
     ]
     assert lines[2].endswith("; behind; worker not running")
-    assert lines[15] == "... and 6 hosts more"
+    assert lines[15] == "and 6 more"
 
 
 def test_what_is_watched_is_as_wide_as_the_screen(monkeypatch):

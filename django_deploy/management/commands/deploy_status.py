@@ -15,6 +15,7 @@ from django_deploy.management.help_text import with_examples
 from django_deploy.management.origin import origin
 from django_deploy.reporters.sentences import holder_in_words
 from django_deploy.reporters.text import count, cut, duration, local_time
+from django_deploy.wording import first_of
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -108,7 +109,7 @@ class Command(DeployCommand):
         if len(lines) > room:
             lines = [*self._briefly(found, now)]
         if len(lines) > room:
-            lines = [*lines[: room - 1], f"... and {count('host', str(len(lines) - room + 1))} more"]
+            lines = first_of(lines, room - 1)
         # From the top, and nothing of before below; letters that are two columns wide do not make a line two.
         drawn = "".join(f"{cut(line, width)}\x1b[K\n" for line in (head, *lines))
         self.say(f"\x1b[H\x1b[?7l{drawn}\x1b[J\x1b[?7h")
@@ -122,9 +123,8 @@ class Command(DeployCommand):
 
     def _state(self, status: HostStatus, now: float) -> str:
         if status.error:
-            error = self.presentable(status.error).removeprefix(f"{status.host}: ")
-            return self.style.ERROR(error.partition("\n")[0])
-        live = next((release for release in status.releases if release["id"] == status.live), None)
+            return self.style.ERROR(self._error(status)[0])
+        live = _live_release(status)
         state = f"{self._line(live['id'])}, {_age(live, now)}" if live else "nothing yet"
         marks = {
             "behind": status.behind,
@@ -140,8 +140,7 @@ class Command(DeployCommand):
         """One host for people; ``now`` is in seconds since the epoch."""
         yield self.style.MIGRATE_HEADING(self.presentable(status.host))
         if status.error:
-            error = self.presentable(status.error).removeprefix(f"{status.host}: ")
-            yield from (f"  {self.style.ERROR(line)}" for line in error.splitlines())
+            yield from (f"  {self.style.ERROR(line)}" for line in self._error(status))
             return
         yield from self._live(status, now)
         yield from self._deployments(status, now)
@@ -149,7 +148,7 @@ class Command(DeployCommand):
         yield from self._earlier(status, now)
 
     def _live(self, status: HostStatus, now: float) -> Iterator[str]:
-        live = next((release for release in status.releases if release["id"] == status.live), None)
+        live = _live_release(status)
         if live is None:
             yield "  live        nothing yet"
             return
@@ -195,6 +194,10 @@ class Command(DeployCommand):
                 yield f"  {label:10}  {self._line(release['id'])}, {_age(release, now)}{made}{was}"
                 label = ""
 
+    def _error(self, status: HostStatus) -> list[str]:
+        """Why a host did not answer, a line each; which one it is stands before them."""
+        return self.presentable(status.error).removeprefix(f"{status.host}: ").splitlines()
+
     def _line(self, text: object) -> str:
         return self.presentable(str(text)).replace("\n", " ")
 
@@ -210,6 +213,10 @@ def _troubles(found: Sequence[HostStatus]) -> Iterator[str]:
     for kind, names in kinds.items():
         if names:
             yield f"{kind}: {', '.join(names)}."
+
+
+def _live_release(status: HostStatus) -> Mapping[str, Any] | None:
+    return next((release for release in status.releases if release["id"] == status.live), None)
 
 
 def _is_cut_off(status: HostStatus) -> bool:
